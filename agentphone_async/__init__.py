@@ -1,0 +1,168 @@
+"""An asyncio-native AgentPhone client with a concurrent bulk downloader for call recordings.
+
+::
+
+    from agentphone_async import fetch_recording
+
+    recording = await fetch_recording("call_ghi012", "recordings/")
+
+Everything public is importable from here; it is loaded when it is first used, so that importing
+the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from agentphone_async._version import __version__
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.archive import Archive
+    from agentphone_async.archive.observer import Observer
+    from agentphone_async.archive.options import Limits, RunOptions
+    from agentphone_async.archive.report import Report
+    from agentphone_async.archive.selection import Selection
+    from agentphone_async.client import AsyncAgentPhone, fetch_recording
+    from agentphone_async.config import RetryPolicy, Settings, Timeouts
+    from agentphone_async.errors import (
+        AgentPhoneError,
+        ArchiveLockedError,
+        AuthenticationError,
+        CatalogError,
+        CertificateError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        DestinationError,
+        FieldProblem,
+        InsufficientBalanceError,
+        InvalidIdError,
+        MissingKeyError,
+        NotAudioError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RecordingError,
+        RecordingNotFoundError,
+        RecordingTooLargeError,
+        ResponseError,
+        ServerError,
+        SurplusBytesError,
+        TimedOutError,
+        TooManyOpenFilesError,
+        TransportError,
+        TruncatedRecordingError,
+        UnexpectedResponseError,
+        ValidationError,
+    )
+    from agentphone_async.models import (
+        Call,
+        CallPage,
+        CallRecording,
+        CallTranscript,
+        ConnectedEvent,
+        EndedEvent,
+        RecordingState,
+        Transcript,
+        TranscriptEvent,
+        TranscriptTurn,
+        TurnEvent,
+        WebCall,
+    )
+    from agentphone_async.recordings.outcomes import (
+        AlreadyArchived,
+        Archived,
+        Failed,
+        NoRecording,
+        NotReadyYet,
+        Outcome,
+        Recording,
+    )
+    from agentphone_async.sinks.interface import Target
+    from agentphone_async.sinks.local import Fsync
+
+_HOMES = {
+    "archive.archive": ["Archive"],
+    "archive.observer": ["Observer"],
+    "archive.options": ["Limits", "RunOptions"],
+    "archive.report": ["Report"],
+    "archive.selection": ["Selection"],
+    "client": ["AsyncAgentPhone", "fetch_recording"],
+    "config": ["RetryPolicy", "Settings", "Timeouts"],
+    "errors": [
+        "AgentPhoneError",
+        "ArchiveLockedError",
+        "AuthenticationError",
+        "CatalogError",
+        "CertificateError",
+        "ConfigurationError",
+        "ConflictError",
+        "ConnectionFailedError",
+        "DestinationError",
+        "FieldProblem",
+        "InsufficientBalanceError",
+        "InvalidIdError",
+        "MissingKeyError",
+        "NotAudioError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RecordingError",
+        "RecordingNotFoundError",
+        "RecordingTooLargeError",
+        "ResponseError",
+        "ServerError",
+        "SurplusBytesError",
+        "TimedOutError",
+        "TooManyOpenFilesError",
+        "TransportError",
+        "TruncatedRecordingError",
+        "UnexpectedResponseError",
+        "ValidationError",
+    ],
+    "models": [
+        "Call",
+        "CallPage",
+        "CallRecording",
+        "CallTranscript",
+        "ConnectedEvent",
+        "EndedEvent",
+        "RecordingState",
+        "Transcript",
+        "TranscriptEvent",
+        "TranscriptTurn",
+        "TurnEvent",
+        "WebCall",
+    ],
+    "recordings.outcomes": [
+        "AlreadyArchived",
+        "Archived",
+        "Failed",
+        "NoRecording",
+        "NotReadyYet",
+        "Outcome",
+        "Recording",
+    ],
+    "sinks.interface": ["Target"],
+    "sinks.local": ["Fsync"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604 - the names are in the table above, once
+    "__version__",
+    *_HOME_OF,
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agentphone_async' has no attribute {name!r}")
+    value = getattr(import_module(f"agentphone_async.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,90 @@
+"""What tests of every room share: an emulated API, and a client for a server that misbehaves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from agentphone_async import AsyncAgentPhone, RetryPolicy, Timeouts
+from agentphone_async.emulator import Emulator
+from agentphone_async.transport.retry import Retrier
+
+API_KEY = "sk_test_never_seen_anywhere"
+"""Told apart from everything else in a log or a message."""
+
+BRISK = RetryPolicy(attempts=3, first_delay=0.001, longest_delay=0.002, total=5.0)
+"""Tries again as usual, without the usual pauses."""
+
+SHORT = Timeouts(connect=0.3, read=0.3, head=0.3, minimum_speed_window=0.2)
+"""Long enough for loopback on a busy machine, short enough to be waited for."""
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """An emulated API without calls, on the test's own loop."""
+    async with Emulator() as running:
+        yield running
+
+
+ClientFactory = Callable[..., AsyncAgentPhone]
+
+
+@pytest.fixture
+async def client_of() -> AsyncIterator[ClientFactory]:
+    """Makes brisk clients for a base URL, and closes them at the end of the test."""
+    clients: list[AsyncAgentPhone] = []
+
+    def make(base_url: str, **options: Any) -> AsyncAgentPhone:
+        options.setdefault("api_key", API_KEY)
+        options.setdefault("retry", BRISK)
+        client = AsyncAgentPhone(base_url=base_url, **options)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def client(emulator: Emulator, client_of: ClientFactory) -> AsyncAgentPhone:
+    """A brisk client of the emulator."""
+    return client_of(emulator.base_url, api_key=emulator.api_key)
+
+
+class Sleeps(list[float]):
+    """Stands in for ``asyncio.sleep``: takes no time, and moves its own clock instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def sleeps() -> Sleeps:
+    return Sleeps()
+
+
+def timeless(client: AsyncAgentPhone, sleeps: Sleeps, policy: RetryPolicy | None = None) -> None:
+    """Let the client's retries and pauses take no time, with seeded jitter."""
+    session = client.session
+    gate = session.limits._gate
+    gate._clock, gate._sleep = sleeps.clock, sleeps
+    session.limits._clock = sleeps.clock
+    session.retrier = Retrier(
+        policy or session.settings.retry,
+        session.limits,
+        clock=sleeps.clock,
+        sleep=sleeps,
+        rng=random.Random(7),
+    )

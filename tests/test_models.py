@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agentphone_async.models import (
+    LIVE_STATUSES,
+    Call,
+    CallPage,
+    CallRecording,
+    ConnectedEvent,
+    EndedEvent,
+    RecordingState,
+    Transcript,
+    TranscriptEvent,
+    TurnEvent,
+    WebCall,
+)
+
+CALL = {
+    "id": "call_ghi012",
+    "agentId": "agt_abc123",
+    "agentName": None,
+    "phoneNumberId": "num_xyz789",
+    "phoneNumber": "+15551230000",
+    "fromNumber": "+15559870000",
+    "toNumber": "+15551230000",
+    "direction": "inbound",
+    "status": "completed",
+    "startedAt": "2025-01-15T14:00:00Z",
+    "endedAt": "2025-01-15T14:05:30.250Z",
+    "durationSeconds": 330.25,
+    "lastTranscriptSnippet": "…",
+    "recordingUrl": "https://api.agentphone.ai/v1/calls/call_ghi012/recording",
+    "recordingAvailable": True,
+    "somethingNew": {"deep": [1, 2]},
+}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+wire_names = [field.alias or name for name, field in Call.model_fields.items() if name != "id"]
+
+
+def test_the_documented_call():
+    call = Call.from_json(CALL)
+    assert call.from_number == "+15559870000"
+    assert call.started_at == datetime(2025, 1, 15, 14, tzinfo=UTC)
+    assert call.ended_at == datetime(2025, 1, 15, 14, 5, 30, 250_000, tzinfo=UTC)
+    assert call.duration_seconds == 330.25
+    assert call.is_finished
+    assert call.recording_state is RecordingState.AVAILABLE
+    assert call.raw == CALL
+    assert call["somethingNew"] == {"deep": [1, 2]}
+    assert call.get("nothing", 7) == 7
+    assert "somethingNew" in call
+    assert "nothing" not in call
+
+
+@given(st.dictionaries(st.sampled_from(wire_names), json_values))
+def test_no_field_but_the_id_can_make_a_call_unreadable(fields: dict[str, Any]):
+    call = Call.from_json({"id": "c", **fields})
+    assert call.id == "c"
+    assert call.raw == {"id": "c", **fields} or "nan" in str(fields)
+    for moment in (call.started_at, call.ended_at):
+        assert moment is None or moment.tzinfo is not None
+    assert isinstance(call.is_finished, bool)
+    assert isinstance(call.recording_state, RecordingState)
+
+
+@pytest.mark.parametrize("bad", [{}, {"id": None}, {"id": ""}, {"id": 5}, {"id": ["x"]}])
+def test_without_an_id_there_is_no_call(bad: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        Call.from_json(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-01-15T14:00:00Z", datetime(2025, 1, 15, 14, tzinfo=UTC)),
+        ("2025-01-15T14:00:00.123Z", datetime(2025, 1, 15, 14, 0, 0, 123_000, tzinfo=UTC)),
+        ("2025-01-15T15:00:00+01:00", datetime(2025, 1, 15, 14, tzinfo=UTC)),
+        ("2025-01-15T14:00:00", datetime(2025, 1, 15, 14, tzinfo=UTC)),
+        ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("2106-02-07T06:28:16Z", datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC)),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_moments_are_aware_or_none(text: Any, moment: datetime | None):
+    assert Call.from_json({"id": "c", "startedAt": text}).started_at == moment
+
+
+def test_an_offset_is_kept():
+    call = Call.from_json({"id": "c", "startedAt": "2025-01-15T15:00:00+01:00"})
+    assert call.started_at is not None
+    assert call.started_at.utcoffset() == timedelta(hours=1)
+    assert call.started_at.tzinfo != timezone.min
+
+
+@pytest.mark.parametrize(
+    "status", [*sorted(LIVE_STATUSES), "completed", "failed", "busy", "never-heard-of", None]
+)
+def test_a_call_is_finished_unless_its_status_is_known_to_be_live(status: str | None):
+    call = Call.from_json({"id": "c", "status": status})
+    assert call.is_finished == (status not in {"queued", "registered", "ringing", "in-progress"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"status": "in-progress", "recordingAvailable": True}, RecordingState.CALL_IN_PROGRESS),
+        ({"recordingAvailable": True, "recordingUrl": None}, RecordingState.AVAILABLE),
+        ({"recordingUrl": "https://x"}, RecordingState.AVAILABLE),
+        ({"recordingAvailable": False}, RecordingState.UNAVAILABLE),
+        ({}, RecordingState.UNKNOWN),
+        ({"recordingAvailable": None, "recordingUrl": ""}, RecordingState.UNKNOWN),
+    ],
+)
+def test_what_a_call_says_of_its_recording(fields: dict[str, Any], state: RecordingState):
+    assert Call.from_json({"id": "c", "status": "completed", **fields}).recording_state is state
+
+
+def test_transcripts_of_a_call():
+    call = Call.from_json(
+        {
+            "id": "c",
+            "transcripts": [
+                {
+                    "id": "t",
+                    "transcript": "Hi",
+                    "response": None,
+                    "confidence": 0.5,
+                    "createdAt": "x",
+                }
+            ],
+        }
+    )
+    assert call.transcripts[0].transcript == "Hi"
+    assert call.transcripts[0].created_at is None
+    assert Call.from_json({"id": "c", "transcripts": [5]}).transcripts == []
+
+
+def test_pages():
+    page = CallPage.from_json({"data": [CALL, {"id": 3}], "hasMore": True, "total": 2})
+    assert [call.id for call in page.data] == ["call_ghi012"]
+    assert (page.has_more, page.total) == (True, 2)
+    assert [(problem.row, problem.raw) for problem in page.problems] == [(1, {"id": 3})]
+
+
+@given(st.dictionaries(st.sampled_from(["data", "hasMore", "total"]), json_values))
+def test_no_page_is_unreadable(fields: dict[str, Any]):
+    page = CallPage.from_json(fields)
+    assert isinstance(page.has_more, bool)
+    assert page.total is None or type(page.total) is int
+
+
+SHAPES = {
+    "transcript": {
+        "callId": "c",
+        "transcript": [
+            {"role": "user", "content": "Hi", "createdAt": "2025-01-15T14:00:00Z"},
+            {"role": "agent", "content": "Hello", "createdAt": "2025-01-15T14:00:00Z"},
+        ],
+    },
+    "data": {
+        "data": [
+            {
+                "id": "t",
+                "transcript": "Hi",
+                "response": "Hello",
+                "confidence": 0.9,
+                "createdAt": "2025-01-15T14:00:00Z",
+            }
+        ]
+    },
+    "transcripts": {
+        "transcripts": [
+            {"transcript": "Hi", "response": None, "createdAt": "2025-01-15T14:00:00Z"},
+            {"transcript": None, "response": "Hello", "createdAt": "2025-01-15T14:00:00Z"},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_three_shapes_of_transcripts(shape: str):
+    transcript = Transcript.from_json(SHAPES[shape])
+    assert [(turn.role, turn.content) for turn in transcript.turns] == [
+        ("user", "Hi"),
+        ("agent", "Hello"),
+    ]
+    assert all(
+        turn.created_at == datetime(2025, 1, 15, 14, tzinfo=UTC) for turn in transcript.turns
+    )
+    assert transcript.raw == SHAPES[shape]
+    assert transcript.call_id == ("c" if shape == "transcript" else None)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["callId", "transcript", "data", "transcripts"]), json_values)
+)
+def test_no_transcript_is_unreadable(fields: dict[str, Any]):
+    Transcript.from_json(fields)
+
+
+def test_events_are_typed_by_their_name():
+    assert isinstance(TranscriptEvent.make("connected", {"callId": "c"}), ConnectedEvent)
+    turn = TranscriptEvent.make("turn", {"role": "user", "content": "Hi", "createdAt": "nonsense"})
+    assert isinstance(turn, TurnEvent)
+    assert (turn.content, turn.created_at) == ("Hi", None)
+    assert isinstance(TranscriptEvent.make("ended", {"durationSeconds": "12"}), EndedEvent)
+    other = TranscriptEvent.make("mood", {"event": "liar", "x": 1})
+    assert (type(other), other.event, other.data) == (
+        TranscriptEvent,
+        "mood",
+        {"event": "liar", "x": 1},
+    )
+
+
+def test_secrets_are_not_shown():
+    web = WebCall.from_json({"accessToken": "tok_secret", "callId": "c"})
+    assert web["accessToken"] == web.access_token == "tok_secret"
+    assert "tok_secret" not in repr(web)
+    assert "RIFF" not in repr(CallRecording(b"RIFF", "audio/wav"))
+
+
+def test_a_recording_is_bytes():
+    recording = CallRecording(b"RIFF", "audio/wav")
+    assert bytes(recording) == b"RIFF"
+    assert len(recording) == 4
+
+
+def test_values_do_not_change():
+    call = Call.from_json(CALL)
+    with pytest.raises(ValidationError, match="frozen"):
+        call.status = "failed"
+    assert json.dumps(call.raw)
