@@ -1,0 +1,92 @@
+"""Where a redirect may lead. Only recordings are redirected; they travel without credentials.
+
+Following is bounded, never leaves encryption (RFC 9110 section 15.4, RFC 6797 in spirit), and never
+reaches into the network that this program runs in: a public server has no business sending a
+client to loopback, link-local (cloud metadata) or private addresses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from agentphone_async.errors import UnexpectedResponseError
+from agentphone_async.protocol.display import printable
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.responses import what_was_asked
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+LONGEST_CHAIN = 5
+
+
+def next_hop(request: Request, current: str, location: str | None, *, status: int, hop: int) -> str:
+    """The URL to go on with.
+
+    Args:
+        request: for messages.
+        current: the URL that answered with the redirect.
+        location: the ``Location`` header; None if there was none.
+        status: the redirect's status.
+        hop: how many redirects were followed before this one.
+
+    Raises:
+        UnexpectedResponseError: this redirect is not followed; the message says why.
+    """
+    if request.authenticated:
+        why = "the API key is sent to the base URL only"
+    elif not location:
+        why = "it does not say where to"
+    elif hop >= LONGEST_CHAIN:
+        why = f"that was more than {LONGEST_CHAIN} in a row"
+    else:
+        try:
+            target = urljoin(current, location)
+            why = _objection(urlsplit(current), urlsplit(target))
+        except ValueError:
+            target, why = "", "its target is malformed"
+        if not why:
+            return target
+    raise UnexpectedResponseError(
+        f"{status} from {what_was_asked(request)} redirects to "
+        f"{_without_secrets(location)}; not followed: {why}",
+        status=status,
+    ).about(request)
+
+
+def _objection(current: SplitResult, target: SplitResult) -> str:
+    if target.scheme not in {"http", "https"} or not target.hostname:
+        return "it leads to no web server"
+    if target.username is not None or target.password is not None:
+        return "its target contains credentials"
+    if current.scheme == "https" and target.scheme == "http":
+        return "it leads from https to unencrypted http"
+    if not _is_inside(current.hostname or "") and _is_inside(target.hostname):
+        return "it leads into a private network"
+    if target.scheme == "http" and not _is_inside(target.hostname):
+        return "it leads to unencrypted http"
+    return ""
+
+
+def _is_inside(host: str) -> bool:
+    host = host.rstrip(".")  # the absolute form of a name is the same name
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        # Forms such as 2130706433 or 0x7f.1, which resolvers take for addresses.
+        last = host.rpartition(".")[2]
+        return last.isdigit() or last.startswith("0x")
+
+
+def _without_secrets(location: str | None) -> str:
+    """The target without user, query and fragment: signed URLs carry their secret there."""
+    if not location:
+        return "nowhere"
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "a malformed URL"
+    host = (parts.netloc.rpartition("@")[2] or "the same host") if parts.netloc else "the same host"
+    scheme = f"{parts.scheme}://" if parts.scheme and parts.netloc else ""
+    return printable(f"{scheme}{host}", 120)

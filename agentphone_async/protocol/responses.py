@@ -1,0 +1,177 @@
+"""A response becomes data or an error, here and nowhere else.
+
+Four error bodies occur (API page "Errors" and what was observed): ``{"error": {…}}``,
+``{"detail": "text"}``, ``{"detail": [{loc, msg, type}]}`` and ``{"message": "text"}``. HTML from a
+proxy and empty bodies occur, too, so nothing here may fail on any bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agentphone_async.errors import (
+    AuthenticationError,
+    ConflictError,
+    FieldProblem,
+    InsufficientBalanceError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RecordingNotFoundError,
+    ResponseError,
+    ServerError,
+    UnexpectedResponseError,
+    ValidationError,
+)
+from agentphone_async.protocol import retry_after
+from agentphone_async.protocol.display import printable, sample
+from agentphone_async.protocol.endpoints import Request
+
+_KINDS: dict[int, type[ResponseError]] = {
+    400: ValidationError,
+    401: AuthenticationError,
+    402: InsufficientBalanceError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: ValidationError,
+    429: RateLimitError,
+}
+
+_ADVICE: dict[int, str] = {
+    401: "check AGENTPHONE_API_KEY",
+    402: "top up the account",
+    403: "this key may not do that",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete response.
+
+    Attributes:
+        status: HTTP status.
+        headers: looked up without regard to case.
+        body: all of it, decoded from any content coding.
+        attempts: how many times the request was sent to get it; 0 if not counted.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    attempts: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What an error body says, whichever of the shapes it has."""
+
+    message: str = ""
+    code: str | None = None
+    details: tuple[FieldProblem, ...] = ()
+
+
+def data_of(request: Request, reply: Reply) -> dict[str, Any]:
+    """The JSON object of a successful reply; ``{}`` for an empty body of a 2xx.
+
+    Raises:
+        ResponseError: the status is not 2xx, or the body is no JSON object.
+    """
+    if not 200 <= reply.status < 300:
+        raise error_of(request, reply)
+    if not reply.body.strip() and not request.repeatable:
+        return {}  # ending a call has been seen to answer without a body
+    try:
+        data = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        kind = printable(reply.headers.get("Content-Type") or "no media type", 60)
+        error = UnexpectedResponseError(
+            f"{reply.status} from {what_was_asked(request)}, but not the JSON that the AgentPhone "
+            f"API speaks: {kind}, {sample(reply.body)}; check the base URL",
+            status=reply.status,
+        ).about(request)
+        error.attempts = reply.attempts
+        raise error
+    return data
+
+
+def error_of(request: Request, reply: Reply, now: datetime | None = None) -> ResponseError:
+    """The error that a non-2xx reply stands for; ``now`` is for dates in ``Retry-After``."""
+    said = _read(reply.body)
+    kind = _KINDS.get(reply.status, ServerError if reply.status >= 500 else ResponseError)
+    if 300 <= reply.status < 400:
+        kind = UnexpectedResponseError
+    if kind is NotFoundError and request.name == "Get Call Recording":
+        kind = RecordingNotFoundError
+    words = said.message or (f"the body was {sample(reply.body)}" if reply.body else "no reason")
+    code = f" [{said.code}]" if said.code else ""
+    fields = "".join(f"; {printable(str(detail))}" for detail in said.details)
+    advice = f"; {_ADVICE[reply.status]}" if reply.status in _ADVICE else ""
+    if kind is NotFoundError and request.name == "List Calls":
+        advice = "; there is no AgentPhone API: check the base URL"
+    error = kind(
+        f"{reply.status} from {what_was_asked(request)}: {printable(words)}{code}{fields}{advice}",
+        status=reply.status,
+        code=said.code,
+        details=said.details,
+        retry_after=retry_after.parse(reply.headers.get("Retry-After"), now or datetime.now(UTC)),
+    ).about(request)
+    error.attempts = reply.attempts
+    return error
+
+
+def what_was_asked(request: Request) -> str:
+    """Method and path for a message, harmless in a terminal."""
+    return f"{request.method} {printable(request.path)}"
+
+
+def _read(body: bytes) -> _Said:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return _Said()
+    if not isinstance(data, dict):
+        return _Said()
+    error = data.get("error")
+    if isinstance(error, dict):
+        code = error.get("code")
+        return _Said(
+            _text(error.get("message")),
+            printable(code, 60) if isinstance(code, str) else None,
+            _problems(error.get("details"), "field", "message"),
+        )
+    detail = data.get("detail")
+    if isinstance(detail, list):
+        return _Said("the request is not valid", None, _problems(detail, "loc", "msg"))
+    return _Said(_text(detail) or _text(error) or _text(data.get("message")))
+
+
+def _problems(rows: Any, where: str, what: str) -> tuple[FieldProblem, ...]:
+    if not isinstance(rows, list):
+        return ()
+    return tuple(
+        FieldProblem(_dotted(row.get(where)), _text(row.get(what)), _text(row.get("type")))
+        for row in rows[:20]
+        if isinstance(row, dict)
+    )
+
+
+def _dotted(location: Any) -> str:
+    if isinstance(location, list):
+        return printable(".".join(str(part) for part in location[:10]), 100)
+    return _text(location)
+
+
+def _text(value: Any) -> str:
+    return printable(value) if isinstance(value, str) else ""

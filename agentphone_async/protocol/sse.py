@@ -1,0 +1,167 @@
+"""Server-Sent Events, decoded as they arrive (WHATWG HTML, section 9.2.6).
+
+The decoder works on bytes and cuts them into lines before it decodes them: a line end (CR, LF or
+CRLF) is never part of a longer UTF-8 sequence, so that chunks may be split anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["MAX_EVENT_SIZE", "SseDecoder", "SseEvent", "SseOverflowError"]
+
+MAX_EVENT_SIZE = 1_048_576
+"""Bytes that one event, or one line, may have."""
+
+_LINE_END = re.compile(rb"[\r\n]")
+_BOM = b"\xef\xbb\xbf"
+_LF = 0x0A
+_CR = 0x0D
+
+
+class SseOverflowError(ValueError):
+    """An event, or a single line, is larger than the decoder may hold in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SseEvent:
+    """One dispatched event.
+
+    Attributes:
+        event: its type; "message" where the stream names none.
+        data: the data lines, joined by a line feed.
+        id: the last event id at that moment; "" where the stream has given none yet.
+    """
+
+    event: str
+    data: str
+    id: str = ""
+
+
+class SseDecoder:
+    """Turns chunks of bytes into events, holding at most one event in memory.
+
+    What comes out does not depend on how the bytes are cut into chunks. An event is complete with
+    its empty line; what the stream leaves unfinished at its end is dropped, as the standard asks.
+
+    Attributes:
+        comments_seen: comment lines so far. A heartbeat is a comment, so a rising number shows that
+            the server is alive.
+        last_event_id: for a `Last-Event-ID` header on reconnection.
+        retry_ms: the reconnection time that the stream asked for, in milliseconds, or None.
+    """
+
+    __slots__ = (
+        "_data",
+        "_event",
+        "_failure",
+        "_id",
+        "_limit",
+        "_line",
+        "_size",
+        "_skip_lf",
+        "_started",
+        "comments_seen",
+        "last_event_id",
+        "retry_ms",
+    )
+
+    def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        self.comments_seen = 0
+        self.last_event_id = ""
+        self.retry_ms: int | None = None
+        self._limit = max_event_size
+        self._line = bytearray()
+        self._started = False
+        self._skip_lf = False
+        self._failure: SseOverflowError | None = None
+        self._id = ""
+        self._event = ""
+        self._data: list[str] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take the next bytes and return the events that they complete, oldest first.
+
+        Raises:
+            SseOverflowError: an event or a line is too large. Events that were complete before it
+                are returned first; then this call and every later one raise.
+        """
+        events: list[SseEvent] = []
+        if self._failure is None:
+            try:
+                self._take(chunk, events)
+            except SseOverflowError as overflow:
+                self._failure = overflow
+        if self._failure is not None and not events:
+            raise self._failure
+        return events
+
+    def _take(self, chunk: bytes, events: list[SseEvent]) -> None:
+        start = 0
+        if self._skip_lf and chunk:
+            start = 1 if chunk[0] == _LF else 0
+            self._skip_lf = False
+        while (found := _LINE_END.search(chunk, start)) is not None:
+            end = found.start()
+            self._hold(chunk[start:end])
+            start = end + 1
+            if chunk[end] == _CR:
+                # The line is over now; a LF right behind, perhaps in the next chunk, belongs to it.
+                if start == len(chunk):
+                    self._skip_lf = True
+                elif chunk[start] == _LF:
+                    start += 1
+            event = self._end_line()
+            if event is not None:
+                events.append(event)
+        self._hold(chunk[start:])
+
+    def _hold(self, piece: bytes) -> None:
+        self._line += piece
+        if self._size + len(self._line) > self._limit:
+            # The oldest bytes of an endless event are of no use to anybody: give the memory back.
+            self._line.clear()
+            self._data.clear()
+            raise SseOverflowError(
+                f"a server-sent event is larger than {self._limit} bytes; the stream is broken"
+            )
+
+    def _end_line(self) -> SseEvent | None:
+        line = bytes(self._line)
+        self._line.clear()
+        if not self._started:
+            self._started = True
+            line = line.removeprefix(_BOM)
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(b":")
+        if not name and line.startswith(b":"):
+            self.comments_seen += 1
+        else:
+            self._field(name, value.removeprefix(b" ").decode("utf-8", "replace"), len(line))
+        return None
+
+    def _field(self, name: bytes, value: str, size: int) -> None:
+        match name:
+            case b"data":
+                self._data.append(value)
+                self._size += size + 1
+            case b"event":
+                self._event = value
+            case b"id" if "\0" not in value:
+                self._id = value
+            case b"retry" if value.isascii() and value.isdigit() and len(value) <= 15:
+                self.retry_ms = int(value)
+            case _:
+                pass  # unknown fields are ignored, so that the format can grow
+
+    def _dispatch(self) -> SseEvent | None:
+        self.last_event_id = self._id
+        kind, lines = self._event, self._data
+        self._event, self._data, self._size = "", [], 0
+        # The standard drops an event whose data buffer is empty; one empty data line is not that.
+        if not lines:
+            return None
+        return SseEvent(kind or "message", "\n".join(lines), self._id)

@@ -1,0 +1,111 @@
+"""`Retry-After` in all its forms, and everything that is none of them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentphone_async.protocol.http_date import parse_http_date
+from agentphone_async.protocol.retry_after import parse
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+MOMENT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("120", 120.0),
+        ("0", 0.0),
+        ("  7\t", 7.0),
+        ("1.5", 1.5),
+        ("2.", 2.0),
+        ("1000000000", 1e9),
+        ("-5", None),
+        ("+5", None),
+        ("1e3", None),
+        ("inf", None),
+        ("nan", None),
+        ("soon", None),
+        ("5 seconds", None),
+        ("٣", None),
+        ("Sat, 21 Nov 2026 12:01:30 GMT", 90.0),
+        ("Saturday, 21-Nov-26 12:01:30 GMT", 90.0),
+        ("Sat Nov 21 12:01:30 2026", 90.0),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", 0.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
+        ("Sat, 32 Nov 2026 12:01:30 GMT", None),
+        ("Sat, 21 Nov 2026 12:01:61 GMT", None),
+        ("2026-11-21T12:01:30Z", None),
+    ],
+)
+def test_table(value: str | None, seconds: float | None) -> None:
+    assert parse(value, NOW) == seconds
+
+
+@pytest.mark.parametrize("digits", [400, 5000, 100_000])
+def test_a_huge_number_stays_finite(digits: int) -> None:
+    seconds = parse("9" * digits, NOW)
+    assert seconds is not None
+    assert math.isfinite(seconds)
+
+
+def test_now_may_be_in_any_zone() -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert parse("Sat, 21 Nov 2026 12:01:30 GMT", elsewhere) == 90.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "sun, 06 nov 1994 08:49:37 gmt",
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Xyz, 06 Nov 1994 08:49:37 GMT",
+    ],
+)
+def test_the_three_forms_of_a_date(text: str) -> None:
+    assert parse_http_date(text, NOW) == MOMENT
+
+
+@pytest.mark.parametrize(
+    ("two_digits", "year"), [("26", 2026), ("76", 2076), ("77", 1977), ("99", 1999)]
+)
+def test_a_year_of_two_digits_is_at_most_fifty_years_ahead(two_digits: str, year: int) -> None:
+    moment = parse_http_date(f"Monday, 01-Jan-{two_digits} 00:00:00 GMT", NOW)
+    assert moment == datetime(year, 1, 1, tzinfo=UTC)
+
+
+def test_a_leap_second_is_the_next_minute() -> None:
+    moment = parse_http_date("Sat, 31 Dec 2016 23:59:60 GMT", NOW)
+    assert moment == datetime(2017, 1, 1, tzinfo=UTC)
+    assert parse_http_date("Fri, 31 Dec 9999 23:59:60 GMT", NOW) is None
+
+
+@settings(max_examples=80)
+@given(st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year >= 1000))
+def test_every_date_that_python_writes_is_read_back(moment: datetime) -> None:
+    moment = moment.replace(microsecond=0)
+    assert parse_http_date(format_datetime(moment, usegmt=True), NOW) == moment
+    assert parse_http_date(moment.strftime("%a %b %e %H:%M:%S %Y"), NOW) == moment
+
+
+@settings(max_examples=150)
+@given(
+    st.text(max_size=40)
+    | st.lists(st.integers(0, 99), min_size=6, max_size=6).map(
+        lambda n: "Sat, {:02} Nov {:02}{:02} {:02}:{:02}:{:02} GMT".format(*n)
+    )
+)
+def test_it_never_raises_and_never_gives_nonsense(value: str) -> None:
+    seconds = parse(value, NOW)
+    assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
