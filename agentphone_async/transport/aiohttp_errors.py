@@ -1,0 +1,82 @@
+"""aiohttp's exceptions become ours, right where they occur."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+
+import aiohttp
+
+from agentphone_async.errors import (
+    AgentPhoneError,
+    CertificateError,
+    ConnectionFailedError,
+    TimedOutError,
+    TooManyOpenFilesError,
+    UnexpectedResponseError,
+)
+from agentphone_async.protocol.display import printable
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.responses import what_was_asked
+
+FOREIGN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+"""What aiohttp raises while connecting, sending, waiting and reading."""
+
+
+def translated(error: BaseException, request: Request, host: str) -> AgentPhoneError:
+    """The error of ours that a foreign one stands for; raise it ``from`` the foreign one."""
+    return _kind(error, what_was_asked(request), host).about(request)
+
+
+def _kind(error: BaseException, asked: str, host: str) -> AgentPhoneError:
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
+            why = f"the certificate of {host} does not hold: {_certificate(error)}"
+            return CertificateError(why, sent=False)
+        case aiohttp.ClientConnectorDNSError():
+            why = f"cannot find {host}: {_reason(error)}; check the base URL and the network"
+            return ConnectionFailedError(why, sent=False)
+        case aiohttp.ClientConnectorError(errno=errno.EMFILE | errno.ENFILE):
+            why = f"no file descriptor is left to connect to {host}; raise 'ulimit -n'"
+            return TooManyOpenFilesError(why, sent=False)
+        case aiohttp.ClientConnectorError():
+            why = f"cannot connect to {host}: {_reason(error)}; check the base URL and the network"
+            return ConnectionFailedError(why, sent=False)
+        case aiohttp.ConnectionTimeoutError():
+            why = f"connecting to {host} took too long; check the base URL and the network"
+            return TimedOutError(why, sent=False)
+        case asyncio.TimeoutError():
+            return TimedOutError(f"{host} did not answer {asked} in time")
+        case aiohttp.ClientResponseError():
+            why = f"{host} answers {asked} in broken HTTP: {printable(error.message, 120)}"
+            return UnexpectedResponseError(why, status=error.status)
+        case aiohttp.ServerDisconnectedError():
+            return ConnectionFailedError(f"{host} closed the connection at {asked}")
+        case aiohttp.ClientPayloadError():
+            return ConnectionFailedError(f"{host} broke off in the answer to {asked}")
+        case _:
+            return ConnectionFailedError(
+                f"{host} closed the connection at {asked}: {_reason(error)}"
+            )
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", None) or error
+    if isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "reason", None) or str(cause)  # Python's own ones have none
+        return f"TLS failed ({printable(reason, 80)})"
+    if isinstance(cause, socket.gaierror):
+        return "the name does not resolve"
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)  # asyncio's own text repeats the address
+    return printable(str(cause), 100) or type(cause).__name__
+
+
+def _certificate(error: BaseException) -> str:
+    cause = getattr(error, "certificate_error", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return printable(getattr(cause, "verify_message", None) or str(cause), 120)
+    return printable(str(cause or error), 120)

@@ -1,0 +1,158 @@
+"""An open response: its head, and its body as it arrives, decoded and with errors of ours."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from agentphone_async.config import Timeouts
+from agentphone_async.errors import TimedOutError, UnexpectedResponseError
+from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.responses import what_was_asked
+from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
+from agentphone_async.transport.fast_lane import LaneResponse
+
+LARGEST_REPLY = 64 * 1024 * 1024
+"""Bytes of one JSON answer; a page of 100 calls has about 60 kB."""
+
+SMALL_LEFTOVER = 64 * 1024
+"""Bytes; an unwanted body up to this size is read, so that its connection can be used again."""
+
+
+class Answer:
+    """An open response: its head has arrived, its body may be read once.
+
+    Leaving it as a context manager gives the connection back if the body was read to its end,
+    and closes it otherwise.
+    """
+
+    __slots__ = ("_host", "_request", "_response", "_timeouts", "headers", "status")
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse | LaneResponse,
+        request: Request,
+        host: str,
+        timeouts: Timeouts,
+    ) -> None:
+        self._response = response
+        self._request = request
+        self._host = host
+        self._timeouts = timeouts
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body so far: none when the answer is opened."""
+        return 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end; else close it."""
+        if self._response.content.is_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The body in the pieces in which it arrives, decoded if it came compressed.
+
+        Raises:
+            TransportError: the connection broke, fell silent, or stayed below the minimum speed.
+            UnexpectedResponseError: the content coding cannot be decoded.
+        """
+        coding = coding_of(self.headers.get("Content-Encoding"))
+        if coding is None:
+            async for chunk in self._raw_chunks():
+                yield chunk
+            return
+        try:
+            decoder = Decoder(coding)
+            async for chunk in self._raw_chunks():
+                for piece in decoder.decode(chunk):
+                    yield piece
+            decoder.finish()
+        except CodingError as error:
+            raise UnexpectedResponseError(
+                f"cannot decode the answer to {what_was_asked(self._request)}: {error}",
+                status=self.status,
+            ).about(self._request) from error
+
+    async def _raw_chunks(self) -> AsyncGenerator[bytes]:
+        content = self._response.content
+        timeouts = self._timeouts
+        enough = timeouts.minimum_speed * timeouts.minimum_speed_window
+        # What the server holds back on purpose is not slowness.
+        patience = math.inf if self._request.live else self._request.patience
+        window = timeouts.minimum_speed_window + patience
+        waited = 0.0
+        arrived = 0
+        try:
+            while True:
+                before = time.monotonic()
+                chunk = await content.readany()
+                # Only our waiting counts: a slow disk of ours is not a slow server.
+                waited += time.monotonic() - before
+                if not chunk:
+                    return
+                arrived += len(chunk)
+                if waited >= window:
+                    if arrived < enough:
+                        raise self._too_slow(arrived, waited)
+                    waited = 0.0
+                    arrived = 0
+                yield chunk
+        except FOREIGN as error:
+            raise translated(error, self._request, self._host) from error
+
+    def _too_slow(self, arrived: int, waited: float) -> TimedOutError:
+        return TimedOutError(
+            f"{self._host} sent {arrived} bytes in {waited:.0f} s in answer to "
+            f"{what_was_asked(self._request)}; that counts as stalled",
+        ).about(self._request)
+
+    async def body(self, limit: int = LARGEST_REPLY) -> bytes:
+        """All of the body.
+
+        Raises:
+            TransportError, UnexpectedResponseError: as for `chunks`; or it exceeds ``limit``.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            pieces.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise UnexpectedResponseError(
+                    f"the answer to {what_was_asked(self._request)} has over {limit} bytes",
+                    status=self.status,
+                ).about(self._request)
+        return b"".join(pieces)
+
+    async def beginning(self, size: int = SMALL_LEFTOVER) -> bytes:
+        """Up to about ``size`` bytes of the body; what follows them is not wanted."""
+        pieces: list[bytes] = []
+        left = size
+        async for chunk in self.chunks():
+            pieces.append(chunk)
+            left -= len(chunk)
+            if left <= 0:
+                break
+        return b"".join(pieces)

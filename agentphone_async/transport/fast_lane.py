@@ -1,0 +1,211 @@
+"""Plain GETs to one host, at a third of what `aiohttp.ClientSession` costs for each.
+
+aiohttp still resolves names, connects, speaks TLS, keeps the pool and parses every response. Left
+out is what a session makes anew for each request: URL, headers, cookies, timers, a request and a
+response object, of which a recording needs nothing.
+
+What is used of aiohttp here has public names, but little is written about it; so
+`FastLane.beside` looks once whether all of it is there, and if not, everything goes the ordinary
+way. It also does while something else takes over the requests of all sessions, as aioresponses
+and VCR.py do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+from typing import Self
+
+import aiohttp
+from aiohttp import ClientRequest, hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+from agentphone_async.config import Timeouts
+from agentphone_async.protocol.endpoints import Request
+
+CALLED = (
+    (ClientRequest, {"method", "url", "headers", "loop", "session"}),
+    (aiohttp.BaseConnector.connect, {"req", "traces", "timeout"}),
+    (
+        ResponseHandler.set_response_params,
+        {"read_until_eof", "auto_decompress", "read_timeout", "read_bufsize"},
+    ),
+    (ResponseHandler.start_timeout, set[str]()),
+    (ResponseHandler.read, set[str]()),
+    (ResponseHandler.set_exception, {"exc"}),
+    (ResponseHandler.abort, set[str]()),
+    (Connection.release, set[str]()),
+    (Connection.close, set[str]()),
+)
+"""What is called of aiohttp, and with which parameters."""
+
+_SESSION_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - to see that nobody replaced it
+
+
+class LaneResponse:
+    """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed."""
+
+    __slots__ = ("_connection", "_handler", "content", "headers", "status")
+
+    def __init__(
+        self,
+        connection: Connection,
+        handler: ResponseHandler,
+        message: RawResponseMessage,
+        content: StreamReader,
+    ) -> None:
+        self._connection = connection
+        self._handler = handler
+        self.content = content
+        self.status = message.code
+        self.headers: Mapping[str, str] = message.headers
+
+    def release(self) -> None:
+        """Give the connection back, when the body was read to its end."""
+        self._connection.release()
+
+    def close(self) -> None:
+        """Close the connection."""
+        _drop(self._connection, self._handler)
+
+
+class FastLane:
+    """Sends plain public GETs over the pooled connections of a session.
+
+    Args:
+        client: the session whose pool is shared.
+        base_url: scheme, host and prefix.
+        headers: what goes along with every request, besides ``Host`` and ``Accept``.
+        timeouts: see `Timeouts`.
+        read_buffer: bytes; reading stops at twice this much unread.
+    """
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        read_buffer: int,
+    ) -> None:
+        connector = client.connector
+        if connector is None:
+            raise RuntimeError("the session is closed")
+        self._connector = connector
+        self._loop = asyncio.get_running_loop()
+        self._timeouts = timeouts
+        self._timeout = aiohttp.ClientTimeout(
+            total=None,
+            connect=timeouts.connect + timeouts.head,  # name look-up and a turn in the pool, too
+            sock_connect=timeouts.connect,
+        )
+        self._read_buffer = read_buffer
+        url = URL(base_url, encoded=True)
+        # Tells the connector host, port and TLS, and by these which pooled connections fit.
+        self._model = ClientRequest(
+            hdrs.METH_GET, url, headers=headers, loop=self._loop, session=client
+        )
+        fixed = {hdrs.HOST: self._model.headers[hdrs.HOST], **headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
+        self._before = f"GET {url.raw_path.rstrip('/')}"
+        self._between = f" HTTP/1.1\r\n{lines}Accept: "
+
+    @classmethod
+    def beside(
+        cls,
+        client: aiohttp.ClientSession,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        read_buffer: int,
+    ) -> Self | None:
+        """A lane beside a session; None if this aiohttp does not have what it takes."""
+        for called, parameters in CALLED:
+            if not parameters <= set(inspect.signature(called).parameters):
+                return None
+        return cls(client, base_url, headers, timeouts, read_buffer)
+
+    @staticmethod
+    def takes(request: Request) -> bool:
+        """Whether this lane can carry a request."""
+        return (
+            request.method == "GET"
+            and not request.authenticated
+            and not request.query
+            and request.body is None
+            and not request.live
+            and not request.patience
+            and aiohttp.ClientSession._request is _SESSION_REQUEST  # noqa: SLF001 - see above
+        )
+
+    async def get(self, request: Request) -> LaneResponse:
+        """Send a request and return when the response head is there, whatever its status.
+
+        A kept connection that turns out to be dead is replaced once, invisibly (RFC 9112
+        section 9.3.1), as `aiohttp.ClientSession` does it; and what that raises, this raises.
+        """
+        head = f"{self._before}{request.path}{self._between}{request.accept}\r\n\r\n".encode()
+        try:
+            return await self._exchange(head)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._exchange(head)
+
+    async def _exchange(self, head: bytes) -> LaneResponse:
+        try:
+            connection = await self._connector.connect(self._model, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
+        handler = connection.protocol
+        transport = None if handler is None else handler.transport
+        if handler is None or transport is None:  # lost in this very moment
+            connection.close()
+            raise aiohttp.ServerDisconnectedError
+        try:
+            handler.set_response_params(
+                read_until_eof=True,
+                auto_decompress=False,
+                read_timeout=self._timeouts.read,
+                read_bufsize=self._read_buffer,
+            )
+            transport.write(head)
+            handler.start_timeout()
+            # Much cheaper than asyncio.timeout, for what nearly never happens.
+            late = self._loop.call_later(self._timeouts.head, _give_up, handler)
+            try:
+                message, content = await _final_head(handler)
+            finally:
+                late.cancel()
+        except HttpProcessingError as error:
+            _drop(connection, handler)
+            raise aiohttp.ClientResponseError(
+                self._model.request_info, (), status=error.code, message=error.message
+            ) from error
+        except BaseException:
+            _drop(connection, handler)
+            raise
+        return LaneResponse(connection, handler, message, content)
+
+
+async def _final_head(handler: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+    """The first head that is no interim one (RFC 9110 section 15.2)."""
+    while True:
+        message, content = await handler.read()
+        if message.code >= 200 or message.code == 101:
+            return message, content
+
+
+def _drop(connection: Connection, handler: ResponseHandler) -> None:
+    handler.abort()  # a polite end of TLS would go on receiving (MagicStack/uvloop#471)
+    connection.close()
+
+
+def _give_up(handler: ResponseHandler) -> None:
+    handler.set_exception(aiohttp.SocketTimeoutError("no complete response head in time"))

@@ -1,0 +1,78 @@
+"""Rates as pure accounting: who may go when, without a clock, a sleep or a lock."""
+
+from __future__ import annotations
+
+BURST_SECONDS = 0.05
+"""How much of a second's allowance may go at once after an idle spell."""
+
+
+class TokenBucket:
+    """A queue of reservations that a steady rate works off.
+
+    Every amount that is reserved takes its place behind all that came before, so that waiters
+    are served in the order in which they asked, and none has to be woken to let another in.
+    The places are counted in amounts, not in seconds: when the rate changes, everyone's
+    remaining wait changes with it.
+
+    Over any 10 seconds of constant demand the amount let through is ``10 * rate`` to within
+    5 %, as long as single amounts are small against that. An amount larger than a whole
+    second's allowance simply waits that long.
+
+    Args:
+        rate: amount per second, greater than 0; None for no limit.
+        now: seconds on any monotonic scale; the same scale is used in every call.
+        smallest: an amount that may always go at once after an idle spell, for counting
+            requests (1) where 0.05 s of allowance is less than one.
+    """
+
+    __slots__ = ("_at", "_burst", "_level", "_queued", "_smallest", "rate")
+
+    def __init__(self, rate: float | None, now: float, *, smallest: float = 0.0) -> None:
+        self._smallest = smallest
+        self._at = now
+        self._queued = 0.0
+        self.rate: float | None = None
+        self._burst = 0.0
+        self._level = 0.0
+        self.set_rate(rate, now)
+        self._level = self._burst
+
+    def set_rate(self, rate: float | None, now: float) -> None:
+        """Go on at another rate (amount per second, None for no limit) from ``now`` on."""
+        if rate is not None and rate <= 0:
+            raise ValueError(f"a rate must be greater than 0, not {rate}")
+        if self.rate is not None:
+            self._advance(now)
+        elif rate is not None:
+            self._at, self._level = now, self._queued
+        self.rate = rate
+        self._burst = max(self._smallest, (rate or 0.0) * BURST_SECONDS)
+
+    def reserve(self, now: float, amount: float) -> float:
+        """Take a place for ``amount`` behind everyone else; `remaining` tells how long it is."""
+        if self.rate is not None:
+            self._advance(now)
+        self._queued += amount
+        return self._queued
+
+    def remaining(self, now: float, place: float) -> float:
+        """Seconds until ``place`` (from `reserve`) is reached at today's rate; 0.0 if it is."""
+        if self.rate is None:
+            return 0.0
+        self._advance(now)
+        missing = place - self._level
+        return missing / self.rate if missing > 0 else 0.0
+
+    def delay(self, now: float, amount: float) -> float:
+        """Reserve ``amount`` and return the seconds to wait before it may go."""
+        return self.remaining(now, self.reserve(now, amount))
+
+    def _advance(self, now: float) -> None:
+        if self.rate is None or now <= self._at:
+            return
+        # What nobody asked for is kept only up to the burst.
+        self._level = min(
+            self._level + (now - self._at) * self.rate,
+            max(self._queued + self._burst, self._level),
+        )
+        self._at = now

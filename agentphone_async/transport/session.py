@@ -1,0 +1,295 @@
+"""The one place that speaks HTTP: a pooled aiohttp session, its timeouts, and what goes along.
+
+The API key is added to authenticated requests to the base URL, one by one; it is never a session
+default, so that nothing public and no redirect can carry it. There is no cookie jar, no proxy
+from the environment and no ``.netrc``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import math
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from agentphone_async.config import USER_AGENT, Settings, Timeouts
+from agentphone_async.errors import (
+    AgentPhoneError,
+    ConfigurationError,
+    MissingKeyError,
+)
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.redirects import REDIRECTS, next_hop
+from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
+from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
+from agentphone_async.transport.answer import Answer
+from agentphone_async.transport.fast_lane import FastLane
+from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.retry import Retrier
+from agentphone_async.transport.timetable import Timetable
+
+READ_BUFFER = 64 * 1024
+"""Bytes; aiohttp stops reading from the socket at twice this much unread."""
+
+HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+"""What goes along with every request."""
+
+FIRST_CONTACT = 10.0
+"""Seconds that a host which has never answered is waited for: the address may be mistyped."""
+
+
+class _Clients(NamedTuple):
+    """The ways to a connection.
+
+    Attributes:
+        pooled: for nearly everything; connections are used again.
+        fresh: a new connection for each request. For those that must not be sent twice, since a
+            pooled connection may turn out to be dead when the request is already on its way; and
+            for those that stay open as long as a call lasts, since they would use up the pool.
+        lane: a quicker way to the pooled connections for what is plain and public; None if this
+            aiohttp has none.
+    """
+
+    pooled: aiohttp.ClientSession
+    fresh: aiohttp.ClientSession
+    lane: FastLane | None
+
+
+class Session:
+    """One pool of connections to one API host, with its limits and retries.
+
+    Use it as an async context manager, or call `open` and `aclose`. It belongs to the event loop
+    in which it was opened.
+
+    Args:
+        settings: base URL, key, timeouts, retry policy.
+        limits: shared limits of the host; made from the settings if not given.
+    """
+
+    def __init__(self, settings: Settings, *, limits: HostLimits | None = None) -> None:
+        self.settings = settings
+        self.limits = limits or HostLimits(
+            settings.connections,
+            tpslimit=settings.tpslimit,
+            bwlimit=None if settings.bwlimit is None else Timetable.parse(settings.bwlimit),
+            outage_budget=settings.retry.total,
+            first_contact_budget=min(FIRST_CONTACT, settings.retry.total),
+        )
+        self.retrier = Retrier(settings.retry, self.limits)
+        self.host = urlsplit(settings.base_url).netloc
+        self._clients: _Clients | None = None
+        self._closed = False
+        self._auth = self._auth_headers()
+        self._timeout = _timeout(settings.timeouts)
+
+    def __repr__(self) -> str:
+        state = "open" if self._clients is not None else "closed"
+        return f"<Session to {self.settings.base_url}, {state}>"
+
+    def _auth_headers(self) -> dict[str, str]:
+        headers = {}
+        if self.settings.api_key is not None:
+            headers["Authorization"] = f"Bearer {self.settings.api_key}"
+        if self.settings.sub_account is not None:
+            headers["X-Sub-Account-Id"] = self.settings.sub_account
+        return headers
+
+    async def __aenter__(self) -> Self:
+        self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def open(self) -> None:
+        """Get ready to connect; to be called inside a running event loop. Opening twice is fine.
+
+        The first request does it, too, if nobody did before.
+
+        Raises:
+            ConfigurationError: the file of certificate authorities cannot be used.
+        """
+        self._closed = False
+        self._opened()
+
+    def _connected(self) -> _Clients:
+        if self._closed:
+            raise ConfigurationError("the client is closed; use it inside 'async with'")
+        return self._opened()
+
+    def _opened(self) -> _Clients:
+        if self._clients is None:
+            tls = self._tls()
+            limit = self.settings.connections
+            pooled = self._client_on(aiohttp.TCPConnector(limit=limit, ttl_dns_cache=60, ssl=tls))
+            fresh = self._client_on(
+                aiohttp.TCPConnector(limit=0, force_close=True, ttl_dns_cache=60, ssl=tls)
+            )
+            lane = FastLane.beside(
+                pooled, self.settings.base_url, HEADERS, self.settings.timeouts, READ_BUFFER
+            )
+            self._clients = _Clients(pooled, fresh, lane)
+        return self._clients
+
+    def _client_on(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            headers=HEADERS,
+            skip_auto_headers=("Accept", "Content-Type"),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            trust_env=False,
+        )
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if self.settings.base_url.startswith("http://"):
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.settings.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"cannot read certificate authorities from {self.settings.ca_file!r}: {error}"
+            ) from error
+
+    async def aclose(self) -> None:
+        """Close all connections. Closing twice is fine."""
+        clients, self._clients = self._clients, None
+        self._closed = True
+        if clients is not None:
+            try:
+                await clients.pooled.close()
+            finally:
+                await clients.fresh.close()
+
+    async def call(self, request: Request) -> Reply:
+        """Send a request, tried again where that is safe, and read the whole answer.
+
+        Raises:
+            AgentPhoneError: no answer, or one that is transient, after all attempts. Other
+                answers are returned whatever their status.
+        """
+
+        async def attempt(number: int) -> Reply:
+            async with await self.send(request) as answer:
+                body = await answer.body()
+                reply = Reply(answer.status, answer.headers, body, attempts=number)
+            error = transient_error(request, reply)
+            if error is not None:
+                raise error
+            return reply
+
+        return await self.retrier.run(request, attempt)
+
+    async def send(self, request: Request, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a request once and return when the response head is there.
+
+        Redirects of public requests are followed, others are returned as they are. Takes no slot
+        and tries nothing again: that is `Retrier.run`.
+
+        Args:
+            request: what to ask.
+            headers: more headers, such as ``Range``.
+
+        Raises:
+            MissingKeyError: the endpoint needs a key and the settings have none.
+            TransportError: there was no answer.
+            UnexpectedResponseError: it was not HTTP, or a redirect that is not followed.
+        """
+        url = self.settings.base_url + request.path
+        if request.query:
+            url += "?" + urlencode(request.query, quote_via=quote)
+        for hop in itertools.count():
+            if hop == 0 and not headers and (lane := self._lane_for(request)) is not None:
+                answer = await self._send_by(lane, request)
+            else:
+                answer = await self._send_once(request, url, headers, at_home=hop == 0)
+            if answer.status not in REDIRECTS:
+                return answer
+            location = answer.headers.get("Location")
+            answer.close()
+            url = next_hop(request, url, location, status=answer.status, hop=hop)
+        raise AssertionError  # next_hop bounds the chain
+
+    async def _send_once(
+        self, request: Request, url: str, headers: Mapping[str, str] | None, *, at_home: bool
+    ) -> Answer:
+        client = self._client_for(request)
+        sent = {"Accept": request.accept}
+        if headers:
+            sent.update(headers)
+        if request.authenticated and at_home:
+            if self.settings.api_key is None:
+                raise MissingKeyError(
+                    f"{what_was_asked(request)} needs an API key; set AGENTPHONE_API_KEY",
+                ).about(request)
+            sent.update(self._auth)
+        data = None
+        if request.body is not None:
+            data = json.dumps(request.body).encode()
+            sent["Content-Type"] = "application/json"
+        timeouts = self.settings.timeouts
+        timeout = self._timeout
+        if request.live or request.patience:
+            timeout = _timeout(timeouts, math.inf if request.live else request.patience)
+        try:
+            async with asyncio.timeout(timeouts.connect + timeouts.head + request.patience):
+                response = await client.request(
+                    request.method,
+                    URL(url, encoded=True),
+                    data=data,
+                    headers=sent,
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
+        except FOREIGN as error:
+            raise translated(error, request, self.host) from error
+        self.limits.connection_worked()
+        return Answer(response, request, self.host, timeouts)
+
+    async def _send_by(self, lane: FastLane, request: Request) -> Answer:
+        try:
+            response = await lane.get(request)
+        except FOREIGN as error:
+            raise translated(error, request, self.host) from error
+        self.limits.connection_worked()
+        return Answer(response, request, self.host, self.settings.timeouts)
+
+    def _lane_for(self, request: Request) -> FastLane | None:
+        lane = self._connected().lane
+        return lane if lane is not None and lane.takes(request) else None
+
+    def _client_for(self, request: Request) -> aiohttp.ClientSession:
+        clients = self._connected()
+        return clients.pooled if request.repeatable and not request.live else clients.fresh
+
+
+def _timeout(timeouts: Timeouts, patience: float = 0.0) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=None,  # aiohttp's default of five minutes ends long downloads
+        connect=None,
+        sock_connect=timeouts.connect,
+        sock_read=None if patience == math.inf else timeouts.read + patience,
+    )
+
+
+def transient_error(request: Request, reply: Reply) -> AgentPhoneError | None:
+    """The error of a reply that is worth another attempt; None for every other reply."""
+    if reply.status < 400:
+        return None
+    error = error_of(request, reply)
+    return error if error.transient else None

@@ -1,0 +1,213 @@
+"""The controllers against simulated networks: they must match the best fixed setting."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from agentphone_async.transport.adaptive import AdaptiveConcurrency
+from agentphone_async.transport.pace import AdaptivePace
+from tests.transport import simulation
+from tests.transport.simulation import MOVES_AT, Simulation
+
+SEEDS = (0, 1, 2, 3)
+NUMBERS = (2, 4, 8, 10, 11, 12, 16, 20, 22, 24, 32, 44, 64)
+GOOD = 0.95
+
+
+@cache
+def fixed(network, number, begin, end, seed):
+    """Bytes that ``number`` requests at a time move between ``begin`` and ``end``."""
+    run = Simulation(getattr(simulation, network)(), number, seed=seed)
+    run.run(begin)
+    return run.run(end).bytes
+
+
+@cache
+def best_number(network, begin, end):
+    return max(NUMBERS, key=lambda n: sum(fixed(network, n, begin, end, seed) for seed in SEEDS))
+
+
+def share_of_best(tally, network, begin, end, seed):
+    """Goodput as a share of that of the best fixed number, with the same recordings.
+
+    A fixed number needs no time to settle, so its stretch of time may begin sooner.
+    """
+    return tally.bytes / fixed(network, best_number(network, begin, end), begin, end, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "network", ["latency_bound", "per_connection_cap", "global_cap", "collapse"]
+)
+def test_within_60_s_it_is_as_good_as_the_best_fixed_number(network, seed):
+    run = Simulation(getattr(simulation, network)(), AdaptiveConcurrency(), seed=seed)
+    run.run(60)
+    tally = run.run(100)
+    assert share_of_best(tally, network, 20, 60, seed) >= GOOD
+    assert tally.throttled == 0
+    assert tally.timed_out == 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("network", ["moving_up", "moving_down"])
+def test_a_limit_that_moves_is_followed_within_60_s(network, seed):
+    run = Simulation(getattr(simulation, network)(), AdaptiveConcurrency(), seed=seed)
+    run.run(60)
+    before = run.run(MOVES_AT)
+    assert share_of_best(before, network, 60, MOVES_AT, seed) >= GOOD
+    run.run(MOVES_AT + 60)
+    after = run.run(MOVES_AT + 100)
+    assert share_of_best(after, network, MOVES_AT + 60, MOVES_AT + 100, seed) >= GOOD
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("kind", "good"),
+    # The stricter two refuse what a bucket forgives, so that the learned pace must lie lower.
+    [("bucket", GOOD), ("tight bucket", 0.9), ("window", 0.9)],
+)
+def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good, seed):
+    network = simulation.rate_limited(kind)
+    run = Simulation(network, AdaptiveConcurrency(), pace=AdaptivePace(), seed=seed)
+    first = run.run(60)
+    tally = run.run(120)
+    assert tally.requests / 60 >= good * simulation.ALLOWED
+    assert tally.throttled_share < 0.01
+    assert first.throttled_share < 0.04
+
+
+def test_a_request_rate_that_rises_is_found_out():
+    run = Simulation(
+        simulation.rate_limited("rising"), AdaptiveConcurrency(), pace=AdaptivePace(), seed=1
+    )
+    run.run(MOVES_AT + 80)
+    tally = run.run(MOVES_AT + 120)
+    assert tally.requests / 40 >= 0.9 * 2 * simulation.ALLOWED
+    assert tally.throttled_share < 0.01
+
+
+def test_a_request_rate_that_falls_is_found_out():
+    run = Simulation(
+        simulation.rate_limited("falling"), AdaptiveConcurrency(), pace=AdaptivePace(), seed=1
+    )
+    run.run(MOVES_AT + 60)
+    tally = run.run(MOVES_AT + 120)
+    assert tally.requests / 60 >= 0.9 * simulation.ALLOWED / 5
+    assert tally.throttled_share < 0.01
+
+
+def feed(control, *, now, seconds, in_flight, took):
+    """Answers that take ``took(in_flight)``, one after the other, for a while."""
+    end = now + seconds
+    while now < end:
+        busy = in_flight(control.limit)
+        now += took(busy) / busy
+        control.completed(now, 1000, took(busy), in_flight=busy)
+    return now
+
+
+def test_without_demand_it_learns_nothing_and_stays():
+    control = AdaptiveConcurrency(start=8)
+    feed(control, now=0.0, seconds=100, in_flight=lambda limit: 1, took=lambda busy: 0.1)
+    assert control.limit == 8
+
+
+def test_latency_that_grows_without_goodput_brings_it_down_without_any_error():
+    control = AdaptiveConcurrency(start=48)
+    feed(
+        control, now=0.0, seconds=120, in_flight=lambda limit: limit, took=lambda n: 0.1 * max(n, 8)
+    )
+    assert control.limit <= 12  # 8 would do
+
+
+def test_room_that_opens_unseen_is_found_by_looking_again():
+    """At 8 at a time nothing changes when the knee moves from 8 to 32: only trying tells."""
+    control = AdaptiveConcurrency()
+
+    def world(knee):
+        return lambda n: 0.1 * max(n, knee) / knee
+
+    now = feed(control, now=0.0, seconds=600, in_flight=lambda limit: limit, took=world(8))
+    assert 7 <= control.limit <= 10
+    feed(control, now=now, seconds=60, in_flight=lambda limit: limit, took=world(32))
+    assert control.limit >= 30
+
+
+def test_it_never_leaves_its_bounds():
+    control = AdaptiveConcurrency(start=4, minimum=2, maximum=10)
+    seen = set()
+
+    def all_in_use(limit):
+        seen.add(limit)
+        return limit
+
+    now = feed(control, now=0.0, seconds=30, in_flight=all_in_use, took=lambda n: 0.1)
+    assert max(seen) == 10
+    for _ in range(20):
+        now += 10
+        control.timed_out(now)
+    assert control.limit == 2
+
+
+def test_throttling_and_time_outs_bring_it_down_once_an_incident():
+    control = AdaptiveConcurrency(start=40)
+    for step in range(10):
+        control.throttled(100.0 + step * 0.01, pause=1.0)
+    assert control.limit == 28
+    control.timed_out(200.0)
+    control.timed_out(200.1)
+    assert control.limit == 19
+
+
+def test_a_cap_takes_effect_at_once_and_lasts():
+    control = AdaptiveConcurrency(start=32)
+    control.cap(8)
+    assert control.limit == 8
+    feed(control, now=0.0, seconds=60, in_flight=lambda limit: limit, took=lambda n: 0.1)
+    assert control.limit in {7, 8}  # 7 while it looks whether that would do
+
+
+@pytest.mark.parametrize("bounds", [(0, 4, 8), (5, 4, 8), (1, 9, 8)])
+def test_bounds_that_contradict_each_other_are_refused(bounds):
+    minimum, start, maximum = bounds
+    with pytest.raises(ValueError, match="does not hold"):
+        AdaptiveConcurrency(start=start, minimum=minimum, maximum=maximum)
+
+
+def test_the_pace_is_unknown_until_the_host_throttles():
+    pace = AdaptivePace()
+    for n in range(1000):
+        pace.answered(n * 0.01)
+    assert pace.rate is None
+    pace.throttled(10.0, pause=1.0)
+    assert pace.rate == pytest.approx(100, rel=0.1)
+
+
+def test_one_incident_is_one_incident_however_many_429s_it_has():
+    pace = AdaptivePace()
+    for n in range(1000):
+        pace.answered(n * 0.01)
+    pace.throttled(10.0, pause=1.0)
+    rate = pace.rate
+    for n in range(20):
+        pace.throttled(10.01 + n * 0.01, pause=1.0)
+    assert pace.rate == rate
+
+
+def test_a_pace_that_nobody_uses_does_not_grow():
+    pace = AdaptivePace()
+    for n in range(1000):
+        pace.answered(n * 0.01)
+    pace.throttled(10.0)
+    rate = pace.rate
+    for n in range(100):
+        pace.answered(20.0 + n)
+    assert pace.rate == rate
+
+
+def test_a_first_429_before_any_answer_sets_no_pace():
+    pace = AdaptivePace()
+    pace.throttled(0.0, pause=1.0)
+    assert pace.rate is None

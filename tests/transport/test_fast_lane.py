@@ -1,0 +1,350 @@
+"""The fast lane does what the ordinary way does, whatever the server does; only faster."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
+
+import aiohttp
+import pytest
+import trustme
+import uvloop
+from aioresponses import aioresponses
+
+from agentphone_async.config import Settings, Timeouts
+from agentphone_async.errors import AgentPhoneError, ConnectionFailedError, TimedOutError
+from agentphone_async.protocol import endpoints
+from agentphone_async.transport import fast_lane
+from agentphone_async.transport.fast_lane import FastLane
+from agentphone_async.transport.session import Session
+from tests.support.raw_server import (
+    Connection,
+    Item,
+    RawRequest,
+    RawServer,
+    chunk,
+    gated,
+    respond,
+    then_close,
+    then_hold,
+    then_reset,
+)
+
+KEY = "sk_test_never_sent"
+IMPATIENT = Timeouts(connect=0.15, read=0.15, head=0.15, minimum_speed_window=0.1)
+PATIENT = Timeouts(connect=5, read=5, head=5, minimum_speed_window=5)
+WAV = respond(body=b"RIFF" * 100, content_type="audio/wav")
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n"
+LARGE = bytes(range(256)) * 4096
+
+
+async def drip(connection: Connection, _: RawRequest) -> None:
+    """A head that goes on and on, and never ends."""
+    await connection.send(b"HTTP/1.1 200 OK\r\nX: y")
+    gone = asyncio.ensure_future(connection.wait_gone())
+    while not gone.done():
+        await connection.send(b"y")
+        await asyncio.wait({gone}, timeout=0.03)
+
+
+BEHAVIOURS: dict[str, tuple[Item, ...]] = {
+    "a recording": (WAV,),
+    "a large one": (respond(body=LARGE, content_type="audio/wav"),),
+    "an empty one": (respond(body=b""),),
+    "no recording": (respond(404, {"error": {"message": "none"}}),),
+    "no content": (b"HTTP/1.1 204 No Content\r\n\r\n",),
+    "too many requests": (respond(429, b"slow down", retry_after="3"),),
+    "chunked": (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"RI") + chunk(b"FF") + chunk(b""),
+    ),
+    "a bad chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nRIFF",),
+    "no length": (then_close(HEAD + b"\r\nRIFF"),),
+    "old HTTP": (then_close(b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nRIFF"),),
+    "gzip, unasked": (respond(body=gzip.compress(LARGE), content_encoding="gzip"),),
+    "unknown coding": (respond(body=b"RIFF", content_encoding="zstd"),),
+    "connection: close": (then_close(respond(body=b"RIFF", connection="close")),),
+    "closed after each answer": (then_close(WAV),),
+    "interim heads": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + WAV,),
+    "a redirect": (respond(302, location="/elsewhere"), WAV, respond(307, location="/b"), WAV),
+    "endless redirects": (respond(302, location="/again"),),
+    "surplus bytes": (WAV + b"and more", WAV),
+    "cut off": (then_close(HEAD + b"Content-Length: 400\r\n\r\nRIFF"),),
+    "reset in the body": (then_reset(HEAD + b"Content-Length: 400\r\n\r\n"),),
+    "reset at once": (then_reset(),),
+    "closed at once": (then_close(),),
+    "closed at once, once": (WAV, then_close(), WAV),
+    "closed inside the head": (then_close(b"HTTP/1.1 200 OK\r\nContent-"),),
+    "no HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n"),),
+    "a bad status": (respond(200).replace(b"200", b"2OO"),),
+    "a bad length": (respond(content_length="-5"),),
+    "two lengths": (HEAD + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nRIFFX",),
+    "a huge header": (respond(x_big="x" * 100_000),),
+}
+
+SILENCES: dict[str, tuple[Item, ...]] = {
+    "no head": (then_hold(),),
+    "half a head": (then_hold(b"HTTP/1.1 200 OK\r\nContent-"),),
+    "a head that drips": (drip,),
+    "half a body": (then_hold(HEAD + b"Content-Length: 400\r\n\r\nRIFF"),),
+}
+
+T = TypeVar("T")
+LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+Secured: TypeAlias = tuple[ssl.SSLContext | None, str | None]
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory) -> tuple[ssl.SSLContext, str]:
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return context, str(path)
+
+
+@pytest.fixture(params=LOOPS)
+def loop_factory(request) -> LoopFactory:
+    return LOOPS[request.param]
+
+
+@pytest.fixture(params=["http", "https"])
+def secured(request, tls) -> Secured:
+    return tls if request.param == "https" else (None, None)
+
+
+def session_to(
+    server: RawServer,
+    ca_file: str | None = None,
+    timeouts: Timeouts = PATIENT,
+    *,
+    lane: bool = True,
+) -> Session:
+    session = Session(Settings(KEY, server.base_url, ca_file=ca_file, timeouts=timeouts))
+    session.open()
+    clients = session._clients
+    assert clients is not None
+    assert clients.lane is not None, "this aiohttp has not got what the fast lane needs"
+    if not lane:
+        session._clients = clients._replace(lane=None)
+    return session
+
+
+async def ask(session: Session, call_id: str = "call_1") -> tuple[object, ...]:
+    """What a caller sees of one request."""
+    try:
+        async with await session.send(endpoints.get_recording(call_id)) as answer:
+            return answer.status, sorted(answer.headers.items()), await answer.body()
+    except AgentPhoneError as error:
+        return type(error), str(error), error.transient, getattr(error, "sent", None)
+
+
+async def account(
+    script: tuple[Item, ...], secured: Secured, timeouts: Timeouts, *, lane: bool
+) -> list[str]:
+    """What caller and server see of two requests in a row; of one if it is a test of patience."""
+    context, ca_file = secured
+    async with RawServer(*script, tls=context) as server:
+        session = session_to(server, ca_file, timeouts, lane=lane)
+        seen = [await ask(session)]
+        if timeouts is PATIENT:
+            seen.append(await ask(session))
+        await session.aclose()
+        sent = [
+            (request.method, request.target, sorted(request.headers.items()), request.connection)
+            for request in server.requests
+        ]
+        story = [*seen, *sent, len(server.connections)]
+        # With the address: a bare port, such as 45678, also occurs in a body of all bytes.
+        return [str(part).replace(f"127.0.0.1:{server.port}", "HOST") for part in story]
+
+
+def in_time(loop_factory: LoopFactory, story: Coroutine[Any, Any, T]) -> T:
+    """Run a story; one that takes longer than the longest patience in it fails."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(asyncio.wait_for(story, 4))
+
+
+def both_ways(
+    loop_factory: LoopFactory, script: tuple[Item, ...], secured: Secured, timeouts: Timeouts
+) -> list[list[str]]:
+    async def both() -> list[list[str]]:
+        ways = [account(script, secured, timeouts, lane=lane) for lane in (True, False)]
+        return await asyncio.gather(*ways)
+
+    return in_time(loop_factory, both())
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_the_lane_tells_the_same_story_as_a_session(behaviour, loop_factory, secured):
+    fast, ordinary = both_ways(loop_factory, BEHAVIOURS[behaviour], secured, PATIENT)
+    assert fast == ordinary
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+def test_the_lane_waits_no_longer_than_a_session(silence, loop_factory, secured):
+    fast, ordinary = both_ways(loop_factory, SILENCES[silence], secured, IMPATIENT)
+    assert "TimedOutError" in fast[0]
+    assert fast == ordinary
+
+
+def test_connecting_is_bounded(loop_factory):
+    async def to_a_backlog_that_is_full() -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address = listener.getsockname()
+            async with AsyncExitStack() as stack:
+                for _ in range(4):
+                    filler = stack.enter_context(socket.socket())
+                    filler.setblocking(False)
+                    filler.connect_ex(address)
+                url = f"http://127.0.0.1:{address[1]}"
+                session = await stack.enter_async_context(
+                    Session(Settings(base_url=url, timeouts=IMPATIENT))
+                )
+                kind, _, _, sent = await ask(session)
+                assert kind is TimedOutError
+                assert sent is False
+
+    in_time(loop_factory, to_a_backlog_that_is_full())
+
+
+def test_nobody_listening(loop_factory):
+    async def there() -> tuple[object, ...]:
+        async with RawServer(WAV) as server:
+            url = server.base_url
+        async with Session(Settings(base_url=url)) as session:
+            return await ask(session)
+
+    kind, _, _, sent = in_time(loop_factory, there())
+    assert kind is ConnectionFailedError
+    assert sent is False
+
+
+@pytest.mark.parametrize("when", ["waiting for the head", "inside the body"])
+def test_a_cancelled_request_closes_its_connection(when, loop_factory, secured):
+    context, ca_file = secured
+    first = b"" if when == "waiting for the head" else HEAD + b"Content-Length: 9\r\n\r\nRIFF"
+
+    async def cancelled() -> None:
+        async with RawServer(then_hold(first), WAV, tls=context) as server:
+            session = session_to(server, ca_file)
+            asking = asyncio.create_task(ask(session))
+            await server.until(lambda: len(server.requests) == 1)
+            if first:
+                while not _reading(asking):
+                    await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait({asking})
+            assert asking.cancelled()
+            await server.connections[0].gone.wait()
+            assert (await ask(session))[0] == 200
+            assert len(server.connections) == 2
+            await session.aclose()
+
+    in_time(loop_factory, cancelled())
+
+
+def _reading(task: asyncio.Task[object]) -> bool:
+    """Whether a task has got as far as the body."""
+    frames = []
+    waiting = task.get_coro()
+    while waiting is not None and hasattr(waiting, "cr_await"):
+        frames.append(waiting.cr_code.co_name)
+        waiting = waiting.cr_await
+    return "body" in frames
+
+
+def test_one_connection_carries_many_recordings_and_other_requests_share_it(loop_factory, secured):
+    context, ca_file = secured
+
+    async def many() -> None:
+        async with RawServer(WAV, tls=context) as server:
+            session = session_to(server, ca_file)
+            for number in range(5):
+                assert (await ask(session, f"call_{number}"))[0] == 200
+            async with await session.send(endpoints.get_call("call_1")) as answer:
+                await answer.body()
+            assert len(server.connections) == 1
+            keys = ["authorization" in request.headers for request in server.requests]
+            assert keys == [False] * 5 + [True]
+            await session.aclose()
+
+    in_time(loop_factory, many())
+
+
+async def test_a_body_that_is_not_read_to_its_end_costs_its_connection():
+    async with RawServer(respond(body=LARGE), WAV) as server:
+        session = session_to(server)
+        async with await session.send(endpoints.get_recording("call_1")) as answer:
+            assert answer.status == 200
+        await server.connections[0].gone.wait()
+        assert (await ask(session))[0] == 200
+        assert len(server.connections) == 2
+        await session.aclose()
+
+
+async def test_a_base_url_with_a_prefix_and_an_id_that_needs_encoding():
+    async with RawServer(WAV) as server:
+        async with Session(Settings(base_url=server.base_url + "/pre%20fix/")) as session:
+            await ask(session, "call/\u00fc\r\nX: y")
+        assert server.requests[0].target == (
+            "/pre%20fix/v1/calls/call%2F%C3%BC%0D%0AX%3A%20y/recording"
+        )
+
+
+async def test_more_requests_than_connections_take_turns():
+    gate = asyncio.Event()
+    async with RawServer(gated(gate, WAV)) as server:
+        async with Session(Settings(base_url=server.base_url, connections=2)) as session:
+            asking = [asyncio.create_task(ask(session, f"call_{n}")) for n in range(6)]
+            await server.until(lambda: len(server.requests) == 2)
+            gate.set()
+            assert [answer[0] for answer in await asyncio.gather(*asking)] == [200] * 6
+        assert len(server.connections) == 2
+
+
+# ------------------------------------------------------------------------ when there is no lane
+
+
+@pytest.mark.parametrize("number", range(len(fast_lane.CALLED)))
+async def test_without_one_of_its_parts_everything_goes_the_ordinary_way(number, monkeypatch):
+    called, parameters = fast_lane.CALLED[number]
+    missing = [(called, {*parameters, "no_such_parameter"})]
+    monkeypatch.setattr(fast_lane, "CALLED", missing)
+    async with RawServer(WAV) as server, Session(Settings(base_url=server.base_url)) as session:
+        assert session._clients is not None
+        assert session._clients.lane is None
+        assert (await ask(session))[0] == 200
+
+
+async def test_who_replaces_the_requests_of_all_sessions_gets_these_too():
+    with aioresponses() as mocked:
+        async with Session(Settings(base_url="http://127.0.0.1:9")) as session:
+            url = "http://127.0.0.1:9/v1/calls/call_1/recording"
+            mocked.get(url, exception=aiohttp.ServerDisconnectedError())
+            assert (await ask(session))[0] is ConnectionFailedError
+            assert len(mocked.requests) == 1
+
+
+def test_only_what_is_plain_and_public_takes_the_lane():
+    assert FastLane.takes(endpoints.get_recording("call_1"))
+    for request in (
+        endpoints.get_call("call_1"),
+        endpoints.get_transcript("call_1"),
+        endpoints.stream_transcript("call_1"),
+        endpoints.end_call("call_1"),
+        replace(endpoints.get_recording("call_1"), authenticated=True),
+        replace(endpoints.get_recording("call_1"), query=(("a", "b"),)),
+        replace(endpoints.get_recording("call_1"), method="POST", body={}),
+    ):
+        assert not FastLane.takes(request)

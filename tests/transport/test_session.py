@@ -1,0 +1,454 @@
+"""One request on the wire: redirects, TLS, time-outs, codings, broken HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+import trustme
+
+from agentphone_async import (
+    AsyncAgentPhone,
+    CertificateError,
+    ConfigurationError,
+    ConnectionFailedError,
+    TimedOutError,
+    Timeouts,
+    UnexpectedResponseError,
+)
+from agentphone_async.protocol import endpoints
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.transport import answer as answer_module
+from tests.conftest import BRISK, SHORT
+from tests.support.raw_server import (
+    Connection,
+    RawRequest,
+    RawServer,
+    chunk,
+    respond,
+    then_close,
+    then_hold,
+    then_reset,
+)
+
+CALL = respond(body={"id": "call_1"})
+WAV = respond(body=b"RIFF", content_type="audio/wav")
+
+
+@pytest.fixture(params=["public", "with the key"])
+def asked(request: pytest.FixtureRequest) -> Request:
+    """Both kinds of requests; recordings may take a way of their own through the transport."""
+    if request.param == "public":
+        return endpoints.get_recording("c")
+    return endpoints.get_transcript("c")
+
+
+# ------------------------------------------------------------------------------- redirects
+
+
+async def test_redirects_on_the_same_host_are_followed(client_of):
+    async with RawServer(
+        respond(301, location="/a"), respond(308, b"moved", location="b?x=%2F"), WAV
+    ) as server:
+        recording = await client_of(server.base_url).calls.get_recording("c")
+        assert recording.content == b"RIFF"
+        assert [request.target for request in server.requests] == [
+            "/v1/calls/c/recording",
+            "/a",
+            "/b?x=%2F",
+        ]
+
+
+async def test_a_redirect_loop_ends(client_of):
+    async with RawServer(respond(302, location="/again")) as server:
+        with pytest.raises(UnexpectedResponseError, match="more than 5 in a row"):
+            await client_of(server.base_url).calls.get_recording("c")
+        assert len(server.requests) == 6
+
+
+async def test_a_redirect_with_credentials_or_from_tls_to_none_is_refused(client_of, tls):
+    context, ca_file = tls
+    async with RawServer(WAV) as plain:
+        for location in (plain.base_url, f"http://me:pw@127.0.0.1:{plain.port}/"):
+            async with RawServer(respond(302, location=location), tls=context) as server:
+                with pytest.raises(UnexpectedResponseError, match="not followed"):
+                    await client_of(server.base_url, ca_file=ca_file).calls.get_recording("c")
+        assert plain.requests == []
+
+
+async def test_the_large_body_of_a_redirect_is_not_waited_for(client_of):
+    endless = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 99999999\r\n\r\n"
+    async with RawServer(then_hold(endless), WAV) as server:
+        await client_of(server.base_url).calls.get_recording("c")
+        await server.connections[0].gone.wait()
+
+
+# ------------------------------------------------------------------------------------- TLS
+
+Tls = tuple[ssl.SSLContext, str]
+
+
+def server_context(ca: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(name).configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(ca: trustme.CA) -> Iterator[Tls]:
+    with ca.cert_pem.tempfile() as path:
+        yield server_context(ca, "127.0.0.1"), path
+
+
+async def test_a_good_certificate(client_of, tls: Tls):
+    context, ca_file = tls
+    async with RawServer(CALL, tls=context) as server:
+        client = client_of(server.base_url, ca_file=ca_file)
+        assert (await client.calls.get("call_1")).id == "call_1"
+
+
+async def test_an_unknown_authority_is_final(client_of, tls: Tls):
+    context, _ = tls
+    async with RawServer(CALL, tls=context) as server:
+        with pytest.raises(CertificateError, match=r"certificate of 127\.0\.0\.1:") as caught:
+            await client_of(server.base_url).calls.get("call_1")
+        assert caught.value.attempts == 1
+        assert len(server.connections) <= 1
+        assert server.requests == []
+
+
+async def test_a_certificate_for_another_name_is_final(client_of, ca: trustme.CA, tls: Tls):
+    async with RawServer(CALL, tls=server_context(ca, "other.example")) as server:
+        with pytest.raises(CertificateError, match=r"(?i)mismatch") as caught:
+            await client_of(server.base_url, ca_file=tls[1]).calls.make("a", "+1")
+        assert caught.value.attempts == 1
+        assert not caught.value.sent
+        assert server.requests == []
+
+
+async def test_a_server_without_tls_where_there_should_be_one(client_of, asked):
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 smtp.example.com\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = client_of(f"https://127.0.0.1:{port}")
+        with pytest.raises(ConnectionFailedError, match="TLS failed") as caught:
+            await client.session.send(asked)
+        assert not caught.value.sent
+
+
+def test_authorities_that_cannot_be_read(tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for name in ("ca.pem", "missing.pem"):
+        client = AsyncAgentPhone("k", ca_file=str(tmp_path / name))
+        with pytest.raises(ConfigurationError, match="certificate authorities"):
+            client.session._tls()
+
+
+# ------------------------------------------------------------------------------- time-outs
+
+
+async def test_connecting_takes_too_long(client_of, asked):
+    """The listener's queue is full, so that the handshake is never completed."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(address)
+            timeouts = Timeouts(connect=0.1, read=5, head=5)
+            client = client_of(f"http://127.0.0.1:{address[1]}", timeouts=timeouts)
+            with pytest.raises(TimedOutError, match="connecting to") as caught:
+                await client.session._send_once(
+                    asked, f"http://127.0.0.1:{address[1]}/", None, at_home=True
+                )
+            assert caught.value.sent is False
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+async def test_a_name_that_does_not_resolve(client_of, asked, monkeypatch):
+    async def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    client = client_of("https://api.invalid")
+    client.session.open()
+    monkeypatch.setattr(client.session._clients.pooled.connector._resolver, "resolve", fail)
+    with pytest.raises(ConnectionFailedError, match="the name does not resolve") as caught:
+        await client.session.send(asked)
+    assert caught.value.sent is False
+    assert "api.invalid" in str(caught.value)
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+async def test_a_head_that_never_comes(client_of, asked, sent: bytes):
+    async with RawServer(then_hold(sent)) as server:
+        with pytest.raises(TimedOutError, match="did not answer GET /v1/calls/c/"):
+            await client_of(server.base_url, timeouts=SHORT).session.send(asked)
+        await server.connections[0].gone.wait()
+
+
+async def test_a_head_that_drips_is_bounded_as_a_whole(client_of, asked):
+    """Each byte re-arms the idle time-out; the limit on the head does not care."""
+
+    async def drip(connection: Connection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nX: ")
+        gone = asyncio.ensure_future(connection.wait_gone())
+        while not gone.done():
+            await connection.send(b"x")
+            await asyncio.wait((gone,), timeout=0.02)
+
+    timeouts = Timeouts(connect=0.1, read=10, head=0.1)
+    async with RawServer(drip) as server:
+        with pytest.raises(TimedOutError):
+            await client_of(server.base_url, timeouts=timeouts).session.send(asked)
+
+
+async def test_a_body_that_falls_silent(client_of, asked):
+    part = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nRIFF"
+    async with RawServer(then_hold(part)) as server:
+        client = client_of(server.base_url, timeouts=Timeouts(read=0.1))
+        async with await client.session.send(asked) as answer:
+            with pytest.raises(TimedOutError, match="did not answer"):
+                await answer.body()
+        await server.connections[0].gone.wait()
+
+
+async def test_a_body_below_the_minimum_speed(client_of, asked):
+    """A byte now and then satisfies every idle time-out; the speed does not."""
+
+    async def drip(connection: Connection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+        gone = asyncio.ensure_future(connection.wait_gone())
+        while not gone.done():
+            await connection.send(b"x")
+            await asyncio.wait((gone,), timeout=0.01)
+
+    timeouts = Timeouts(minimum_speed=1000_000, minimum_speed_window=0.1)
+    async with RawServer(drip) as server:
+        client = client_of(server.base_url, timeouts=timeouts)
+        async with await client.session.send(asked) as answer:
+            with pytest.raises(TimedOutError, match="counts as stalled"):
+                await answer.body()
+        await server.connections[0].gone.wait()
+
+
+async def test_a_reader_of_ours_that_is_slow_is_not_a_slow_server(client_of, asked, monkeypatch):
+    """Only the time spent waiting for the server counts."""
+    size = 4 * 1024 * 1024
+    async with RawServer(respond(body=bytes(size), content_type="audio/wav")) as server:
+        client = client_of(server.base_url)
+        now = 0.0
+
+        class Clock:
+            @staticmethod
+            def monotonic() -> float:
+                return now
+
+        monkeypatch.setattr(answer_module, "time", Clock)
+        received = 0
+        async with await client.session.send(asked) as answer:
+            async for piece in answer.chunks():
+                received += len(piece)
+                now += 3600.0
+        assert received == size
+
+
+async def test_a_long_poll_may_be_silent_and_slow_for_as_long_as_it_asked(client_of):
+    """The head may come at once and the body when the call ends."""
+    release = asyncio.Event()
+    waits: list[float | None] = []
+
+    async def hold(connection: Connection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
+        await release.wait()
+        await connection.send(b'{"id":"call_1"}')
+
+    async with RawServer(hold) as server:
+        client = client_of(server.base_url, timeouts=Timeouts(read=0.05, head=0.05))
+        poll = asyncio.ensure_future(client.calls.get("call_1", wait=10))
+        await server.until(lambda: bool(server.requests))
+        # Longer than our own time-outs, far shorter than the poll.
+        done, _ = await asyncio.wait((poll,), timeout=0.2)
+        assert not done
+        release.set()
+        assert (await poll).id == "call_1"
+    assert waits == []
+
+
+# --------------------------------------------------------------------------------- codings
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
+async def test_gzip_that_nobody_asked_for_is_decoded(client_of, coding: str):
+    packed = gzip.compress(b'{"id": "call_1"}')
+    async with RawServer(respond(body=packed, content_encoding=coding)) as server:
+        call = await client_of(server.base_url).calls.get("call_1")
+        assert server.requests[0].headers["accept-encoding"] == "identity"
+    assert call.id == "call_1"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("br", b"xx"),
+        ("gzip", b"no gzip at all"),
+        ("gzip", gzip.compress(b"{}")[:-3]),
+        ("gzip", gzip.compress(b"{}") + b"x"),
+        ("gzip, gzip", gzip.compress(b"{}")),
+    ],
+)
+async def test_codings_that_cannot_be_decoded(client_of, coding: str, body: bytes):
+    async with RawServer(respond(body=body, content_encoding=coding)) as server:
+        with pytest.raises(UnexpectedResponseError, match="cannot decode the answer"):
+            await client_of(server.base_url).calls.get("call_1")
+        assert len(server.requests) == 1
+
+
+async def test_a_gzip_bomb_is_bounded(client_of, asked, monkeypatch):
+    monkeypatch.setattr(answer_module, "LARGEST_REPLY", 4 * 1024 * 1024)
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    async with RawServer(respond(body=bomb, content_encoding="gzip")) as server:
+        client = client_of(server.base_url)
+        answer = await client.session.send(asked)
+        async with answer:
+            with pytest.raises(UnexpectedResponseError, match="over 4194304 bytes"):
+                await answer.body(4 * 1024 * 1024)
+
+
+async def test_an_endless_reply_is_bounded(client_of, asked):
+    async def flood(connection: Connection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not connection.gone.is_set():
+            await connection.send(b"x" * 65536)
+
+    async with RawServer(flood) as server:
+        client = client_of(server.base_url)
+        async with await client.session.send(asked) as answer:
+            with pytest.raises(UnexpectedResponseError, match="over 1000000 bytes"):
+                await answer.body(1_000_000)
+
+
+# ------------------------------------------------------------------------------ broken HTTP
+
+BROKEN = [
+    ("another protocol", then_close(b"SSH-2.0-OpenSSH_9\r\n\r\n"), UnexpectedResponseError),
+    ("no status", then_close(b"HTTP/1.1 abc OK\r\n\r\n"), UnexpectedResponseError),
+    (
+        "header bomb",
+        then_close(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 100_000 + b"\r\n\r\n"),
+        UnexpectedResponseError,
+    ),
+    (
+        "two lengths",
+        then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}"),
+        UnexpectedResponseError,
+    ),
+    (
+        "length no number",
+        then_close(b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n{}"),
+        UnexpectedResponseError,
+    ),
+    ("nothing", then_close(), ConnectionFailedError),
+    ("reset", then_reset(), ConnectionFailedError),
+    ("cut in the head", then_close(b"HTTP/1.1 200 OK\r\nConte"), ConnectionFailedError),
+    (
+        "cut in the body",
+        then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
+        ConnectionFailedError,
+    ),
+    (
+        "reset in the body",
+        then_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
+        ConnectionFailedError,
+    ),
+    (
+        "no last chunk",
+        then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"{}")),
+        ConnectionFailedError,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
+)
+async def test_broken_http_becomes_one_of_our_errors(client_of, fault, kind):
+    async with RawServer(fault) as server:
+        with pytest.raises(kind) as caught:
+            await client_of(server.base_url).calls.get("call_1")
+        error = caught.value
+        assert error.path == "/v1/calls/call_1"
+        assert error.attempts == (BRISK.attempts if error.transient else 1)
+        # aiohttp quietly repeats a GET once if the connection breaks before the head; never a POST.
+        assert error.attempts <= len(server.requests) <= 2 * error.attempts
+        assert "RawResponseMessage" not in str(error)
+        assert str(error).isprintable()
+
+
+async def test_a_malformed_chunk_becomes_one_of_our_errors(client_of):
+    bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"
+    async with RawServer(then_close(bad)) as server:
+        with pytest.raises((ConnectionFailedError, UnexpectedResponseError)):
+            await client_of(server.base_url).calls.get("call_1")
+
+
+async def test_a_request_that_idles_out_is_repeated_where_that_is_safe(client_of):
+    async with RawServer(then_hold(), CALL) as server:
+        client = client_of(server.base_url, timeouts=SHORT)
+        assert (await client.calls.get("call_1")).id == "call_1"
+        assert len(server.requests) == 2
+
+
+# ------------------------------------------------------------------------------ life cycle
+
+
+async def test_a_closed_client_says_so(client_of):
+    async with RawServer(CALL) as server:
+        client = client_of(server.base_url)
+        async with client:
+            await client.calls.get("call_1")
+        with pytest.raises(ConfigurationError, match="the client is closed"):
+            await client.calls.get("call_1")
+        await client.aclose()
+        await client.close()
+        async with client:
+            assert (await client.calls.get("call_1")).id == "call_1"
+
+
+async def test_closing_closes_every_connection(client_of):
+    async with RawServer(CALL) as server:
+        async with client_of(server.base_url) as client:
+            await client.calls.get("call_1")
+            assert not server.connections[0].gone.is_set()
+        await server.connections[0].gone.wait()
+
+
+async def test_closing_in_the_middle_of_a_request_ends_it(client_of):
+    async with RawServer(then_hold()) as server:
+        client = client_of(server.base_url)
+        asking = asyncio.ensure_future(client.calls.get("call_1"))
+        await server.until(lambda: bool(server.requests))
+        await client.aclose()
+        with pytest.raises((ConnectionFailedError, ConfigurationError)):
+            await asking
+
+
+def test_aiohttp_versions_that_break_idle_timeouts_are_excluded():
+    assert tuple(map(int, aiohttp.__version__.split(".")[:3])) >= (3, 14, 2)
