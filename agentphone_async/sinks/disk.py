@@ -1,0 +1,317 @@
+"""The few things that are done to a disk, each blocking, each safe on its own."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import itertools
+import os
+import re
+import secrets
+import socket
+import stat
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from agentphone_async.errors import DestinationError
+from agentphone_async.protocol.display import printable
+
+T = TypeVar("T")
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+_MOST_BUFFERS = 1024  # IOV_MAX on Linux, the BSDs and macOS
+_FEW_FILES = 8  # from so many on, one syncfs beats an fsync for each
+_DEAD_AFTER = 24 * 3600.0
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_CANNOT_SYNC = frozenset(
+    {
+        errno.EINVAL,
+        errno.ENOTSUP,
+        errno.EACCES,
+    }  # network file systems; folders that hide their list
+)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_TEMP = re.compile(r"\.agentphone-([0-9a-f]{8})-([0-9a-f]+)-[0-9a-f]{8}-[0-9a-f]+\.part")
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; make room and run again",
+    errno.EDQUOT: "the disk quota is used up; make room and run again",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission; check owner and mode",
+    errno.EPERM: "not permitted; check owner and mode",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter destination",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "it is in the way; move it or choose another destination",
+    errno.ELOOP: "a symbolic link is in the way; it is not followed",
+    errno.EMFILE: "no file descriptor is left; raise 'ulimit -n' or transfer fewer at a time",
+    errno.ENFILE: "no file descriptor is left on this machine; close other programs",
+    errno.EIO: "the disk reports an error; check it before going on",
+}
+
+
+@contextmanager
+def destination_errors(path: str | Path) -> Iterator[None]:
+    """Turn an OSError inside the block into a `DestinationError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise destination_error(error, path) from error
+
+
+def destination_error(error: OSError, path: str | Path) -> DestinationError:
+    """The error of ours for one of the operating system's."""
+    shown = printable(os.fspath(path), 300)
+    reason = _ADVICE.get(error.errno or 0) or printable(error.strerror or str(error), 120)
+    return DestinationError(
+        f"cannot write to {shown}: {reason}", errno=error.errno, filename=os.fspath(path)
+    )
+
+
+class TempNames:
+    """Names that no other process uses, and by which a dead process's leftovers are known."""
+
+    def __init__(self) -> None:
+        token = secrets.token_hex(4)
+        self._prefix = f".agentphone-{_this_host()}-{os.getpid():x}-{token}-"
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        """A new name."""
+        return f"{self._prefix}{next(self._numbers):x}.part"
+
+
+def _this_host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def is_temp(name: str) -> bool:
+    """Whether a file name is one of `TempNames`, of any process."""
+    return _TEMP.fullmatch(name) is not None
+
+
+def sweep(folder: Path) -> int:
+    """Remove what dead processes left in a folder, and return how many files that were.
+
+    A process counts as dead if it ran on this host and has no entry in the process table any
+    more, or if its file has not been written to for a day.
+    """
+    removed = 0
+    with (
+        suppress(FileNotFoundError, NotADirectoryError),
+        _patiently(lambda: os.scandir(folder)) as entries,
+    ):
+        for entry in entries:
+            match = _TEMP.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and _is_dead(match, entry):
+                removed += remove(entry.path)
+    return removed
+
+
+def _is_dead(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    pid = int(match[2], 16)
+    if match[1] == _this_host() and pid != os.getpid() and not _is_alive(pid):
+        return True
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _DEAD_AFTER
+    except FileNotFoundError:
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # signal 0 would end the process there
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def make_folder(top: Path, below: PurePosixPath) -> list[Path]:
+    """Make ``top`` and the folders below it, private; refuse links and files on the way.
+
+    ``top`` itself may be a symbolic link, since the user chose it; nothing below it may.
+
+    Returns:
+        The folders that were not there before.
+    """
+    made = _make_with_parents(top)
+    path = top
+    for part in below.parts:
+        path = path / part
+        with suppress(FileExistsError):
+            path.mkdir(mode=FOLDER_MODE)
+            made.append(path)
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            link = path.is_symlink()
+            raise OSError(errno.ELOOP if link else errno.ENOTDIR, "not a folder", str(path))
+    return made
+
+
+def _make_with_parents(path: Path) -> list[Path]:
+    try:
+        path.mkdir(mode=FOLDER_MODE)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        made = _make_with_parents(path.parent)  # `parents=True` would not make them private
+        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        return [*made, path]
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return []
+    return [path]
+
+
+def create(path: str) -> int:
+    """Create a new private file and return its descriptor."""
+    return _open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+
+def _open(path: str, flags: int, *, links: bool = False) -> int:
+    """Open a file; one behind a symbolic link only if ``links`` may be followed."""
+    flags |= _BINARY | _CLOSE_ON_EXEC | (0 if links else _NO_LINK)
+    return _patiently(lambda: os.open(path, flags, FILE_MODE))
+
+
+def _patiently(opening: Callable[[], T]) -> T:
+    """Open something, for some seconds even when there is no descriptor left.
+
+    Connections take descriptors, too; as they end, fewer are made, and there is room again.
+    """
+    patience = time.monotonic() + 10.0
+    while True:
+        try:
+            return opening()
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE} or time.monotonic() > patience:
+                raise
+        time.sleep(0.05)
+
+
+def write_all(fd: int, chunks: Sequence[bytes]) -> None:
+    """Write all chunks, however many calls the system wants for that."""
+    for start in range(0, len(chunks), _MOST_BUFFERS):
+        pending = chunks[start : start + _MOST_BUFFERS]
+        left = sum(map(len, pending)) - _write_some(fd, pending)
+        if left:
+            _write_rest(fd, memoryview(b"".join(pending))[-left:])
+
+
+def _write_some(fd: int, chunks: Sequence[bytes]) -> int:
+    if len(chunks) == 1:
+        return os.write(fd, chunks[0])
+    if hasattr(os, "writev"):
+        return os.writev(fd, chunks)
+    return os.write(fd, b"".join(chunks))
+
+
+def _write_rest(fd: int, rest: memoryview) -> None:
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def sync_many(paths: Sequence[str]) -> None:
+    """Force the bytes of closed files to the disk.
+
+    A few are synced one by one; many on one file system with a single ``syncfs`` where there is
+    one (Linux; it reports write-back errors since 5.8).
+    """
+    if len(paths) < _FEW_FILES or _syncfs is None:
+        sync_each(paths)
+        return
+    fd = _open(paths[0], os.O_RDONLY)
+    try:
+        if _syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), paths[0])
+    finally:
+        os.close(fd)
+
+
+def sync_each(paths: Sequence[str]) -> None:
+    """Force the bytes of closed files to the disk, one by one."""
+    for path in paths:
+        _sync_path(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk, where folders can be synced at all."""
+    if sys.platform == "win32":
+        return
+    try:
+        _sync_path(os.fspath(folder), links=True)  # the destination itself may be one
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def _sync_path(path: str, *, links: bool = False) -> None:
+    fd = _open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY, links=links)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def link_or_replace(temp: str, final: str) -> bool:
+    """Give a file its final name unless that is taken; the temporary name is gone afterwards.
+
+    A hard link is the only portable way to rename without overwriting. Where there are none (FAT,
+    some network file systems) the name is checked first, and the gap is a few microseconds.
+
+    Returns:
+        False if the name was taken.
+    """
+    try:
+        os.link(temp, final, follow_symlinks=False)
+    except FileExistsError:
+        remove(temp)
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(final):
+            remove(temp)
+            return False
+        os.rename(temp, final)  # noqa: PTH104 - strings all the way down here
+        return True
+    remove(temp)
+    return True
+
+
+def remove(path: str) -> bool:
+    """Remove a file if it is there. A disk that is failing already gets no second complaint."""
+    try:
+        os.unlink(path)  # noqa: PTH108 - strings all the way down here
+    except OSError:
+        return False
+    return True
+
+
+def _find_syncfs() -> Callable[[int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int]
+    function.restype = ctypes.c_int
+    found: Callable[[int], int] = function
+    return found
+
+
+_syncfs = _find_syncfs()

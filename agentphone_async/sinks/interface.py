@@ -1,0 +1,139 @@
+"""Where bytes come to rest: all of a recording, or nothing of it.
+
+A recording is handed over when it is whole and judged: a small one as its bytes in memory (`Body`),
+a large one as an upload that has been written in parts (`Staged`). Neither is visible before
+`Sink.publish`, which takes them in batches and makes them durable; what is not published is
+discarded, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from agentphone_async.protocol.recording import Audio, extension_of
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The name that a recording is to have inside a sink.
+
+    Attributes:
+        folder: relative to the sink; ``.`` for its top.
+        stem: file name without extension.
+        extension: with its dot; None to choose it by what the bytes are.
+    """
+
+    folder: PurePosixPath
+    stem: str
+    extension: str | None = None
+
+    def named(self, media_type: str) -> PurePosixPath:
+        """The whole name for audio of this type."""
+        extension = extension_of(media_type) if self.extension is None else self.extension
+        return self.folder / (self.stem + extension)
+
+    def candidates(self) -> tuple[PurePosixPath, ...]:
+        """All names that it may get."""
+        if self.extension is not None:
+            return (self.named(""),)
+        return (self.named("audio/wav"), self.named("audio/mpeg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A whole recording in memory.
+
+    Attributes:
+        target: the name that it is to have.
+        chunks: its bytes, in order.
+        size: their number.
+        audio: what it was judged to be.
+    """
+
+    target: Target
+    chunks: Sequence[bytes]
+    size: int
+    audio: Audio
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A whole recording that lies in the sink, not yet visible.
+
+    Attributes:
+        target: the name that it is to have.
+        size: bytes.
+        audio: what it was judged to be.
+        sha256: of its bytes, in hexadecimal.
+        key: the sink's own handle.
+    """
+
+    target: Target
+    size: int
+    audio: Audio
+    sha256: str
+    key: str
+
+
+Ready = Body | Staged
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A recording that is there for good.
+
+    Attributes:
+        name: relative to the sink.
+        size: bytes.
+        sha256: of its bytes, in hexadecimal.
+    """
+
+    name: PurePosixPath
+    size: int
+    sha256: str
+
+
+class Upload(Protocol):
+    """A recording that arrives in parts, for those too large to be held in memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        """Add bytes to the end."""
+
+    async def restart(self) -> None:
+        """Forget all bytes so far."""
+
+    async def stage(self, audio: Audio) -> Staged:
+        """Declare it whole; the upload is over."""
+
+    async def abort(self) -> None:
+        """Give it up and leave nothing behind. Fine at any time, also twice."""
+
+
+class Sink(Protocol):
+    """A place that keeps recordings.
+
+    All methods raise `DestinationError` when the place itself fails.
+    """
+
+    async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
+        """For each target the name under which it is there already, or None."""
+
+    async def begin(self, target: Target) -> Upload:
+        """Start a recording that comes in parts."""
+
+    async def publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
+        """Make a batch visible and durable.
+
+        Returns:
+            For each what was stored; None if its name was taken, and then it is discarded.
+        """
+
+    async def aclose(self) -> None:
+        """Discard whatever was begun or staged and not published."""

@@ -1,0 +1,251 @@
+"""A folder on a local disk.
+
+Order of things: the bytes are written aside under a name of this process, synced, renamed, and
+their folder is synced; only then `LocalSink.publish` returns, after one thread hop for all of it.
+Files are 0600 and folders 0700, because recordings are private. No symbolic link is followed inside
+the destination.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from agentphone_async.errors import DestinationError
+from agentphone_async.protocol.recording import Audio
+from agentphone_async.sinks.disk import (
+    TempNames,
+    create,
+    destination_errors,
+    link_or_replace,
+    make_folder,
+    remove,
+    sweep,
+    sync_each,
+    sync_folder,
+    sync_many,
+    write_all,
+)
+from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
+from agentphone_async.sinks.threads import FilePool
+
+
+class Fsync(enum.Enum):
+    """When bytes are forced to the disk.
+
+    ``BATCH``: once for all files that are published together, before any of them is visible.
+    ``EACH``: for every file on its own. ``OFF``: whenever the system likes; a power cut may then
+    leave empty or torn files under final names.
+    """
+
+    BATCH = "batch"
+    EACH = "each"
+    OFF = "off"
+
+
+class LocalSink:
+    """Recordings as files below one folder.
+
+    Args:
+        folder: created, with its parents, when the first file comes.
+        fsync: see `Fsync`.
+        overwrite: whether a name that is taken is replaced; otherwise what is there stays.
+        pool: threads to work on; one of its own if not given.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fsync: Fsync = Fsync.BATCH,
+        overwrite: bool = False,
+        pool: FilePool | None = None,
+    ) -> None:
+        self.folder = folder
+        self._fsync = fsync
+        self._overwrite = overwrite
+        self._own_pool = pool is None
+        self._pool = pool or FilePool()
+        self._names = TempNames()
+        self._unpublished: set[str] = set()
+        self._uploads: set[LocalUpload] = set()
+        self._prepared: set[PurePosixPath] = set()
+        self._made: set[Path] = set()
+
+    async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
+        """For each target the name under which it is there already, or None."""
+        return await self._pool.run(self._existing, targets)
+
+    async def begin(self, target: Target) -> LocalUpload:
+        """Start a recording that comes in parts."""
+        return await self._pool.run(self._begin, target)
+
+    async def publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
+        """Write and hash what is in memory, sync, rename, sync the folders: all in one hop."""
+        return await self._pool.run(self._publish, batch)
+
+    async def aclose(self) -> None:
+        """Discard what was not published, and let the threads go."""
+        try:
+            if self._unpublished or self._uploads:
+                await self._pool.run(self._discard_all)
+        finally:
+            if self._own_pool:
+                self._pool.close()
+
+    # What follows runs in threads.
+
+    def _existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
+        with destination_errors(self.folder):
+            self._check()
+            return [
+                next(
+                    (name for name in target.candidates() if os.path.lexists(self.folder / name)),
+                    None,
+                )
+                for target in targets
+            ]
+
+    def _check(self) -> None:
+        """A destination that can be none is said before anything is fetched."""
+        try:
+            mode = os.stat(self.folder).st_mode  # noqa: PTH116 - one look: another may be making it
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+    def _create(self, folder: PurePosixPath) -> tuple[str, int]:
+        with destination_errors(self.folder):
+            if folder not in self._prepared:
+                self._made.update(make_folder(self.folder, folder))
+                sweep(self.folder / folder)
+                self._prepared.add(folder)
+            temp = os.path.join(self.folder, folder, self._names.next())  # noqa: PTH118 - hot
+            fd = create(temp)
+        self._unpublished.add(temp)
+        return temp, fd
+
+    def _discard(self, temp: str) -> None:
+        remove(temp)
+        self._unpublished.discard(temp)
+
+    def _begin(self, target: Target) -> LocalUpload:
+        temp, fd = self._create(target.folder)
+        upload = LocalUpload(self, target, temp, fd)
+        self._uploads.add(upload)  # in the thread: a caller who is cancelled never sees it
+        return upload
+
+    def _discard_all(self) -> None:
+        for upload in tuple(self._uploads):
+            upload._abort()
+        for temp in tuple(self._unpublished):
+            self._discard(temp)
+
+    def _publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
+        staged = [self._write(ready) if isinstance(ready, Body) else ready for ready in batch]
+        with destination_errors(self.folder):
+            if self._fsync is Fsync.BATCH:
+                sync_many([item.key for item in staged])
+            elif self._fsync is Fsync.EACH:
+                sync_each([item.key for item in staged])
+            stored = [self._reveal(item) for item in staged]
+            if self._fsync is not Fsync.OFF:
+                self._sync_folders({item.target.folder for item in staged})
+        return stored
+
+    def _sync_folders(self, folders: set[PurePosixPath]) -> None:
+        made = tuple(self._made)
+        for path in {self.folder / folder for folder in folders} | {path.parent for path in made}:
+            sync_folder(path)
+        self._made.difference_update(made)  # only now: a batch beside this one relies on them, too
+
+    def _write(self, body: Body) -> Staged:
+        digest = hashlib.sha256()
+        for chunk in body.chunks:
+            digest.update(chunk)
+        temp, fd = self._create(body.target.folder)
+        with destination_errors(temp):
+            try:
+                write_all(fd, body.chunks)
+            finally:
+                os.close(fd)
+        return Staged(body.target, body.size, body.audio, digest.hexdigest(), temp)
+
+    def _reveal(self, staged: Staged) -> Stored | None:
+        name = staged.target.named(staged.audio.media_type)
+        final = os.path.join(self.folder, name)  # noqa: PTH118 - hot
+        with destination_errors(final):
+            if self._overwrite:
+                os.replace(staged.key, final)  # noqa: PTH105 - hot
+                won = True
+            else:
+                won = link_or_replace(staged.key, final)
+        self._unpublished.discard(staged.key)
+        return Stored(name, staged.size, staged.sha256) if won else None
+
+
+class LocalUpload:
+    """A body that is written in parts; see `agentphone_async.sinks.interface.Upload`."""
+
+    def __init__(self, sink: LocalSink, target: Target, temp: str, fd: int) -> None:
+        self._sink = sink
+        self._target = target
+        self._temp = temp
+        self._fd: int | None = fd
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        """Write and hash, in one hop."""
+        await self._sink._pool.run(self._write, chunks)
+
+    async def restart(self) -> None:
+        """Forget all bytes so far."""
+        await self._sink._pool.run(self._restart)
+
+    async def stage(self, audio: Audio) -> Staged:
+        """Declare it whole and close it."""
+        await self._sink._pool.run(self._close)
+        return Staged(self._target, self.size, audio, self._digest.hexdigest(), self._temp)
+
+    async def abort(self) -> None:
+        """Remove what was written."""
+        if self._fd is not None or self._temp in self._sink._unpublished:
+            await self._sink._pool.run(self._abort)
+
+    def _write(self, chunks: Sequence[bytes]) -> None:
+        if self._fd is None:
+            raise ValueError("this upload is over")
+        with destination_errors(self._temp):
+            write_all(self._fd, chunks)
+        for chunk in chunks:
+            self._digest.update(chunk)
+            self.size += len(chunk)
+
+    def _restart(self) -> None:
+        if self._fd is None:
+            raise ValueError("this upload is over")
+        with destination_errors(self._temp):
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def _abort(self) -> None:
+        with contextlib.suppress(DestinationError):  # the file goes anyway
+            self._close()
+        self._sink._discard(self._temp)
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            self._sink._uploads.discard(self)
+            with destination_errors(self._temp):
+                os.close(fd)

@@ -1,0 +1,50 @@
+"""File work on threads of its own, in hops that cannot be torn.
+
+The default executor is shared with name resolution, where saturated disk work looks like DNS
+time-outs (python/cpython#112169); so file work gets its own pool. Cancelling an await does not stop
+the thread behind it (python/cpython#107505); so `FilePool.run` waits for the thread before it lets
+a cancellation pass, and whoever cleans up finds the disk at rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from agentphone_async.sinks.outlast import outlast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class FilePool:
+    """A few threads for file work.
+
+    Args:
+        threads: how many; writing and hashing release the interpreter lock, so a few more than
+            cores do not hurt, and many more do not help.
+    """
+
+    def __init__(self, threads: int = 4) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="agentphone-files")
+
+    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work`` in a thread: one hop, finished even when the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        hop = loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+        try:
+            return await asyncio.shield(hop)
+        except asyncio.CancelledError:
+            try:
+                await outlast(hop)
+            finally:
+                if not hop.cancelled():
+                    hop.exception()  # seen, so that asyncio does not report it as lost
+            raise
+
+    def close(self) -> None:
+        """Let the threads go; what they have begun they finish."""
+        self._executor.shutdown(wait=False)

@@ -1,0 +1,318 @@
+"""A folder as a sink: private, all or nothing, and never over what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from agentphone_async.errors import DestinationError
+from agentphone_async.protocol.recording import Audio
+from agentphone_async.sinks import disk, local
+from agentphone_async.sinks.interface import Body, Stored, Target
+from agentphone_async.sinks.local import Fsync, LocalSink
+from tests.support.downloads import files, open_files
+
+WAV = Audio("audio/wav")
+MP3 = Audio("audio/mpeg")
+
+
+def target(name="recording-a", folder=".", extension=None):
+    return Target(PurePosixPath(folder), name, extension)
+
+
+def body(content=b"content", name="recording-a", *, folder=".", audio=WAV, parts=1):
+    size = max(1, -(-len(content) // parts))
+    chunks = [content[start : start + size] for start in range(0, len(content), size)]
+    return Body(target(name, folder), chunks, len(content), audio)
+
+
+async def staged(sink, content=b"content", name="recording-a", audio=WAV):
+    upload = await sink.begin(target(name))
+    await upload.write([content[:3], content[3:]])
+    return await upload.stage(audio)
+
+
+@pytest.fixture(params=Fsync, ids=lambda mode: mode.value)
+async def sink(request, tmp_path):
+    made = LocalSink(tmp_path / "dest", fsync=request.param)
+    yield made
+    await made.aclose()
+    assert open_files(tmp_path) == []
+    assert not [name for name in files(tmp_path) if disk.is_temp(Path(name).name)]
+
+
+class TestPublishing:
+    async def test_bodies_and_uploads_go_together(self, sink):
+        large = await staged(sink, b"large", "recording-b")
+        assert not [name for name in files(sink.folder) if name.endswith(".wav")]
+        stored = await sink.publish([body(b"small" * 1000, parts=7), large])
+        assert files(sink.folder) == {
+            "recording-a.wav": b"small" * 1000,
+            "recording-b.wav": b"large",
+        }
+        assert stored == [
+            Stored(
+                PurePosixPath("recording-a.wav"), 5000, hashlib.sha256(b"small" * 1000).hexdigest()
+            ),
+            Stored(PurePosixPath("recording-b.wav"), 5, hashlib.sha256(b"large").hexdigest()),
+        ]
+
+    async def test_the_extension_follows_the_bytes_unless_it_was_chosen(self, sink):
+        chosen = Body(target("chosen.bin", extension=""), [b"x"], 1, MP3)
+        await sink.publish([body(audio=MP3), chosen])
+        assert set(files(sink.folder)) == {"recording-a.mp3", "chosen.bin"}
+
+    async def test_many_small_chunks_are_one_file(self, sink):
+        content = bytes(range(256)) * 20
+        many = Body(target(), [content[i : i + 1] for i in range(len(content))], len(content), WAV)
+        await sink.publish([many])
+        assert files(sink.folder) == {"recording-a.wav": content}
+
+    async def test_what_is_there_stays(self, sink):
+        sink.folder.mkdir()
+        (sink.folder / "recording-a.wav").write_bytes(b"mine")
+        stored = await sink.publish([body(), body(name="recording-b")])
+        assert [item is None for item in stored] == [True, False]
+        assert files(sink.folder) == {"recording-a.wav": b"mine", "recording-b.wav": b"content"}
+
+    async def test_of_two_with_one_name_in_a_batch_the_first_stays(self, sink):
+        stored = await sink.publish([body(b"first"), body(b"second")])
+        assert [item is None for item in stored] == [False, True]
+        assert files(sink.folder) == {"recording-a.wav": b"first"}
+
+    async def test_of_two_batches_at_once_one_wins_each_name(self, sink):
+        batches = [[body(b"%d" % n, f"recording-{k}") for k in range(20)] for n in range(4)]
+        stored = await asyncio.gather(*(sink.publish(batch) for batch in batches))
+        for k in range(20):
+            assert sum(batch[k] is not None for batch in stored) == 1
+        assert len(files(sink.folder)) == 20
+
+    async def test_overwriting_replaces(self, tmp_path):
+        (tmp_path / "recording-a.wav").write_bytes(b"old")
+        sink = LocalSink(tmp_path, overwrite=True)
+        (stored,) = await sink.publish([body()])
+        await sink.aclose()
+        assert stored is not None
+        assert files(tmp_path) == {"recording-a.wav": b"content"}
+
+    async def test_modes_are_private_in_every_folder(self, sink):
+        before = os.umask(0)
+        try:
+            await sink.publish([body(folder="2026/11/22")])
+        finally:
+            os.umask(before)
+        made = {stat.S_IMODE(path.stat().st_mode) for path in sink.folder.rglob("*.wav")}
+        folders = [sink.folder, *(path for path in sink.folder.rglob("*") if path.is_dir())]
+        assert made == {0o600}
+        assert len(folders) == 4
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
+
+    async def test_no_second_name_and_no_link_is_left(self, sink):
+        await sink.publish([body()])
+        assert (sink.folder / "recording-a.wav").stat().st_nlink == 1
+
+    async def test_the_destination_may_be_a_link_since_the_user_chose_it(self, tmp_path):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        sink = LocalSink(tmp_path / "link")
+        await sink.publish([body(), body(folder="below")])
+        await sink.aclose()
+        assert set(files(tmp_path / "real")) == {"recording-a.wav", "below/recording-a.wav"}
+
+
+class TestExisting:
+    async def test_each_name_that_a_target_may_get_is_looked_for(self, sink):
+        sink.folder.mkdir()
+        (sink.folder / "recording-a.mp3").write_bytes(b"")
+        (sink.folder / "recording-b.wav").symlink_to("nowhere")
+        (sink.folder / "recording-c.wav").mkdir()
+        (sink.folder / ".recording-d.wav.part").write_bytes(b"")
+        found = await sink.existing([target(f"recording-{letter}") for letter in "abcd"])
+        assert [str(name) if name else None for name in found] == [
+            "recording-a.mp3",
+            "recording-b.wav",
+            "recording-c.wav",
+            None,
+        ]
+
+    async def test_looking_makes_no_folder(self, sink):
+        assert await sink.existing([target()]) == [None]
+        assert not sink.folder.exists()
+
+    async def test_a_folder_that_is_made_meanwhile_is_none_the_worse(self, tmp_path, monkeypatch):
+        dest = tmp_path / "dest"
+        real = os.stat
+
+        def late(path, *args, **kwargs):
+            try:
+                return real(path, *args, **kwargs)
+            finally:
+                if path == dest and not os.path.isdir(os.path.join(tmp_path, "dest")):
+                    os.mkdir(dest)
+
+        monkeypatch.setattr(local.os, "stat", late)
+        sink = LocalSink(dest)
+        assert await sink.existing([target()]) == [None]
+        await sink.aclose()
+
+    async def test_a_file_as_destination_is_said_before_anything_is_fetched(self, sink):
+        sink.folder.write_bytes(b"mine")
+        with pytest.raises(DestinationError, match="is a file, not a folder"):
+            await sink.existing([target()])
+
+
+class TestUploads:
+    async def test_restarting_forgets(self, sink):
+        upload = await sink.begin(target())
+        await upload.write([b"forget", b"this"])
+        await upload.restart()
+        assert upload.size == 0
+        await upload.write([b"kept"])
+        (stored,) = await sink.publish([await upload.stage(WAV)])
+        assert stored.sha256 == hashlib.sha256(b"kept").hexdigest()
+        assert files(sink.folder) == {"recording-a.wav": b"kept"}
+
+    async def test_aborting_leaves_nothing_and_may_be_repeated(self, sink):
+        upload = await sink.begin(target())
+        await upload.write([b"x"])
+        await upload.abort()
+        await upload.abort()
+        assert files(sink.folder) == {}
+        with pytest.raises(ValueError, match="over"):
+            await upload.write([b"y"])
+
+    async def test_aborting_what_was_staged_removes_it_and_what_was_published_not(self, sink):
+        upload = await sink.begin(target())
+        await upload.stage(WAV)
+        await upload.abort()
+        assert files(sink.folder) == {}
+        upload = await sink.begin(target())
+        await upload.write([b"x"])
+        await sink.publish([await upload.stage(WAV)])
+        await upload.abort()
+        assert files(sink.folder) == {"recording-a.wav": b"x"}
+
+    async def test_closing_discards_what_was_begun_or_staged(self, tmp_path):
+        sink = LocalSink(tmp_path)
+        await (await sink.begin(target())).write([b"x"])
+        await staged(sink, name="recording-b")
+        assert len(files(tmp_path)) == 2
+        await sink.aclose()
+        await sink.aclose()
+        assert files(tmp_path) == {}
+        assert open_files(tmp_path) == []
+
+
+class TestLinksInside:
+    @pytest.mark.parametrize("where", ["one", "one/two"])
+    async def test_a_link_on_the_way_is_refused(self, where, tmp_path):
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        dest = tmp_path / "dest"
+        (dest / where).parent.mkdir(parents=True)
+        (dest / where).symlink_to(outside)
+        sink = LocalSink(dest)
+        with pytest.raises(DestinationError, match="symbolic link"):
+            await sink.publish([body(folder="one/two")])
+        with pytest.raises(DestinationError, match="symbolic link"):
+            await sink.begin(target(folder="one/two"))
+        await sink.aclose()
+        assert files(outside) == {}
+
+    async def test_a_file_on_the_way_is_refused(self, tmp_path):
+        (tmp_path / "one").write_bytes(b"mine")
+        sink = LocalSink(tmp_path)
+        with pytest.raises(DestinationError, match="file, not a folder"):
+            await sink.publish([body(folder="one/two")])
+        await sink.aclose()
+        assert files(tmp_path) == {"one": b"mine"}
+
+    async def test_replacing_a_link_does_not_write_through_it(self, tmp_path):
+        (tmp_path / "outside").write_bytes(b"mine")
+        dest = tmp_path / "dest"
+        dest.mkdir()
+        (dest / "recording-a.wav").symlink_to(tmp_path / "outside")
+        sink = LocalSink(dest, overwrite=True)
+        await sink.publish([body()])
+        await sink.aclose()
+        assert (tmp_path / "outside").read_bytes() == b"mine"
+        assert (dest / "recording-a.wav").read_bytes() == b"content"
+
+
+class TestLeftovers:
+    """Temp files of dead runs go, all others stay."""
+
+    HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+    def leave(self, folder, *, host=HOST, pid, age=0.0, suffix="part"):
+        path = folder / f".agentphone-{host}-{pid:x}-0123abcd-7.{suffix}"
+        path.write_bytes(b"rest")
+        moment = time.time() - age
+        os.utime(path, (moment, moment))
+        return path
+
+    @pytest.fixture
+    def dead(self):
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        return process.pid
+
+    async def publish_one(self, folder):
+        sink = LocalSink(folder)
+        await sink.publish([body(folder="day")])
+        await sink.aclose()
+
+    async def test_a_dead_process_of_this_host(self, dead, tmp_path):
+        (tmp_path / "day").mkdir()
+        left = self.leave(tmp_path / "day", pid=dead)
+        await self.publish_one(tmp_path)
+        assert not left.exists()
+
+    @pytest.mark.parametrize("pid", [os.getppid(), os.getpid(), 1])
+    async def test_a_process_that_lives(self, pid, tmp_path):
+        (tmp_path / "day").mkdir()
+        left = self.leave(tmp_path / "day", pid=pid, age=3600)
+        await self.publish_one(tmp_path)
+        assert left.exists()
+
+    async def test_another_host_until_a_day_has_passed(self, dead, tmp_path):
+        (tmp_path / "day").mkdir()
+        fresh = self.leave(tmp_path / "day", host="ffffffff", pid=dead, age=23 * 3600)
+        old = self.leave(tmp_path / "day", host="fffffffe", pid=dead, age=25 * 3600)
+        await self.publish_one(tmp_path)
+        assert fresh.exists()
+        assert not old.exists()
+
+    async def test_what_only_looks_similar(self, dead, tmp_path):
+        (tmp_path / "day").mkdir()
+        others = [
+            self.leave(tmp_path / "day", pid=dead, age=10**6, suffix="party"),
+            self.leave(tmp_path / "day", host="not-hex!", pid=dead, age=10**6),
+            tmp_path / "day" / "mine.part",
+        ]
+        others[2].write_bytes(b"")
+        folder = tmp_path / "day" / f".agentphone-{self.HOST}-{dead:x}-0123abcd-8.part"
+        folder.mkdir()
+        link = tmp_path / "day" / f".agentphone-{self.HOST}-{dead:x}-0123abcd-9.part"
+        link.symlink_to(others[2])
+        await self.publish_one(tmp_path)
+        assert all(path.exists() for path in (*others, folder, link))
+
+    def test_names_are_never_the_same_and_known_as_temporary(self):
+        names = {made.next() for made in (disk.TempNames(), disk.TempNames()) for _ in range(50)}
+        assert len(names) == 100
+        assert all(disk.is_temp(name) for name in names)
+        assert not disk.is_temp("recording-a.wav")
+
+    def test_a_folder_that_is_not_there_has_none(self, tmp_path):
+        assert disk.sweep(tmp_path / "none") == 0
