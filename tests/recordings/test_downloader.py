@@ -1,0 +1,540 @@
+"""Many recordings: bounded, complete, each outcome once, and over when the consumer leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import ssl
+import threading
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+
+import pytest
+import trustme
+
+from agentphone_async.emulator import Emulator, EmulatorThread
+from agentphone_async.errors import (
+    CertificateError,
+    DestinationError,
+    InvalidIdError,
+    NotAudioError,
+    ServerError,
+    TransportError,
+)
+from agentphone_async.models import Call
+from agentphone_async.recordings import downloader as downloader_module
+from agentphone_async.recordings import fetch as fetch_module
+from agentphone_async.recordings.downloader import Downloader
+from agentphone_async.recordings.fetch import Fetcher
+from agentphone_async.recordings.outcomes import (
+    AlreadyArchived,
+    Archived,
+    Failed,
+    NoRecording,
+    NotReadyYet,
+)
+from agentphone_async.sinks import disk, local
+from agentphone_async.sinks.interface import Target
+from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.transport.budget import ByteBudget
+from tests.support.downloads import at_rest, files, impatient, open_files, wave
+
+
+@pytest.fixture
+def server():
+    with EmulatorThread() as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server):
+    async with impatient(server.base_url) as made:
+        yield made
+        assert made.session.limits.held == 0
+        assert made.session.limits.waiting == 0
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left(tmp_path):
+    """No task of ours, no temp file and no open file outlives a test."""
+    yield
+    names = [
+        task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("agentphone")
+    ]
+    assert names == []
+    assert not [name for name in files(tmp_path) if disk.is_temp(name.rpartition("/")[2])]
+    assert open_files(tmp_path) == []
+
+
+def add(server, count, **fields):
+    fields.setdefault("duration", 0.05)
+    return [server.add_call(id=f"call_{n:04}", **fields).id for n in range(count)]
+
+
+def call(call_id="call_x", *, status="completed", ended=timedelta(days=3)):
+    then = (datetime.now(UTC) - ended).isoformat()
+    return Call.model_validate(
+        {"id": call_id, "status": status, "startedAt": then, "endedAt": then}
+    )
+
+
+async def collect(outcomes):
+    async with aclosing(outcomes):
+        return [outcome async for outcome in outcomes]
+
+
+class Counted:
+    """An infinite stream of ids that counts how many were taken."""
+
+    def __init__(self, names=None):
+        self.taken = 0
+        self._names = names or (f"call_{n:06}" for n in itertools.count())
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.taken += 1
+        return next(self._names)
+
+
+class TestOutcomes:
+    async def test_every_call_has_exactly_one(self, server, client, tmp_path):
+        good = add(server, 30)
+        server.fail(route="recording", call_id=good[3], html=True)
+        server.fail(route="recording", call_id=good[4], status=500)
+        server.fail(route="recording", call_id=good[5], status=503, times=2)
+        (tmp_path / f"recording-{good[6]}.wav").write_bytes(b"mine")
+        absent = [f"call_absent{n}" for n in range(5)]
+        given = [*good, *absent, "..", "x" * 5000]
+        outcomes = await collect(client.download_recordings(given, tmp_path))
+        assert sorted(outcome.call_id for outcome in outcomes) == sorted(given)
+        by_id = {outcome.call_id: outcome for outcome in outcomes}
+        assert isinstance(by_id[good[3]].error, NotAudioError)
+        assert isinstance(by_id[good[4]].error, ServerError)
+        assert by_id[good[4]].error.attempts == 3
+        assert by_id[good[5]].recording.attempts == 3
+        assert isinstance(by_id[good[6]], AlreadyArchived)
+        assert by_id[good[6]].path.read_bytes() == b"mine"
+        assert all(isinstance(by_id[name], NoRecording) for name in absent)
+        assert isinstance(by_id[".."].error, InvalidIdError)
+        assert isinstance(by_id["x" * 5000].error, InvalidIdError)
+        archived = [outcome for outcome in outcomes if isinstance(outcome, Archived)]
+        assert len(archived) == 27
+        for outcome in archived:
+            expected = server.expected_audio(outcome.call_id)
+            assert outcome.recording.path.read_bytes() == expected
+        assert len(files(tmp_path)) == 28
+
+    async def test_nothing_gives_nothing(self, server, client, tmp_path):
+        assert await collect(client.download_recordings([], tmp_path / "none")) == []
+        assert not (tmp_path / "none").exists()
+        assert len(server.requests) == 0
+
+    @pytest.mark.parametrize(("body", "times"), [(30_000, 40), (5_000_000, 9)])
+    async def test_the_same_call_many_times_is_one_file(
+        self, body, times, server, client, tmp_path
+    ):
+        one = server.add_call(audio=wave(body)).id
+        outcomes = await collect(client.download_recordings([one] * times, tmp_path, concurrency=8))
+        assert len(outcomes) == times
+        kinds = [type(outcome) for outcome in outcomes]
+        assert kinds.count(Archived) == 1
+        assert kinds.count(AlreadyArchived) == times - 1
+        assert files(tmp_path) == {f"recording-{one}.wav": wave(body)}
+
+    async def test_a_second_run_asks_for_nothing_that_is_there(self, server, client, tmp_path):
+        given = add(server, 20)
+        await collect(client.download_recordings(given[:15], tmp_path))
+        server.requests.clear()
+        outcomes = await collect(client.download_recordings(given, tmp_path))
+        assert sum(isinstance(outcome, Archived) for outcome in outcomes) == 5
+        assert server.requests.count("recording") == 5
+
+    async def test_calls_tell_what_a_404_means(self, server, client, tmp_path):
+        young = call("call_young", ended=timedelta(minutes=5))
+        old = call("call_old")
+        live = call("call_live", status="in-progress")
+        given = [young, old, live, "call_bare"]
+        outcomes = await collect(client.download_recordings(given, tmp_path))
+        assert {type(outcome) for outcome in outcomes} == {NotReadyYet, NoRecording}
+        by_id = {outcome.call_id: outcome for outcome in outcomes}
+        assert by_id["call_young"] == NotReadyYet("call_young", young)
+        assert by_id["call_live"] == NotReadyYet("call_live", live)
+        assert by_id["call_old"] == NoRecording("call_old", old)
+        assert by_id["call_bare"] == NoRecording("call_bare")
+        assert server.requests.count("recording", call_id="call_live") == 0
+
+    async def test_the_grace_can_be_chosen(self, client, tmp_path):
+        young = call(ended=timedelta(minutes=5))
+        calls = client.download_recordings([young], tmp_path, grace=timedelta(minutes=1))
+        assert await collect(calls) == [NoRecording(young.id, young)]
+
+    async def test_names_can_be_chosen(self, server, client, tmp_path):
+        def by_day(call_id, _call):
+            return Target(PurePosixPath("2026/11"), f"x-{call_id[-1]}")
+
+        given = add(server, 3)
+        outcomes = await collect(client.download_recordings(given, tmp_path, target_of=by_day))
+        assert set(files(tmp_path)) == {f"2026/11/x-{n}.wav" for n in range(3)}
+        assert {outcome.recording.path for outcome in outcomes} == {
+            tmp_path / "2026" / "11" / f"x-{n}.wav" for n in range(3)
+        }
+
+    async def test_ids_that_differ_only_by_case_are_two_files(self, server, client, tmp_path):
+        for name in ("call_a", "call_A"):
+            server.add_call(id=name, duration=0.1)
+        await collect(client.download_recordings(["call_a", "call_A"], tmp_path))
+        names = [name.lower() for name in files(tmp_path)]
+        assert len(set(names)) == 2
+
+    async def test_a_failure_is_kept_without_its_frames(self, server, client, tmp_path):
+        (one,) = add(server, 1)
+        server.fail(route="recording", truncate=-1)
+        (outcome,) = await collect(client.download_recordings([one], tmp_path))
+        assert isinstance(outcome.error, TransportError)
+        chain = [outcome.error, outcome.error.__cause__, outcome.error.__context__]
+        assert [link.__traceback__ for link in chain if link is not None] == [None] * 3
+
+    async def test_a_certificate_that_does_not_hold_is_each_calls_failure(self, tmp_path):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+        async with Emulator(tls=context) as server, impatient(server.base_url) as client:
+            outcomes = await collect(client.download_recordings(add(server, 3), tmp_path))
+        assert {type(outcome.error) for outcome in outcomes} == {CertificateError}
+
+
+class TestCallsGiven:
+    async def test_an_infinite_generator_is_read_no_further_than_needed(
+        self, server, client, tmp_path
+    ):
+        source = Counted()
+        async with aclosing(
+            client.download_recordings(source, tmp_path, concurrency=4)
+        ) as outcomes:
+            settled = 0
+            async for outcome in outcomes:
+                assert isinstance(outcome, NoRecording)
+                settled += 1
+                if settled == 1000:
+                    break
+        assert source.taken >= 1000
+        # The channels and what the stages hold: given, sifted, wanted, settled, outcomes.
+        most = 2 * downloader_module.BATCH + 2 * 4 + downloader_module.BATCH * (8 + 2 + 1)
+        assert source.taken <= 1000 + most
+
+    async def test_a_consumer_that_stands_still_stops_the_reading(self, server, client, tmp_path):
+        source = Counted()
+        async with aclosing(
+            client.download_recordings(source, tmp_path, concurrency=4)
+        ) as outcomes:
+            await anext(outcomes)
+            await at_rest(lambda: len(server.requests))
+            most = 2 * downloader_module.BATCH + 2 * 4 + downloader_module.BATCH * (8 + 2 + 1)
+            assert source.taken <= most + downloader_module.BATCH
+            assert client.session.limits.held == 0  # nobody sits on a connection meanwhile
+
+    async def test_an_async_iterable_feeds_as_it_goes(self, server, client, tmp_path):
+        given = add(server, 3)
+        news = asyncio.Queue()
+
+        async def arriving():
+            while (item := await news.get()) is not None:
+                yield item
+
+        async with aclosing(client.download_recordings(arriving(), tmp_path)) as outcomes:
+            for one in given:
+                news.put_nowait(one)
+                assert (await anext(outcomes)).call_id == one
+            news.put_nowait(None)
+            assert await anext(outcomes, None) is None
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_an_exception_in_the_iterable_ends_the_run(self, kind, server, client, tmp_path):
+        given = add(server, 10)
+
+        def broken():
+            yield from given
+            raise ZeroDivisionError
+
+        async def broken_later():
+            for one in given:
+                yield one
+            raise ZeroDivisionError
+
+        calls = broken() if kind == "sync" else broken_later()
+        with pytest.raises(ZeroDivisionError):
+            await collect(client.download_recordings(calls, tmp_path))
+        whole = {f"recording-{one}.wav": server.expected_audio(one) for one in given}
+        assert files(tmp_path).items() <= whole.items()
+
+    async def test_an_exception_in_a_name_ends_the_run(self, server, client, tmp_path):
+        def broken(call_id, _call):
+            if call_id == "call_0003":
+                raise ZeroDivisionError
+            return downloader_module.flat_target(call_id, None)
+
+        with pytest.raises(ZeroDivisionError):
+            await collect(client.download_recordings(add(server, 5), tmp_path, target_of=broken))
+
+    @pytest.mark.parametrize("concurrency", [0, -1])
+    async def test_no_transfer_at_all_is_refused(self, concurrency, client, tmp_path):
+        with pytest.raises(ValueError, match="at least 1"):
+            await collect(client.download_recordings([], tmp_path, concurrency=concurrency))
+
+
+class TestConcurrency:
+    async def test_never_more_at_once_than_asked_for(self, server, client, tmp_path):
+        server.settings.latency = 0.01
+        given = add(server, 60)
+        await collect(client.download_recordings(given, tmp_path, concurrency=5))
+        assert server.requests.peak_in_flight == 5
+
+    async def test_the_sessions_limit_holds_over_two_runs(self, server, tmp_path):
+        server.settings.latency = 0.01
+        given = add(server, 40)
+        async with impatient(server.base_url, connections=6) as client:
+            await asyncio.gather(
+                collect(client.download_recordings(given[:20], tmp_path)),
+                collect(client.download_recordings(given[20:], tmp_path)),
+            )
+        assert server.requests.peak_in_flight == 6
+        assert len(files(tmp_path)) == 40
+
+    async def test_one_poisonous_recording_does_not_hold_up_the_others(
+        self, server, client, tmp_path
+    ):
+        given = add(server, 40)
+        server.fail(route="recording", call_id=given[0], stall=10)
+        async with aclosing(client.download_recordings(given, tmp_path, concurrency=3)) as outcomes:
+            arrived = [(await anext(outcomes)).call_id for _ in range(39)]
+        assert sorted(arrived) == given[1:]
+
+    async def test_tasks_and_channels_do_not_grow_with_the_count(self, client, tmp_path):
+        most = 0
+        async with aclosing(
+            client.download_recordings((f"call_{n}" for n in range(3000)), tmp_path)
+        ) as outcomes:
+            settled = 0
+            async for _ in outcomes:
+                settled += 1
+                most = max(most, len(asyncio.all_tasks()))
+        assert settled == 3000
+        assert most <= 16 + 8
+
+    async def test_a_slow_consumer_that_uses_the_client_itself_is_not_locked_out(
+        self, server, tmp_path, monkeypatch
+    ):
+        """Waiting for memory while holding all connections would stop both for ever."""
+        monkeypatch.setattr(downloader_module, "BATCH", 8)
+        monkeypatch.setattr(fetch_module, "BUDGET", 300_000)
+        monkeypatch.setattr(fetch_module, "PATIENCE", 0.05)
+        given = [server.add_call(id=f"call_{n}", audio=wave(100_000)).id for n in range(200)]
+        server.add_call(id="call_other", audio=wave(1000))
+        async with (
+            impatient(server.base_url, connections=2, api_key=server.api_key) as client,
+            aclosing(client.download_recordings(given, tmp_path, concurrency=2)) as outcomes,
+        ):
+            first = await anext(outcomes)
+            assert await at_rest(lambda: len(server.requests)) < 200
+            async with asyncio.timeout(5):  # for ever, if it fails
+                assert (await client.calls.get("call_other")).id == "call_other"
+            rest = [outcome async for outcome in outcomes]
+        assert len({outcome.call_id for outcome in [first, *rest]}) == 200
+        assert len(files(tmp_path)) == 200
+
+
+class TestMemory:
+    def downloader(self, client, folder, *, budget, concurrency=4, fsync=Fsync.BATCH):
+        fetcher = Fetcher(client.session, LocalSink(folder, fsync=fsync), budget=ByteBudget(budget))
+        return fetcher, Downloader(fetcher, folder, concurrency)
+
+    async def run(self, downloader, calls):
+        async with aclosing(downloader.batches(calls)) as batches:
+            return [outcome async for batch in batches for outcome in batch]
+
+    async def test_all_of_it_comes_back_after_every_kind_of_end(self, server, client, tmp_path):
+        given = [server.add_call(id=f"call_{n}", audio=wave(50_000)).id for n in range(30)]
+        for n, fault in enumerate(
+            [{"truncate": 1000}, {"html": True}, {"status": 500}, {"reset": 40_000},
+             {"body": b"not audio at all", "media_type": "audio/wav"}]
+        ):  # fmt: skip
+            server.fail(route="recording", call_id=given[n], **fault)
+        (tmp_path / "recording-call_9.wav").write_bytes(b"mine")
+        fetcher, downloader = self.downloader(client, tmp_path, budget=120_000)
+        outcomes = await self.run(downloader, [*given, "call_absent"])
+        assert sum(isinstance(outcome, Failed) for outcome in outcomes) == 5
+        assert sum(isinstance(outcome, Archived) for outcome in outcomes) == 24
+        assert fetcher.budget.held == 0
+
+    async def test_more_is_never_held_than_the_budget(self, server, client, tmp_path, monkeypatch):
+        held = []
+        given = [server.add_call(id=f"call_{n}", audio=wave(60_000)).id for n in range(30)]
+        fetcher, downloader = self.downloader(client, tmp_path, budget=150_000, concurrency=8)
+        real = LocalSink._publish
+
+        def publish(sink, batch):
+            held.append(sum(ready.size for ready in batch))
+            return real(sink, batch)
+
+        monkeypatch.setattr(LocalSink, "_publish", publish)
+        await self.run(downloader, given)
+        assert max(held) <= 150_000
+        assert sum(held) == 30 * 60_000
+        assert fetcher.budget.held == 0
+
+    async def test_a_budget_smaller_than_one_recording_is_slow_not_stuck(
+        self, server, client, tmp_path
+    ):
+        given = [
+            server.add_call(id=f"call_{n}", audio=wave(size)).id
+            for n, size in enumerate([100_000, 5_000_000, 90_000, 4_500_000])
+        ]
+        fetcher, downloader = self.downloader(client, tmp_path, budget=50_000)
+        async with asyncio.timeout(20):
+            outcomes = await self.run(downloader, given)
+        assert all(isinstance(outcome, Archived) for outcome in outcomes)
+        assert fetcher.budget.held == 0
+
+
+class TestPublishing:
+    async def test_names_are_looked_up_in_batches(self, server, client, tmp_path, monkeypatch):
+        looked = []
+        real = LocalSink._existing
+
+        def existing(sink, targets):
+            looked.append(len(targets))
+            return real(sink, targets)
+
+        monkeypatch.setattr(LocalSink, "_existing", existing)
+        given = [f"call_{n}" for n in range(2000)]
+        await collect(client.download_recordings(given, tmp_path))
+        assert sum(looked) == 2000
+        assert len(looked) <= 40
+
+    async def test_many_files_share_a_sync_when_the_disk_is_slow(
+        self, server, client, tmp_path, monkeypatch
+    ):
+        gate = threading.Event()
+        synced = []
+
+        def sync_many(paths):
+            assert gate.wait(10)
+            synced.append(len(paths))
+
+        monkeypatch.setattr(local, "sync_many", sync_many)
+        given = add(server, 100)
+        task = asyncio.create_task(
+            collect(client.download_recordings(given, tmp_path, concurrency=8))
+        )
+        while server.requests.count("recording", status=200) < 100:
+            await asyncio.sleep(0)
+        gate.set()
+        outcomes = await task
+        assert len(outcomes) == sum(synced) == 100
+        assert len(synced) <= 10
+
+    async def test_a_failing_disk_stops_the_run_and_leaves_nothing_unpublished(
+        self, server, client, tmp_path, monkeypatch
+    ):
+        given = add(server, 200)
+        written = []
+        real = local.write_all
+
+        def write_all(fd, chunks):
+            written.append(fd)
+            if len(written) > 30:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(fd, chunks)
+
+        monkeypatch.setattr(local, "write_all", write_all)
+        outcomes = []
+
+        async def run():
+            async for outcome in client.download_recordings(given, tmp_path, concurrency=4):
+                outcomes.append(outcome)  # noqa: PERF401 - kept when the run fails
+
+        with pytest.raises(DestinationError, match="disk is full") as caught:
+            await run()
+        assert caught.value.errno == errno.ENOSPC
+        assert all(isinstance(outcome, Archived) for outcome in outcomes)
+        on_disk = files(tmp_path)
+        assert {outcome.recording.path.name for outcome in outcomes} <= set(on_disk)
+        for name, content in on_disk.items():
+            call_id = name.removeprefix("recording-").removesuffix(".wav")
+            assert content == server.expected_audio(call_id)
+
+    async def test_so_does_a_disk_that_fails_under_a_large_one(
+        self, server, client, tmp_path, monkeypatch
+    ):
+        def full(_fd, _chunks):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(local, "write_all", full)
+        large = server.add_call(audio=wave(5_000_000)).id
+        with pytest.raises(DestinationError, match="disk is full"):
+            await collect(client.download_recordings([large], tmp_path))
+        assert files(tmp_path) == {}
+
+    async def test_what_failed_is_gone_when_its_outcome_comes(self, server, client, tmp_path):
+        """And not only when the run ends: it may be a long one."""
+        large = server.add_call(audio=wave(9_000_000)).id
+        server.fail(route="recording", truncate=8_000_000, times=1)
+        server.fail(route="recording", status=500)
+        never = asyncio.Event()
+
+        async def calls():
+            yield large
+            await never.wait()
+
+        async with aclosing(client.download_recordings(calls(), tmp_path)) as outcomes:
+            assert isinstance(await anext(outcomes), Failed)
+            assert files(tmp_path) == {}
+            assert open_files(tmp_path) == []
+
+    async def test_a_destination_that_is_a_file_stops_it_before_any_request(
+        self, server, client, tmp_path
+    ):
+        (tmp_path / "file").write_bytes(b"mine")
+        with pytest.raises(DestinationError, match="file"):
+            await collect(client.download_recordings(add(server, 3), tmp_path / "file"))
+        assert len(server.requests) == 0
+
+
+class TestLeaving:
+    async def test_breaking_off_ends_everything_at_once(self, server, client, tmp_path):
+        given = add(server, 200)
+        large = [server.add_call(audio=wave(6_000_000)).id for _ in range(4)]
+        server.fail(route="recording", call_id=large[0], stall=5_000_000)
+        async with aclosing(
+            client.download_recordings([*large, *given], tmp_path, concurrency=6)
+        ) as outcomes:
+            async for outcome in outcomes:
+                if isinstance(outcome, Archived) and outcome.call_id in given:
+                    break
+        assert not [name for name in files(tmp_path) if disk.is_temp(name)]
+        before = len(server.requests)
+        assert await at_rest(lambda: len(server.requests)) == before
+
+    async def test_leaving_before_the_first_step_costs_nothing(self, server, client, tmp_path):
+        await client.download_recordings(add(server, 3), tmp_path).aclose()
+        assert len(server.requests) == 0
+
+    async def test_an_exception_of_the_consumer_is_its_own(self, server, client, tmp_path):
+        async def consume():
+            async with aclosing(client.download_recordings(add(server, 50), tmp_path)) as outcomes:
+                async for _ in outcomes:
+                    raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await consume()
+
+    async def test_the_client_works_on_afterwards(self, server, client, tmp_path):
+        given = add(server, 40)
+        async with aclosing(client.download_recordings(given, tmp_path)) as outcomes:
+            await anext(outcomes)
+        outcomes = await collect(client.download_recordings(given, tmp_path))
+        assert len(outcomes) == 40
+        assert len(files(tmp_path)) == 40

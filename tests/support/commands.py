@@ -1,0 +1,89 @@
+"""Running the command line: inside the test's process, or as a process that gets signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from agentphone_async.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-c", "from agentphone_async.cli.main import main; main()")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        last = self.events[-1]
+        assert last.pop("event") == "summary"
+        assert last.pop("seconds") >= 0
+        return last
+
+
+class Command:
+    """The command line, called in this process as its entry point calls it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self._patch = patch
+        self._capture = capture
+
+    def __call__(self, *args: object) -> Ended:
+        self._patch.setattr(sys, "argv", ["agentphone-async", *map(str, args)])
+        self._capture.readouterr()
+        code = self._code()
+        said = self._capture.readouterr()
+        assert "Traceback" not in said.err
+        return Ended(code, said.out, said.err)
+
+    def _code(self) -> int:
+        def call() -> NoReturn:
+            main()
+
+        with pytest.raises(SystemExit) as caught:
+            call()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code
+
+
+@contextmanager
+def process(*args: object, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command line, or a script, as a process; killed at the end if it still runs."""
+    script = more.pop("program", None)
+    program = PROGRAM if script is None else (sys.executable, str(script))
+    more.setdefault("stdin", subprocess.DEVNULL)
+    more.setdefault("stdout", subprocess.PIPE)
+    more.setdefault("stderr", subprocess.PIPE)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | more.pop("env", {})
+    running = subprocess.Popen([*program, *map(str, args)], text=True, env=environment, **more)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def ended(running: subprocess.Popen[str], timeout: float = 20.0) -> Ended:
+    """Wait for the end of a process."""
+    out, err = running.communicate(timeout=timeout)
+    assert "Traceback" not in (err or "")
+    return Ended(running.returncode, out or "", err or "")
