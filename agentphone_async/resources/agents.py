@@ -1,0 +1,31 @@
+"""Agents: the calls of one."""
+
+from __future__ import annotations
+
+from agentphone_async.protocol import endpoints
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.resources.base import Resource
+from agentphone_async.resources.listing import CallListing
+
+
+class Agents(Resource):
+    """The part of ``/v1/agents`` that is about calls."""
+
+    def list_calls(self, agent_id: str, limit: int | None = None, offset: int = 0) -> CallListing:
+        """The calls of an agent (API page "List Agent Calls"); await it or iterate over it.
+
+        They are summaries: direction and the recording's fields are missing.
+
+        Args:
+            agent_id: the agent's id, such as ``agt_…``.
+            limit: calls on a page, 1 to 100; by default 20 when awaited, 100 when iterated over.
+            offset: calls to skip, from 0.
+
+        Raises:
+            ValueError: ``limit`` or ``offset`` is out of range; nothing was sent.
+        """
+
+        def page_request(limit: int, offset: int) -> Request:
+            return endpoints.list_agent_calls(agent_id, limit=limit, offset=offset)
+
+        return CallListing(self._session, page_request, limit=limit, offset=offset)

@@ -1,0 +1,48 @@
+"""What all resources share: a session, and the way from a request to what was asked for."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from agentphone_async.errors import UnexpectedResponseError
+from agentphone_async.models import ApiModel
+from agentphone_async.protocol.display import sample
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.responses import data_of, what_was_asked
+from agentphone_async.transport.session import Session
+
+M = TypeVar("M", bound=ApiModel)
+
+
+class Resource:
+    """A group of endpoints."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def _json(self, request: Request) -> dict[str, Any]:
+        return data_of(request, await self._session.call(request))
+
+    async def _model(self, kind: type[M], request: Request, **defaults: Any) -> M:
+        """Ask, and make the answer a model; ``defaults`` stand in for what the answer lacks.
+
+        Raises:
+            UnexpectedResponseError: the answer lacks what the model cannot do without.
+        """
+        reply = await self._session.call(request)
+        data = data_of(request, reply)
+        try:
+            return kind.from_json({**defaults, **data})
+        except ValueError as problem:
+            error = UnexpectedResponseError(
+                f"{reply.status} from {what_was_asked(request)}, but what came is no "
+                f"{kind.__name__}: {sample(reply.body)}; check the base URL",
+                status=reply.status,
+            ).about(request)
+            error.attempts = reply.attempts
+            raise error from problem
+
+
+def without_none(**fields: Any) -> dict[str, Any]:
+    """The fields that were given."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,29 @@
+"""Phone numbers: the calls of one."""
+
+from __future__ import annotations
+
+from agentphone_async.protocol import endpoints
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.resources.base import Resource
+from agentphone_async.resources.listing import CallListing
+
+
+class Numbers(Resource):
+    """The part of ``/v1/numbers`` that is about calls."""
+
+    def list_calls(self, number_id: str, limit: int | None = None, offset: int = 0) -> CallListing:
+        """The calls of a number (API page "List Calls For Number"); await it or iterate over it.
+
+        Args:
+            number_id: the number's id, such as ``num_…``.
+            limit: calls on a page, 1 to 100; by default 20 when awaited, 100 when iterated over.
+            offset: calls to skip, from 0.
+
+        Raises:
+            ValueError: ``limit`` or ``offset`` is out of range; nothing was sent.
+        """
+
+        def page_request(limit: int, offset: int) -> Request:
+            return endpoints.list_calls_for_number(number_id, limit=limit, offset=offset)
+
+        return CallListing(self._session, page_request, limit=limit, offset=offset)
