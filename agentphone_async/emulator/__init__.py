@@ -1,0 +1,46 @@
+"""The AgentPhone calls API on loopback, with deterministic audio and scripted faults.
+
+There is no sandbox of the real service and every real call costs money; this is where
+clients are tried out. ``Emulator`` is the server; ``VirtualClock`` lets a test decide what
+time it is; ``audio_bytes`` recomputes any generated recording.
+"""
+
+from __future__ import annotations
+
+from agentphone_async.emulator.audio import audio_bytes, audio_size, call_seconds
+from agentphone_async.emulator.calls import (
+    CallLife,
+    EmulatedAgent,
+    EmulatedCall,
+    EmulatedNumber,
+)
+from agentphone_async.emulator.clock import Clock, SystemClock, VirtualClock
+from agentphone_async.emulator.fault_language import parse_fault
+from agentphone_async.emulator.faults import Fault, FaultEvent
+from agentphone_async.emulator.journal import LoggedRequest, RequestLog
+from agentphone_async.emulator.server import Emulator
+from agentphone_async.emulator.settings import Settings
+from agentphone_async.emulator.threaded import EmulatorThread
+from agentphone_async.emulator.waves import damaged_wave
+
+__all__ = [
+    "CallLife",
+    "Clock",
+    "EmulatedAgent",
+    "EmulatedCall",
+    "EmulatedNumber",
+    "Emulator",
+    "EmulatorThread",
+    "Fault",
+    "FaultEvent",
+    "LoggedRequest",
+    "RequestLog",
+    "Settings",
+    "SystemClock",
+    "VirtualClock",
+    "audio_bytes",
+    "audio_size",
+    "call_seconds",
+    "damaged_wave",
+    "parse_fault",
+]

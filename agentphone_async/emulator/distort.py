@@ -1,0 +1,234 @@
+"""From a faithful answer and a fault to what is really sent: pure, no I/O."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from agentphone_async.emulator.audio import mpeg_bytes
+from agentphone_async.emulator.delivery import Breakage, Cut, Delivery
+from agentphone_async.emulator.faults import REDIRECTED, Fault, FaultEvent, Place
+from agentphone_async.emulator.pages import damaged_page
+from agentphone_async.emulator.refusals import ErrorShape, refusal_body
+from agentphone_async.emulator.reply import Headers, Reply
+from agentphone_async.emulator.seeding import digest
+from agentphone_async.emulator.waves import damaged_wave
+
+_MPEG_SECONDS = 3.0
+_HTML = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head></html>\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a distortion has to know besides the answer and the fault.
+
+    Attributes:
+        now: The emulator's wall clock.
+        base_url: Of the emulator.
+        target: Path and query of the request.
+        seed: Of the emulator.
+        error_shape: The usual body of its errors.
+    """
+
+    now: datetime
+    base_url: str
+    target: str
+    seed: int
+    error_shape: ErrorShape
+
+
+def refusal(fault: Fault, usual_shape: ErrorShape) -> Reply:
+    """The answer to a request that is not even carried out."""
+    body, media_type = refusal_body(fault.status or 500, fault.error_shape or usual_shape)
+    return Reply(fault.status or 500, [("Content-Type", media_type)], body)
+
+
+def distort(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+    """Change what is answered; ``reply`` has its body in memory or comes from an iterator."""
+    for change in _CHANGES:
+        reply = change(reply, event, around)
+    return reply
+
+
+def delivery(reply: Reply, fault: Fault) -> Delivery:
+    """How a distorted answer is put on the wire."""
+    told = fault.content_length
+    if told is None and fault.length_off_by and reply.length is not None:
+        told = max(0, reply.length + fault.length_off_by)
+    return Delivery(
+        delay=fault.delay,
+        framing=fault.framing,
+        content_length=told,
+        cut=_cut(fault),
+        bandwidth=fault.bandwidth,
+        surplus=b"\xa5" * fault.surplus,
+        endless=fault.endless,
+        hang_up=fault.hang_up,
+    )
+
+
+def _cut(fault: Fault) -> Cut | None:
+    breakages: tuple[tuple[Breakage, int | Place | None], ...] = (
+        ("close", fault.truncate),
+        ("reset", fault.reset),
+        ("stall", fault.stall),
+    )
+    for how, where in breakages:
+        if isinstance(where, int):
+            return Cut(how, "body", where, fault.after_events)
+        if where is not None:
+            return Cut(how, where)
+    return None
+
+
+def _status(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+    """Another status; an error takes an error's body with it."""
+    fault = event.fault
+    if fault.status is None or fault.status == reply.status:
+        return reply
+    if fault.status == 204:
+        return replace(reply, status=204, body=b"")
+    if fault.status < 300:
+        return replace(reply, status=fault.status)
+    if fault.status == 304:
+        return replace(reply, status=304, body=b"")
+    return refusal(fault, around.error_shape)
+
+
+def _content(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+    """Another body."""
+    fault = event.fault
+    if fault.html:
+        return Reply(fault.status or 200, [("Content-Type", "text/html; charset=utf-8")], _HTML)
+    if fault.mpeg:
+        audio = mpeg_bytes(around.seed, event.call_id, _MPEG_SECONDS)
+        headers = with_header(reply.headers, "Content-Type", "audio/mpeg")
+        return Reply(reply.status, headers, audio, audio)
+    if fault.body is not None:
+        body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+        return replace(reply, body=body)
+    if fault.wav is not None and isinstance(reply.body, bytes) and reply.status == 200:
+        return replace(reply, body=damaged_wave(reply.body, fault.wav))
+    return reply
+
+
+def _json(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
+    """Another JSON: a page's usual troubles, or whatever a test makes of it."""
+    fault = event.fault
+    if (fault.page is None and fault.edit is None) or not isinstance(reply.body, bytes):
+        return reply
+    if reply.status != 200:
+        return reply
+    if fault.page == "malformed":
+        return replace(reply, body=reply.body[: len(reply.body) // 2])
+    content = json.loads(reply.body)
+    if fault.page is not None:
+        content = damaged_page(content, fault.page)
+    if fault.edit is not None:
+        content = fault.edit(content)
+    return replace(reply, body=json.dumps(content).encode())
+
+
+def _range(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
+    """Another range than the one that was asked for."""
+    fault, whole = event.fault, reply.whole
+    if not isinstance(whole, bytes):
+        return reply
+    if fault.ignore_range and reply.status in {206, 416}:
+        headers = [header for header in reply.headers if header[0] != "Content-Range"]
+        return replace(reply, status=200, headers=headers, body=whole)
+    if fault.shift_range and reply.status == 206 and reply.length:
+        told = dict(reply.headers)["Content-Range"]
+        start = max(0, int(told.split()[1].partition("-")[0]) + fault.shift_range)
+        body = whole[start : start + reply.length]
+        told = f"bytes {start}-{start + len(body) - 1}/{len(whole)}"
+        return replace(reply, headers=with_header(reply.headers, "Content-Range", told), body=body)
+    return reply
+
+
+def _compression(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
+    """A body that is compressed although nobody asked."""
+    fault = event.fault
+    if fault.gzip_bomb:
+        body = _bomb(fault.gzip_bomb)
+    elif fault.gzip and isinstance(reply.body, bytes):
+        body = gzip.compress(reply.body, mtime=0)
+    else:
+        return reply
+    return replace(reply, headers=with_header(reply.headers, "Content-Encoding", "gzip"), body=body)
+
+
+def _redirection(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+    """Somewhere else."""
+    fault = event.fault
+    if fault.redirect is None:
+        return reply
+    host = urlsplit(around.base_url)
+    bases = {
+        "same": around.base_url,
+        "loop": around.base_url,
+        "other-host": f"{host.scheme}://localhost:{host.port}",
+        "downgrade": f"http://{host.netloc}",
+    }
+    base = bases.get(fault.redirect)
+    path, _, query = around.target.partition("?")
+    marked = query if REDIRECTED in query else "&".join(filter(None, (query, REDIRECTED)))
+    location = fault.redirect if base is None else f"{base}{path}?{marked}"
+    return Reply(fault.redirect_status, [("Location", location)], b"")
+
+
+def _headers(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+    """Other headers."""
+    fault, headers = event.fault, reply.headers
+    if fault.media_type is not None:
+        headers = with_header(headers, "Content-Type", fault.media_type)
+    if fault.content_range is not None:
+        headers = with_header(headers, "Content-Range", fault.content_range)
+    if fault.etag is not None:
+        etag = f'"{digest("new", event.number)}"' if fault.etag == "new" else fault.etag
+        headers = with_header(headers, "ETag", etag)
+    if fault.retry_after is not None:
+        headers = with_header(headers, "Retry-After", _retry_after(fault.retry_after, around.now))
+    for name, value in fault.headers.items():
+        headers = with_header(headers, name, value)
+    return replace(reply, headers=headers)
+
+
+_CHANGES: tuple[Callable[[Reply, FaultEvent, Circumstances], Reply], ...] = (
+    _range,
+    _status,
+    _content,
+    _json,
+    _compression,
+    _redirection,
+    _headers,
+)
+
+
+def with_header(headers: Headers, name: str, value: str) -> Headers:
+    """The headers with one replaced or added; an empty value takes it away."""
+    kept = [header for header in headers if header[0].lower() != name.lower()]
+    return [*kept, (name, value)] if value else kept
+
+
+def _retry_after(value: float | str, now: datetime) -> str:
+    if isinstance(value, str) and value.startswith("date:"):
+        moment = now + timedelta(seconds=float(value.removeprefix("date:")))
+        return format_datetime(moment.replace(microsecond=0), usegmt=True)
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+@lru_cache(maxsize=2)
+def _bomb(size: int) -> bytes:
+    """Zeros, compressed: about a thousandth of their size."""
+    packer = zlib.compressobj(9, wbits=31)
+    block = bytes(1024 * 1024)
+    parts = [packer.compress(block) for _ in range(size // len(block))]
+    return b"".join((*parts, packer.compress(bytes(size % len(block))), packer.flush()))

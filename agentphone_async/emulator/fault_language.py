@@ -1,0 +1,154 @@
+"""Faults as one line of text: ``route=recording,status=503,times=3,retry_after=2``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from agentphone_async.emulator.faults import Fault, FaultFields
+
+_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
+_TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault from ``key=value`` pairs with commas between them.
+
+    Keys are those of ``Fault``, with hyphens or underscores; a key alone switches something
+    on; ``header.NAME=VALUE`` adds a header. Sizes take ``k``, ``M`` or ``G`` (powers of
+    1024), times are in seconds or end in ``ms``.
+
+    Raises:
+        ValueError: In one line: what is not understood, and what would be.
+    """
+    fields: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if key.lower().startswith("header."):
+            headers[key[len("header.") :]] = value
+            continue
+        name = key.replace("-", "_")
+        reader = _READERS.get(name)
+        if reader is None:
+            raise ValueError(f"unknown key {key!r} (one of {', '.join(_READERS)}, header.NAME)")
+        if name in fields:
+            raise ValueError(f"{key} is given twice")
+        try:
+            fields[name] = reader(value if equals else "true")
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
+    if not fields.keys() | headers.keys():
+        raise ValueError("it says nothing; try route=recording,status=503,times=3")
+    return Fault(**_typed(fields | {"headers": headers}))
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes, like ``24k`` or ``2M``; the units are powers of 1024.
+
+    Raises:
+        ValueError: It is none.
+    """
+    factor = _UNITS.get(text[-1:].lower(), 1)
+    digits = text[:-1] if factor > 1 else text
+    try:
+        number = float(digits)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is no size, like 500, 24k or 2M")
+    return int(number * factor)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds, or milliseconds when it ends in ``ms``; ``inf`` is for ever.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    digits, factor = (text[:-2], 0.001) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    try:
+        number = float(digits)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"{text!r} is no time, like 0.5, 80ms or inf")
+    return number * factor
+
+
+def _typed(fields: dict[str, Any]) -> FaultFields:
+    return fields  # type: ignore[return-value] # every reader returns what its field takes
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no whole number") from error
+
+
+def _chance(text: str) -> float:
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no probability, like 0.1 or 10%") from error
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _place(text: str) -> int | str:
+    return text if text in {"connection", "headers"} else parse_size(text)
+
+
+def _wait(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "route": str,
+    "call_id": str,
+    "times": _whole,
+    "skip": _whole,
+    "probability": _chance,
+    "processed": _switch,
+    "status": _whole,
+    "error_shape": str,
+    "retry_after": _wait,
+    "body": str,
+    "media_type": str,
+    "html": _switch,
+    "mpeg": _switch,
+    "wav": str,
+    "gzip": _switch,
+    "gzip_bomb": parse_size,
+    "redirect": str,
+    "redirect_status": _whole,
+    "ignore_range": _switch,
+    "shift_range": parse_size,
+    "content_range": str,
+    "etag": str,
+    "change_recording": _switch,
+    "delay": parse_seconds,
+    "bandwidth": parse_size,
+    "framing": str,
+    "content_length": parse_size,
+    "length_off_by": parse_size,
+    "truncate": parse_size,
+    "reset": _place,
+    "stall": _place,
+    "after_events": _whole,
+    "surplus": parse_size,
+    "endless": _switch,
+    "hang_up": _switch,
+    "arrive": _whole,
+    "vanish": _whole,
+    "page": str,
+}

@@ -1,0 +1,175 @@
+"""One call: created, looked at, ended."""
+
+from __future__ import annotations
+
+from secrets import token_urlsafe
+from typing import Any
+
+from agentphone_async.emulator.calls import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.conversation import turns_so_far
+from agentphone_async.emulator.exchange import Exchange, Service
+from agentphone_async.emulator.refusals import InvalidRequestError, RefusalError, problem
+from agentphone_async.emulator.reply import Reply, json_reply
+from agentphone_async.emulator.seeding import call_id
+from agentphone_async.emulator.validation import (
+    checked_body,
+    e164,
+    strings,
+    table,
+    text,
+    tier,
+    truth,
+)
+from agentphone_async.emulator.waiting import first_of
+from agentphone_async.emulator.wire import exchanges
+
+_OPTIONAL = {
+    "fromNumberId": text,
+    "initialGreeting": text,
+    "voice": text,
+    "systemPrompt": text,
+    "modelTier": tier,
+    "variables": strings,
+    "callScreeningIdentity": text,
+    "callScreeningPurpose": text,
+    "disableRecording": truth,
+}
+_LONGEST_WAIT, _SHORTEST_WAIT, _USUAL_WAIT = 300, 10, 60
+
+
+async def create_call(exchange: Exchange) -> Reply:
+    """Create Outbound Call: places a call that rings, is answered, ends, and is recorded."""
+    account = exchange.sub_account()
+    asked = checked_body(exchange.body, {"agentId": text, "toNumber": e164}, _OPTIONAL)
+    service = exchange.service
+    agent = _agent(service, asked["agentId"])
+    line = _line(service, asked.get("fromNumberId"))
+    life = service.settings.life
+    call = EmulatedCall(
+        id=_new_id(service),
+        started_at=service.now(),
+        seconds=life.talking,
+        direction="outbound",
+        from_number=line.phone_number,
+        to_number=asked["toNumber"],
+        agent_id=agent.id,
+        agent_name=agent.name,
+        phone_number_id=line.id,
+        phone_number=line.phone_number,
+        queued_for=life.queued,
+        rings_for=life.ringing,
+        recorded=not asked.get("disableRecording"),
+        recording_delay=life.recording,
+        sub_account=account,
+        settled=False,
+        milliseconds=True,
+    )
+    service.world.add(call)
+    service.placed.append(call)
+    return json_reply(service.row(call, service.now()))
+
+
+async def create_web_call(exchange: Exchange) -> Reply:
+    """Create Web Call: an access token. Nobody joins here, so the call fails when it expires."""
+    account = exchange.sub_account()
+    asked = checked_body(
+        exchange.body, {"agentId": text}, {"metadata": table, "variables": strings}
+    )
+    service = exchange.service
+    agent = _agent(service, asked["agentId"])
+    call = EmulatedCall(
+        id=_new_id(service),
+        started_at=service.now(),
+        seconds=None,
+        outcome="failed",
+        type="web",
+        from_number="web",
+        to_number="web",
+        agent_id=agent.id,
+        agent_name=agent.name,
+        queued_for=service.settings.life.joining,
+        first_status="registered",
+        recorded=False,
+        sub_account=account,
+        settled=False,
+        milliseconds=True,
+    )
+    service.world.add(call)
+    service.placed.append(call)
+    return json_reply({"accessToken": token_urlsafe(32), "callId": call.id})
+
+
+async def get_call(exchange: Exchange) -> Reply:
+    """Get Call, with ``transcripts``; ``wait=true`` answers when the call has ended."""
+    call = exchange.call()
+    timeout = _wait_seconds(exchange.query())
+    service = exchange.service
+    if timeout:
+        clock = service.settings.clock
+        deadline = clock.monotonic() + timeout
+        while not call.has_ended(now := service.now()):
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                break
+            pause = min(left, call.next_change(now))
+            await first_of(clock.sleep(pause), service.world.changed())
+    return json_reply(_with_transcripts(service, call))
+
+
+async def end_call(exchange: Exchange) -> Reply:
+    """End Call: answers with the call as it is; its status and ``endedAt`` follow later."""
+    call = exchange.call()
+    service = exchange.service
+    now = service.now()
+    before = service.row(call, now)
+    call.hang_up(now, service.settings.life.ending)
+    service.world.announce_change()
+    return json_reply(before)
+
+
+def _with_transcripts(service: Service, call: EmulatedCall) -> dict[str, Any]:
+    now = service.now()
+    turns = turns_so_far(call, service.settings.seed, now)
+    return service.row(call, now) | {"transcripts": exchanges(call, turns)}
+
+
+def _wait_seconds(query: dict[str, str]) -> int:
+    """How long to wait for the end of the call; 0 for not at all."""
+    if query.get("wait", "false").lower() not in {"true", "1", "yes", "on"}:
+        return 0
+    written = query.get("timeout", str(_USUAL_WAIT))
+    where = ("query", "timeout")
+    try:
+        seconds = int(written)
+    except ValueError as error:
+        message = "Input should be a valid integer, unable to parse string as an integer"
+        raise InvalidRequestError([problem(where, message, "int_parsing", written)]) from error
+    if seconds < _SHORTEST_WAIT:
+        message = f"Input should be greater than or equal to {_SHORTEST_WAIT}"
+        kind = "greater_than_equal"
+    elif seconds > _LONGEST_WAIT:
+        message = f"Input should be less than or equal to {_LONGEST_WAIT}"
+        kind = "less_than_equal"
+    else:
+        return seconds
+    raise InvalidRequestError([problem(where, message, kind, written)])
+
+
+def _agent(service: Service, agent_id: str) -> EmulatedAgent:
+    agent = service.world.agents.get(agent_id)
+    if agent is None:
+        raise RefusalError(404, "Agent not found.", "AGENT_NOT_FOUND")
+    return agent
+
+
+def _line(service: Service, number_id: str | None) -> EmulatedNumber:
+    """The number to call from: the account's first, unless one is named."""
+    numbers = service.world.numbers
+    line = next(iter(numbers.values()), None) if number_id is None else numbers.get(number_id)
+    if line is None:
+        raise RefusalError(404, "Phone number not found.", "PHONE_NUMBER_NOT_FOUND")
+    return line
+
+
+def _new_id(service: Service) -> str:
+    return call_id("placed", service.settings.seed, len(service.placed))

@@ -1,0 +1,274 @@
+"""The emulator itself: a server on loopback, and the handles by which a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, Unpack
+
+from aiohttp import web
+
+from agentphone_async.emulator.calls import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.dispatch import Dispatcher, change_recording
+from agentphone_async.emulator.exchange import Service
+from agentphone_async.emulator.fault_language import parse_fault
+from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent, FaultFields
+from agentphone_async.emulator.folder import scan
+from agentphone_async.emulator.journal import RequestLog
+from agentphone_async.emulator.newcomers import CallFields, call_from_fields
+from agentphone_async.emulator.population import (
+    Population,
+    agents,
+    day_bounds,
+    from_folder,
+    generate,
+    numbers,
+    yesterday,
+)
+from agentphone_async.emulator.reply import FileSlice
+from agentphone_async.emulator.settings import Options, Settings
+from agentphone_async.emulator.shelf import Shelf
+from agentphone_async.emulator.world import World
+
+
+class Emulator:
+    """The AgentPhone calls API on 127.0.0.1, with calls, audio and faults of your choosing.
+
+    An async context manager; ``Settings`` says what its arguments mean. All methods are to
+    be called on the event loop on which it was started (``EmulatorThread`` is for others)::
+
+        async with Emulator(calls=800, seed=7) as emulator:
+            ...  # emulator.base_url, emulator.api_key
+
+    Attributes:
+        settings: As given; speeds, limits and shapes may be changed at any time.
+        requests: Every request so far: counts, and the latest ones in full.
+
+    Raises:
+        NotADirectoryError: ``recordings`` is no folder.
+        OSError: It cannot be read; or, from ``start``, the port is taken.
+    """
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        self.settings = settings = Settings(**options)
+        self.requests = RequestLog(settings.keep_requests)
+        world = World(agents(settings.seed), numbers(settings.seed))
+        world.sub_accounts.update(settings.sub_accounts)
+        world.recording_addon = settings.recording_addon
+        self._service = Service(settings, world, Shelf(settings.seed, settings.audio_cache))
+        now = settings.clock.now()
+        self.day: date = settings.day or yesterday(now, settings.zone)
+        folder = settings.recordings
+        world.populate(self._generated(now) if folder is None else self._filed(folder))
+        self._added = 0
+        self._faults = FaultBook(settings.seed)
+        self._dispatcher = Dispatcher(self._service, self.requests, self._faults)
+        self._listener: asyncio.Server | None = None
+        self._web: web.Server | None = None
+
+    def __repr__(self) -> str:
+        where = self._service.base_url or "not started"
+        return f"<Emulator {where}, {len(self._service.world)} calls>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        loop = asyncio.get_running_loop()
+        server = web.Server(self._dispatcher.serve, handler_cancellation=True, access_log=None)
+        settings = self.settings
+        self._listener = await loop.create_server(
+            server, "127.0.0.1", settings.port, ssl=settings.tls, backlog=4096
+        )
+        self._web = server
+        scheme = "https" if settings.tls else "http"
+        settings.port = self._listener.sockets[0].getsockname()[1]
+        self._service.base_url = f"{scheme}://127.0.0.1:{settings.port}"
+
+    async def stop(self) -> None:
+        """Stop listening and cut every connection, also those with an answer on the way.
+
+        Calls and logs can be read afterwards; ``start`` listens again, on the same port.
+        """
+        listener, self._listener = self._listener, None
+        server, self._web = self._web, None
+        if listener is None or server is None:
+            return
+        listener.close()
+        # A connection is forgotten when its task has ended, a few turns of the loop later.
+        while connections := server.connections:
+            for connection in connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await asyncio.sleep(0)
+        await listener.wait_closed()
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port, without a slash at the end.
+
+        Raises:
+            RuntimeError: It was never started.
+        """
+        if not self._service.base_url:
+            raise RuntimeError("the emulator has no base URL before it is started")
+        return self._service.base_url
+
+    @property
+    def api_key(self) -> str:
+        """The key that it accepts."""
+        return self.settings.api_key
+
+    @property
+    def calls(self) -> list[EmulatedCall]:
+        """Every call there is, newest first."""
+        return list(self._service.world)
+
+    @property
+    def placed_calls(self) -> list[EmulatedCall]:
+        """Every call that a POST has placed, in order: a repeated POST shows here."""
+        return list(self._service.placed)
+
+    @property
+    def agents(self) -> list[EmulatedAgent]:
+        """The account's agents."""
+        return list(self._service.world.agents.values())
+
+    @property
+    def numbers(self) -> list[EmulatedNumber]:
+        """The account's phone numbers."""
+        return list(self._service.world.numbers.values())
+
+    @property
+    def fault_log(self) -> list[FaultEvent]:
+        """What the faults did so far, oldest first; the latest 100,000 are kept."""
+        return list(self._faults.log)
+
+    def fail(self, fault: Fault | str | None = None, **fields: Unpack[FaultFields]) -> Fault:
+        """Make something go wrong from now on; ``Fault`` says what can.
+
+        Args:
+            fault: A fault; or one line of text, like ``route=recording,status=503,times=3``.
+            **fields: Of the fault, when it is not given as one.
+
+        Raises:
+            ValueError: It makes no sense.
+            TypeError: It is given in two ways.
+        """
+        if fault is not None and fields:
+            raise TypeError("give a fault, or its fields, and not both")
+        if isinstance(fault, str):
+            fault = parse_fault(fault)
+        chosen = Fault(**fields) if fault is None else fault
+        self._faults.add(chosen)
+        return chosen
+
+    def clear_faults(self) -> None:
+        """Let everything go right again; the fault log stays."""
+        self._faults.clear()
+
+    def enable_recordings(self, *, enabled: bool = True) -> None:
+        """Switch the account's recording add-on, without a request."""
+        self._service.world.recording_addon = enabled
+
+    def add_agent(self, agent_id: str, name: str = "An agent") -> EmulatedAgent:
+        """Make an agent known, so that calls can be made as it."""
+        agent = EmulatedAgent(agent_id, name)
+        self._service.world.agents[agent_id] = agent
+        return agent
+
+    def add_number(self, number_id: str, phone_number: str) -> EmulatedNumber:
+        """Make a phone number known, so that calls can be made from it."""
+        number = EmulatedNumber(number_id, phone_number)
+        self._service.world.numbers[number_id] = number
+        return number
+
+    def add_call(self, **fields: Unpack[CallFields]) -> EmulatedCall:
+        """Add a call; ``CallFields`` says what may be given and what is there by default.
+
+        Raises:
+            ValueError: There is a call of that id, or ``started_at`` is naive.
+        """
+        self._added += 1
+        settings = self.settings
+        call = call_from_fields(fields, settings.seed, self._added, settings.clock.now())
+        self._service.world.add(call)
+        return call
+
+    def remove_call(self, call_id: str) -> EmulatedCall:
+        """Take a call away, recording and all.
+
+        Raises:
+            KeyError: There is none of that id.
+        """
+        return self._service.world.remove(call_id)
+
+    def call(self, call_id: str) -> EmulatedCall:
+        """The call of that id.
+
+        Raises:
+            KeyError: There is none.
+        """
+        call = self._service.world.get(call_id)
+        if call is None:
+            raise KeyError(call_id)
+        return call
+
+    def change_recording(self, call_id: str, audio: bytes | None = None) -> None:
+        """Replace a call's recording by another version of itself, or by these bytes."""
+        change_recording(self.call(call_id), audio)
+
+    def expected_audio(self, call_id: str) -> bytes:
+        """Every byte of a call's recording, as a client must have got it.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        whole = self._service.shelf.whole(self.call(call_id))
+        return whole.path.read_bytes() if isinstance(whole, FileSlice) else whole
+
+    def expected_size(self, call_id: str) -> int:
+        """The size of a call's recording, in bytes."""
+        return self._service.shelf.size(self.call(call_id))
+
+    def source_of(self, call_id: str) -> Path | None:
+        """The file of ``recordings`` that is served for a call; None for generated audio."""
+        return self._service.shelf.path(call_id)
+
+    def _generated(self, now: datetime) -> Iterator[EmulatedCall]:
+        settings = self.settings
+        plan = Population(
+            calls=settings.calls,
+            neighbours=settings.neighbours,
+            day=self.day,
+            zone=settings.zone,
+            seed=settings.seed,
+            median=settings.seconds,
+            spread=settings.spread,
+            agents=self.agents,
+            numbers=self.numbers,
+        )
+        return generate(plan, now)
+
+    def _filed(self, folder: Path) -> Iterator[EmulatedCall]:
+        found = list(scan(folder))
+        for recording in found:
+            self._service.shelf.put(recording)
+        return from_folder(found, day_bounds(self.day, self.settings.zone), self.numbers)

@@ -1,0 +1,86 @@
+"""Checks of a request's JSON body, and the 422 that tells what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agentphone_async.emulator.refusals import InvalidRequestError, problem
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_TIERS = ("turbo", "balanced", "max")
+
+Check = Callable[[Any], tuple[str, str] | None]
+"""What is wrong with a value, as pydantic's error type and message; None if nothing is."""
+
+
+def text(value: Any) -> tuple[str, str] | None:
+    """Any string."""
+    return None if isinstance(value, str) else ("string_type", "Input should be a valid string")
+
+
+def e164(value: Any) -> tuple[str, str] | None:
+    """A phone number with ``+`` and country code."""
+    if isinstance(value, str) and not _E164.fullmatch(value):
+        return "value_error", "Value error, must be in E.164 format, like +15551234567"
+    return text(value)
+
+
+def tier(value: Any) -> tuple[str, str] | None:
+    """One of the model tiers."""
+    allowed = "'turbo', 'balanced' or 'max'"
+    return None if value in _TIERS else ("literal_error", f"Input should be {allowed}")
+
+
+def truth(value: Any) -> tuple[str, str] | None:
+    """True or false."""
+    return None if isinstance(value, bool) else ("bool_type", "Input should be a valid boolean")
+
+
+def table(value: Any) -> tuple[str, str] | None:
+    """An object of anything."""
+    return None if isinstance(value, dict) else ("dict_type", "Input should be a valid dictionary")
+
+
+def strings(value: Any) -> tuple[str, str] | None:
+    """An object whose values are strings."""
+    if isinstance(value, dict) and not all(isinstance(item, str) for item in value.values()):
+        return "string_type", "Input should be a dictionary of strings"
+    return table(value)
+
+
+def checked_body(
+    body: bytes, required: Mapping[str, Check], optional: Mapping[str, Check]
+) -> dict[str, Any]:
+    """The body as an object whose known fields are right; unknown fields are let through.
+
+    Raises:
+        InvalidRequestError: With every problem there is.
+    """
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        at = getattr(error, "pos", 0)
+        raise InvalidRequestError(
+            [problem(("body", at), "JSON decode error", "json_invalid", {}, error=str(error))]
+        ) from error
+    if not isinstance(content, dict):
+        message = "Input should be a valid dictionary or object to extract fields from"
+        raise InvalidRequestError([problem(("body",), message, "model_attributes_type", content)])
+    problems = [
+        problem(("body", name), "Field required", "missing", content)
+        for name in required
+        if name not in content
+    ]
+    for name, check in {**required, **optional}.items():
+        value = content.get(name)
+        if name not in content or (value is None and name in optional):
+            continue
+        wrong = check(value)
+        if wrong is not None:
+            problems.append(problem(("body", name), wrong[1], wrong[0], value))
+    if problems:
+        raise InvalidRequestError(problems)
+    return content
