@@ -1,0 +1,127 @@
+"""The list of calls as it comes in: a task that walks the pages, and batches for who takes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Protocol
+
+from agentphone_async.errors import (
+    AgentPhoneError,
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+)
+from agentphone_async.models import Call, RowProblem
+from agentphone_async.recordings.channel import Channel, Closed
+
+BATCH = 256
+"""Calls that are looked up in the catalog at once."""
+
+FATAL = (AuthenticationError, PermissionDeniedError, ConfigurationError)
+"""Errors of the list after which the rest of the run makes no sense."""
+
+
+class Listing(Protocol):
+    """What `AsyncAgentPhone.calls.list` returns."""
+
+    complete: bool
+    problems: list[RowProblem]
+
+    def __aiter__(self) -> AsyncGenerator[Call]:
+        """All calls, each once."""
+
+
+class Intake:
+    """Walks a list in a task of its own, at most one batch ahead.
+
+    Attributes:
+        listed: calls so far.
+        error: what ended the walk early; None if nothing did.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._channel = Channel[Call](BATCH)
+        self._task: asyncio.Task[None] | None = None
+        self._first: list[Call] = []
+        self.listed = 0
+        self.error: AgentPhoneError | None = None
+
+    @property
+    def empty_handed(self) -> bool:
+        """Whether not a single call has come so far."""
+        return not self.listed
+
+    @property
+    def complete(self) -> bool:
+        """Whether the walk is over, and saw every call that existed throughout."""
+        return self._listing.complete and self.error is None
+
+    @property
+    def problems(self) -> list[RowProblem]:
+        """Rows that could not be read."""
+        return self._listing.problems
+
+    async def open(self) -> None:
+        """Start, and return when the first page is there.
+
+        Raises:
+            AgentPhoneError: there is not a single page.
+        """
+        self._task = asyncio.create_task(self._walk(), name="agentphone-list")
+        with suppress(Closed):
+            self._first = await self._channel.drain(BATCH)
+        if not self._first:
+            await self._over()
+            if self.error is not None:
+                raise self.error
+
+    async def batches(self) -> AsyncGenerator[list[Call]]:
+        """The calls, in lists of what is there at a time.
+
+        Raises:
+            AuthenticationError, PermissionDeniedError, ConfigurationError: the key was refused in
+                the middle. Other errors end the walk and are kept in `error`.
+        """
+        batch, self._first = self._first, []
+        with suppress(Closed):
+            while True:
+                if batch:
+                    yield batch
+                batch = await self._channel.drain(BATCH)
+        await self._over()
+        if isinstance(self.error, FATAL):
+            raise self.error
+
+    def stop(self) -> None:
+        """Walk no further."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop, and wait until that has happened."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.exception()  # seen; it was raised above unless the run ended first
+
+    async def _over(self) -> None:
+        """Wait for the end of the walk; an error that nobody foresaw is raised."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+
+    async def _walk(self) -> None:
+        try:
+            async with aclosing(aiter(self._listing)) as calls:
+                async for call in calls:
+                    self.listed += 1
+                    await self._channel.put(call)
+        except AgentPhoneError as error:
+            self.error = error
+        finally:
+            self._channel.abandon()

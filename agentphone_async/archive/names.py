@@ -1,0 +1,71 @@
+"""Where in the archive a recording goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from pathlib import PurePosixPath
+
+from agentphone_async.models import Call
+from agentphone_async.recordings.naming import hashed_id
+from agentphone_async.recordings.template import FIELDS, Template
+from agentphone_async.sinks.interface import Target
+
+_ATTRIBUTES = tuple(
+    (name, next(one for one in names if one in Call.model_fields)) for name, names in FIELDS.items()
+)
+"""Each field of a template, with the attribute of a call that fills it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Paths from calls, by a template.
+
+    Attributes:
+        template: what the paths are made of.
+        zone: in which dates are written.
+        key: hashes the ids; None leaves them as they are.
+    """
+
+    template: Template
+    zone: tzinfo
+    key: bytes | None = None
+
+    def stem(self, call: Call) -> PurePosixPath:
+        """The path, relative to the archive and without extension."""
+        shown = call.id if self.key is None else hashed_id(call.id, self.key)
+        # A mapping: names that a model does not have cost it much to say so.
+        fields = {name: getattr(call, attribute) for name, attribute in _ATTRIBUTES}
+        fields["started"] = self._local(call.started_at)
+        return self.template.render(fields, self.zone, call_id=shown)
+
+    def _local(self, moment: datetime | None) -> datetime | None:
+        """Converted once here, not once for each part of the date."""
+        try:
+            return None if moment is None else moment.astimezone(self.zone)
+        except (OverflowError, ValueError):
+            return moment  # the template knows what to say of it
+
+
+def target_of(stem: PurePosixPath) -> Target:
+    """The sink's target for a path without extension."""
+    return Target(stem.parent, stem.name)
+
+
+def places(stem: PurePosixPath) -> tuple[str, str]:
+    """The paths that a recording may get, as text: making paths of all would cost too much."""
+    return f"{stem}.wav", f"{stem}.mp3"
+
+
+def stem_of(path: PurePosixPath) -> PurePosixPath:
+    """The path of a recording without the extension that its audio type gave it."""
+    return path.with_suffix("") if path.suffix in {".wav", ".mp3"} else path
+
+
+def version_stem(stem: PurePosixPath, version: int) -> PurePosixPath:
+    """The name of another version: ``recording-x`` becomes ``recording-x.v2``.
+
+    No two calls meet in it: rendered ids contain no dot, so that only a template's own text can
+    end in ``.v2``, and then every name does.
+    """
+    return stem if version == 1 else stem.parent / f"{stem.name}.v{version}"

@@ -1,0 +1,78 @@
+"""Being told how a run goes, without being able to disturb it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from agentphone_async.protocol.display import printable
+from agentphone_async.recordings.outcomes import Outcome
+
+_log = logging.getLogger("agentphone_async")
+
+
+class Observer:
+    """What a run tells; override what is of interest. Nothing here does anything.
+
+    All methods are called in the event loop's thread, and must not block it. What they raise is
+    logged once and does not reach the run.
+    """
+
+    def listed(self, count: int) -> None:
+        """So many more calls were listed by the server."""
+
+    def selected(self, count: int) -> None:
+        """So many more of them are wanted."""
+
+    def bytes(self, count: int) -> None:
+        """So many more bytes of recordings have arrived."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """A call came to this; with ``wait``, another one may follow for the same call."""
+
+    def paused(self, seconds: float) -> None:
+        """The host asked for a pause of so long, or cannot be reached (then 0.0)."""
+
+    def stopping(self, reason: str) -> None:
+        """The run takes no more work, for this reason, and is about to end."""
+
+
+class IsolatedObserver:
+    """Stands between a run and an observer; the first exception is logged, none passes."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
+        self._complained = False
+
+    def listed(self, count: int) -> None:  # noqa: D102 - see Observer
+        self._tell("listed", count)
+
+    def selected(self, count: int) -> None:  # noqa: D102 - see Observer
+        self._tell("selected", count)
+
+    def bytes(self, count: int) -> None:  # noqa: D102 - see Observer
+        self._tell("bytes", count)
+
+    def settled(self, outcome: Outcome) -> None:  # noqa: D102 - see Observer
+        self._tell("settled", outcome)
+
+    def paused(self, seconds: float) -> None:  # noqa: D102 - see Observer
+        self._tell("paused", seconds)
+
+    def stopping(self, reason: str) -> None:  # noqa: D102 - see Observer
+        self._tell("stopping", reason)
+
+    def _tell(self, what: str, value: Any) -> None:
+        if self._observer is None:
+            return
+        hook: Callable[[Any], None] = getattr(self._observer, what)
+        try:
+            hook(value)
+        except Exception as error:  # noqa: BLE001 - whatever a hook of somebody else's raises
+            if not self._complained:
+                self._complained = True
+                # A reader that has gone away is no bug, so it takes no traceback to say so.
+                trace = None if isinstance(error, OSError) else error
+                line = "the observer failed in %s(): %s; the run goes on"
+                _log.error(line, what, printable(str(error)), exc_info=trace)

@@ -1,0 +1,125 @@
+"""How a run of the archive is to go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta, tzinfo
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from agentphone_async.errors import ConfigurationError
+from agentphone_async.models import Call
+from agentphone_async.protocol.absence import GRACE
+from agentphone_async.recordings.template import DEFAULT_TEMPLATE, Template
+from agentphone_async.sinks.local import Fsync
+
+OVERLAP = timedelta(hours=24)
+"""How far ``since_last`` goes back behind the end of the last complete run: calls have been seen
+to turn up in the list later than they began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends early, leaving the rest to the next one. None is no limit.
+
+    Attributes:
+        max_transfer: bytes from the network after which no further recording is begun. Those
+            under way are finished, so it is exceeded by less than they have.
+        max_duration: seconds after which the run is stopped as by a signal.
+        max_file_size: bytes beyond which a recording is refused (and failed).
+        min_free_space: bytes that stay free on the destination's file system; what is being
+            written counts as written.
+    """
+
+    max_transfer: int | None = None
+    max_duration: float | None = None
+    max_file_size: int | None = None
+    min_free_space: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise ConfigurationError(f"{name} is {value}; use 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Settings of one run; the defaults are right for a nightly archive.
+
+    Attributes:
+        transfers: recordings fetched at a time, at least 1.
+        fsync: when bytes are forced to the disk.
+        grace: how long after a call's end a recording that is absent counts as not ready yet.
+        min_age: calls that ended less than this ago are left for a later run.
+        since_last: begin where the last complete run of the same filters ended, minus
+            ``overlap``; the selection's own ``since`` is replaced.
+        overlap: see ``since_last``.
+        recheck: ask again for recordings of calls that are known to have none.
+        probe_all: ask for every recording, whatever ``recordingAvailable`` says.
+        refresh: ask again for recordings that are archived. One that has changed becomes a new
+            version under a name of its own; the old one stays.
+        wait: seconds to go on asking, within this run, for recordings that are not ready yet.
+        dry_run: find out what would be fetched; write nothing and fetch nothing.
+        limits: when to end early.
+        template: how files are named; archived ones keep their names when it changes.
+        zone: in which the dates in names are written.
+        hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog.
+        wait_lock: seconds to wait for another process that works on this archive.
+        stop_grace: seconds that transfers under way get to finish after a stop.
+    """
+
+    transfers: int = 16
+    fsync: Fsync = Fsync.BATCH
+    grace: timedelta = GRACE
+    min_age: timedelta = timedelta(0)
+    since_last: bool = False
+    overlap: timedelta = OVERLAP
+    recheck: bool = False
+    probe_all: bool = False
+    refresh: bool = False
+    wait: float = 0.0
+    dry_run: bool = False
+    limits: Limits = field(default_factory=Limits)
+    template: Template = field(default_factory=lambda: Template.parse(DEFAULT_TEMPLATE))
+    zone: tzinfo = UTC
+    hash_ids: bool = False
+    wait_lock: float = 0.0
+    stop_grace: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.transfers < 1:
+            raise ConfigurationError(f"transfers is {self.transfers}; it takes at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A call whose place in the archive is known.
+
+    Attributes:
+        call: as the server listed it in this run.
+        stem: its recording's path, relative to the archive and without extension. What lies
+            beside the recording goes into the same folder.
+        state: the recording's state, as in the catalog; ``no_recording`` and ``not_ready`` have
+            a place, too, where a recording would go.
+    """
+
+    call: Call
+    stem: PurePosixPath
+    state: str
+
+
+class Companion(Protocol):
+    """Something that is done beside fetching recordings: metadata, transcripts, check sums.
+
+    Not used in a dry run. A companion is the run's own: `DestinationError` ends the run; errors
+    of single calls are its own to keep.
+    """
+
+    async def attend(self, calls: Sequence[Placed]) -> None:
+        """These calls are settled and catalogued. Selected calls come by once in a run."""
+
+    async def finish(self, folders: Sequence[PurePosixPath]) -> None:
+        """The run is over; recordings were added in these folders. Not called after an error."""

@@ -1,0 +1,379 @@
+"""The catalog as a file: recognised, migrated, private, and refused in one clear line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentphone_async.archive import (
+    calls_table,
+    catalog_file,
+    migrations,
+    recordings_table,
+    runs_table,
+)
+from agentphone_async.archive.catalog import Catalog
+from agentphone_async.archive.migrations import Migration
+from agentphone_async.archive.rows import (
+    RecordingRow,
+    SidecarRow,
+    id_from_text,
+    id_to_text,
+    moment_of,
+    raw_text,
+    stamp,
+    stamp_or_none,
+)
+from agentphone_async.archive.selection import Selection
+from agentphone_async.errors import CatalogError
+from agentphone_async.models import Call
+
+NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+HOSTILE = [
+    "plain",
+    "with\0nul",
+    "\ud800lone",
+    "ünï",
+    "base64:cGxhaW4=",
+    "a/../b",
+    "\x1b[31m",
+    "'; --",
+]
+
+
+def row(call_id: str, state: str = "archived", **fields: object) -> RecordingRow:
+    return RecordingRow(call_id, state, NOW, NOW, **fields)  # type: ignore[arg-type]
+
+
+def call(call_id: str, **fields: object) -> Call:
+    return Call.from_json({"id": call_id, "status": "completed", **fields})
+
+
+async def test_the_catalog_is_ours_private_and_in_wal_mode(tmp_path):
+    async with await Catalog.open(tmp_path / "new" / "deep") as catalog:
+        folder = tmp_path / "new" / "deep"
+        for file in folder.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+        assert await catalog.read(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == (
+            "wal",
+        )
+    header = catalog_file.path_of(folder).read_bytes()[:100]
+    assert header[68:72] == b"APac"
+    assert int.from_bytes(header[60:64], "big") == len(migrations.MIGRATIONS)
+    assert not list(folder.glob("*-wal"))
+
+
+async def test_rows_come_back_as_they_went_in(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        rows = [
+            row(
+                call_id,
+                path=PurePosixPath(f"2026/11/{number}.wav"),
+                size=number,
+                sha256="00",
+                media_type="audio/wav",
+                sample_rate=8000,
+                channels=1,
+                duration=1.5,
+                etag='"x"',
+                attempts=3,
+                last_error=None,
+                run=7,
+            )
+            for number, call_id in enumerate(HOSTILE)
+        ]
+        await catalog.write(recordings_table.store_recordings, rows)
+        found = await catalog.read(recordings_table.current_recordings, [*HOSTILE, "unknown"])
+        assert found == {row.call_id: row for row in rows}
+        sendable = [one for one in HOSTILE if "\ud800" not in one]  # a page's row problem otherwise
+        calls = [call(call_id) for call_id in sendable]
+        await catalog.write(
+            calls_table.store_calls, [(one, raw_text(one.raw)) for one in calls], NOW
+        )
+        kept = await catalog.read(calls_table.get_calls, HOSTILE)
+        assert set(kept) == set(sendable)
+        sidecar = SidecarRow("plain", "metadata", PurePosixPath("x.json"), 1, "00", NOW)
+        await catalog.write(recordings_table.store_sidecars, [sidecar])
+        assert await catalog.read(recordings_table.sidecars_of, HOSTILE) == [sidecar]
+        assert await catalog.read(recordings_table.sidecars_after) == [sidecar]
+
+
+async def test_walking_through_all_rows_takes_each_once(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        rows = [
+            row(
+                f"c{n:03}",
+                "archived" if n % 2 else "failed",
+                version=v,
+                path=PurePosixPath(f"{n}.{v}"),
+            )
+            for n in range(50)
+            for v in (1, 2)
+        ]
+        await catalog.write(recordings_table.store_recordings, rows)
+        seen: list[RecordingRow] = []
+        while page := await catalog.read(
+            recordings_table.recordings_after,
+            (seen[-1].call_id, seen[-1].version) if seen else None,
+            7,
+        ):
+            seen += page
+        assert seen == rows
+        failed = await catalog.read(recordings_table.recordings_after, states=["failed"])
+        assert [one for one in rows if one.state == "failed"] == failed
+        current = await catalog.read(recordings_table.current_recordings, ["c001"])
+        assert current["c001"].version == 2
+
+
+async def test_unchanged_calls_are_not_written_again(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        calls = [call("a"), call("b")]
+        store, changed = await catalog.read(calls_table.changed_calls, calls, NOW)
+        assert [one.id for one, _ in store] == ["a", "b"]
+        assert changed == set()
+        await catalog.write(calls_table.store_calls, store, NOW)
+        assert await catalog.read(calls_table.changed_calls, calls, NOW) == ([], set())
+        later = [call("a", durationSeconds=3), call("b")]
+        store, changed = await catalog.read(calls_table.changed_calls, later, NOW)
+        assert [one.id for one, _ in store] == ["a"]
+        assert changed == {"a"}
+        week = NOW + timedelta(days=8)
+        store, changed = await catalog.read(calls_table.changed_calls, calls, week)
+        assert [one.id for one, _ in store] == ["a", "b"]
+
+
+async def test_a_failed_transaction_leaves_nothing(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+
+        def half(db: sqlite3.Connection) -> None:
+            recordings_table.store_recordings(db, [row("a", "failed")])
+            raise RuntimeError("in the middle")
+
+        with pytest.raises(RuntimeError):
+            await catalog.write(half)
+        assert await catalog.read(recordings_table.count_states) == {}
+        await catalog.write(recordings_table.store_recordings, [row("b", "failed")])
+        assert await catalog.read(recordings_table.count_states) == {"failed": 1}
+
+
+async def test_a_path_belongs_to_one_recording(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        path = PurePosixPath("x.wav")
+        await catalog.write(recordings_table.store_recordings, [row("a", path=path)])
+        with pytest.raises(CatalogError):
+            await catalog.write(recordings_table.store_recordings, [row("b", path=path)])
+        owner = await catalog.read(recordings_table.owner_of, path)
+        assert owner is not None
+        assert owner.call_id == "a"
+
+
+async def test_the_hash_key_stays(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        key = await catalog.write(runs_table.hash_key)
+        assert len(key) == 32
+    async with await Catalog.open(tmp_path) as catalog:
+        assert await catalog.write(runs_table.hash_key) == key
+
+
+async def test_last_goes_by_complete_runs_of_filters_that_let_as_much_pass(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+
+        async def ran(selection: Selection, covered: datetime, *, complete: bool = True) -> None:
+            run = await catalog.write(runs_table.begin_run, selection, NOW)
+            await catalog.write(
+                runs_table.finish_run,
+                run,
+                NOW,
+                complete=complete,
+                covered_until=covered,
+                stop_reason=None,
+                counts={"listed": 1},
+            )
+
+        assert await catalog.read(runs_table.last_covered, Selection()) is None
+        day = timedelta(days=1)
+        await ran(Selection(), NOW)
+        await ran(Selection(), NOW + 9 * day, complete=False)
+        await ran(Selection(direction="inbound"), NOW + day)
+        assert await catalog.read(runs_table.last_covered, Selection()) == NOW
+        inbound = Selection(direction="inbound")
+        assert await catalog.read(runs_table.last_covered, inbound) == NOW + day
+        assert await catalog.read(runs_table.last_covered, Selection(direction="outbound")) == NOW
+        latest = (await catalog.read(runs_table.runs))[0]
+        assert latest.counts == {"listed": 1}
+        assert latest.complete
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def spoil(folder: Path, how: str) -> Path:
+    path = catalog_file.path_of(folder)
+    folder.mkdir(exist_ok=True)
+    if how == "other program":
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE theirs (x)")
+        db.close()
+    elif how == "no database":
+        path.write_text("a shopping list, and it is long enough to look at: " + "milk, " * 100)
+    elif how == "short":
+        path.write_bytes(b"SQLite format 3\0")
+    elif how == "folder":
+        path.mkdir()
+    elif how == "link":
+        (folder / "elsewhere").write_bytes(b"")
+        path.symlink_to("elsewhere")
+    elif how == "newer":
+        catalog_file.connect(folder, write=True).close()
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 999")
+        db.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("other program", "belongs to another program"),
+        ("no database", "no catalog of ours"),
+        ("short", "no catalog of ours"),
+        ("folder", "is no file"),
+        ("link", "is no file"),
+        ("newer", "update agentphone-async"),
+    ],
+)
+@pytest.mark.parametrize("write", [True, False])
+async def test_what_is_not_ours_is_refused_untouched(tmp_path, how, says, write):
+    path = spoil(tmp_path / "a", how)
+    before = sorted((str(p), p.read_bytes() if p.is_file() else b"") for p in path.parent.iterdir())
+    with pytest.raises(CatalogError, match=says) as caught:
+        await Catalog.open(path.parent, write=write)
+    assert "\n" not in str(caught.value)
+    after = sorted((str(p), p.read_bytes() if p.is_file() else b"") for p in path.parent.iterdir())
+    assert before == after
+
+
+async def test_there_is_nothing_to_read_where_no_archive_is(tmp_path):
+    with pytest.raises(CatalogError, match="no archive"):
+        await Catalog.open(tmp_path, write=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_catalog_that_is_damaged_inside_says_so(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        rows = [row(f"call{n:05}", path=PurePosixPath(f"{n}.wav")) for n in range(2000)]
+        await catalog.write(recordings_table.store_recordings, rows)
+    path = catalog_file.path_of(tmp_path)
+    data = bytearray(path.read_bytes())
+    for start in range(4096 * 4, len(data) - 4096, 4096):
+        data[start : start + 512] = os.urandom(512)
+    path.write_bytes(bytes(data))
+    with pytest.raises(CatalogError, match="catalog rebuild"):
+        async with await Catalog.open(tmp_path) as catalog:
+            await catalog.read(recordings_table.recordings_after, None, 5000)
+
+
+async def test_a_torn_write_ahead_log_costs_rows_and_nothing_else(tmp_path):
+    async with await Catalog.open(tmp_path / "a") as catalog:
+        for n in range(20):
+            await catalog.write(recordings_table.store_recordings, [row(f"c{n:02}", "failed")])
+        shutil.copytree(tmp_path / "a", tmp_path / "killed")  # as a power cut leaves it
+    log = tmp_path / "killed" / "catalog.sqlite3-wal"
+    torn = log.read_bytes()
+    log.write_bytes(torn[: len(torn) * 2 // 3])
+    (tmp_path / "killed" / "catalog.sqlite3-shm").unlink()
+    async with await Catalog.open(tmp_path / "killed") as catalog:
+        (check,) = await catalog.read(lambda db: db.execute("PRAGMA integrity_check").fetchone())
+        assert check == "ok"
+        kept = await catalog.read(recordings_table.recordings_after)
+        assert 0 < len(kept) < 20
+        assert [one.call_id for one in kept] == [f"c{n:02}" for n in range(len(kept))]
+
+
+async def test_an_empty_file_is_a_catalog_that_was_never_begun(tmp_path):
+    catalog_file.path_of(tmp_path).touch()
+    async with await Catalog.open(tmp_path) as catalog:
+        assert await catalog.read(recordings_table.count_states) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+async def test_a_catalog_without_write_permission_is_refused(tmp_path):
+    (await Catalog.open(tmp_path)).path.chmod(0o400)
+    with pytest.raises(CatalogError, match="may not be written"):
+        await Catalog.open(tmp_path)
+
+
+async def test_a_catalog_that_turns_read_only_is_said_in_one_line(tmp_path, monkeypatch):
+    await (await Catalog.open(tmp_path)).aclose()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CatalogError, match="may not be written"):
+        await Catalog.open(tmp_path)
+
+
+async def test_a_full_disk_is_called_that(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        await catalog.read(lambda db: db.execute("PRAGMA max_page_count = 20").fetchone())
+        rows = [row(f"call{n:05}", path=PurePosixPath(f"{n}.wav")) for n in range(5000)]
+        with pytest.raises(CatalogError, match="disk is full"):
+            await catalog.write(recordings_table.store_recordings, rows)
+        assert await catalog.read(recordings_table.count_states) == {}
+
+
+# ------------------------------------------------------------------ migrations
+
+
+async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypatch):
+    await (await Catalog.open(tmp_path)).aclose()
+    good = Migration("second", ("ALTER TABLE calls ADD COLUMN more TEXT",))
+    bad = Migration("third", ("CREATE TABLE half (x)", "INSERT INTO nowhere VALUES (1)"))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, good, bad))
+    with pytest.raises(CatalogError):
+        await Catalog.open(tmp_path)
+    db = sqlite3.connect(catalog_file.path_of(tmp_path))
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    assert "half" not in tables
+    assert db.execute("SELECT max(version) FROM migrations").fetchone() == (2,)
+    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:2])
+    async with await Catalog.open(tmp_path) as catalog:
+        names = await catalog.read(
+            lambda db: db.execute("SELECT name FROM migrations ORDER BY version").fetchall()
+        )
+        assert names == [("first",), ("second",)]
+
+
+def test_two_processes_may_migrate_at_once(tmp_path):
+    first = catalog_file.connect(tmp_path, write=True)
+    second = catalog_file.connect(tmp_path, write=True)
+    assert migrations.migrate(first, "x") == migrations.migrate(second, "x") == 0
+    first.close()
+    second.close()
+
+
+# ------------------------------------------------------------------ text
+
+
+@given(st.text(alphabet=st.characters()))
+def test_ids_are_written_one_to_one(call_id):
+    text = id_to_text(call_id)
+    text.encode()
+    assert "\0" not in text
+    assert id_from_text(text) == call_id
+
+
+@given(st.lists(st.datetimes(timezones=st.timezones()), min_size=2, max_size=5))
+def test_moments_sort_as_text(moments: Sequence[datetime]):
+    stamps = [text for text in map(stamp_or_none, moments) if text is not None]
+    assert sorted(stamps) == sorted(stamps, key=moment_of)
+    for text in stamps:
+        assert stamp(moment_of(text)) == text

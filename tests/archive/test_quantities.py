@@ -1,0 +1,98 @@
+"""Durations and sizes, and what is neither."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentphone_async.archive.quantities import parse_duration, parse_size
+from agentphone_async.archive.selection_error import SelectionError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("10m", 600),
+        ("24h", 86_400),
+        ("7d", 604_800),
+        ("2w", 1_209_600),
+        ("1h30m", 5400),
+        ("1w2d3h4m5s", 604_800 + 172_800 + 10_800 + 240 + 5),
+        ("1.5h", 5400),
+        ("0.25s", 0.25),
+        ("0", 0),
+        ("0s", 0),
+        (" 10M ", 600),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10x", "", " ", "10", "s", "-5s", "+5s", "1m1h", "1h1h", "1 h", "h1", "1e3s", "nan", "1..5s", "٣s", "\x1b[31m", "999999999999w", "1" * 5000 + "s"],
+)  # fmt: skip
+def test_no_durations(text: str) -> None:
+    with pytest.raises(SelectionError, match="write ") as caught:
+        parse_duration(text)
+    assert str(caught.value).isprintable()
+
+
+def test_a_bad_duration_is_named() -> None:
+    with pytest.raises(SelectionError, match=r"^'10x' is no duration; write it like 90s, 10m"):
+        parse_duration("10x")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8M", 8 << 20),
+        ("1.5G", 3 << 29),
+        ("500k", 500 << 10),
+        ("100", 100),
+        ("100B", 100),
+        ("100b", 100),
+        ("0", 0),
+        ("64Ki", 64 << 10),
+        ("64KiB", 64 << 10),
+        ("2T", 2 << 40),
+        ("1P", 1 << 50),
+        ("1.0000001k", 1024),
+        (" 8m ", 8 << 20),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10x", "", "M", "-1", "1e3", "8MB", "8 M", "nan", "1,5G", "9999999999P", "\0", "1" * 5000],
+)
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(SelectionError, match="write ") as caught:
+        parse_size(text)
+    assert str(caught.value).isprintable()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 365 * 24 * 3600 * 50))
+def test_every_length_of_time_can_be_written(seconds: int) -> None:
+    hours, rest = divmod(seconds, 3600)
+    written = f"{hours}h{rest // 60}m{rest % 60}s"
+    assert parse_duration(written) == timedelta(seconds=seconds)
+
+
+@settings(max_examples=100)
+@given(st.text("0123456789.wdhmsKMGiB -", max_size=8) | st.text(max_size=8))
+def test_nothing_else_is_raised(text: str) -> None:
+    for parse in (parse_duration, parse_size):
+        try:
+            assert parse(text) is not None
+        except SelectionError:
+            continue
