@@ -1,0 +1,119 @@
+"""Processes that end in the middle, whether they are asked to or not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+
+import pytest
+
+from agentphone_async.archive.catalog_file import path_of
+from agentphone_async.archive.rebuild import rebuild
+from agentphone_async.errors import CatalogError
+from tests.faults.command import Command, requested
+from tests.faults.conftest import Scene
+
+
+@pytest.fixture
+def many(scene: Scene) -> Scene:
+    """Enough calls, served slowly enough, to be caught in the middle."""
+    for number in range(200):
+        scene.add(id=f"more_{number:03}", duration=0.1 + number / 100)
+    scene.emulator.settings.latency = 0.02
+    scene.oracle.companions = True
+    return scene
+
+
+@pytest.mark.parametrize("after", [1, 20, 100])
+async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(many: Scene, after):
+    command = await Command.archive(many.emulator, many.folder, "--quiet")
+    await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= after)
+    command.signal(signal.SIGKILL)
+    assert (await command.ended()).code == -signal.SIGKILL
+    many.emulator.settings.latency = 0.0
+    await many.oracle.holds(killed=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number):
+    command = await Command.archive(many.emulator, many.folder)
+    await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 40)
+    command.signal(number)
+    ended = await asyncio.wait_for(command.ended(), timeout=6)
+    assert ended.code == 130
+    assert "left" in ended.err
+    many.emulator.settings.latency = 0.0
+    await many.oracle.at_rest()
+    assert await many.oracle.disk(), "what was finished is catalogued"
+    await many.oracle.holds()
+
+
+async def test_two_signals_end_at_once(many: Scene):
+    many.emulator.fail(route="recording", stall="headers", skip=20)
+    command = await Command.archive(many.emulator, many.folder)
+    await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 22)
+    command.signal(signal.SIGINT)
+    assert command.process.stderr is not None
+    async with asyncio.timeout(10):
+        while b"stopping" not in (line := await command.process.stderr.readline()):
+            assert line
+    command.signal(signal.SIGINT)
+    ended = await asyncio.wait_for(command.ended(), timeout=2)
+    assert ended.code == 130
+    many.emulator.settings.latency = 0.0
+    await many.oracle.holds(killed=True)
+
+
+async def test_transfers_that_do_not_end_are_dropped_within_five_seconds(many: Scene):
+    many.emulator.fail(route="recording", stall=1000, skip=20)
+    command = await Command.archive(many.emulator, many.folder, "--json")
+    await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 22)
+    command.signal(signal.SIGINT)
+    ended = await asyncio.wait_for(command.ended(), timeout=6)
+    assert ended.code == 130
+    summary = json.loads(ended.out.splitlines()[-1])
+    assert summary["event"] == "summary"
+    assert summary["left"] == summary["listed"] - summary["archived"] > 0
+    many.emulator.settings.latency = 0.0
+    await many.oracle.holds()
+
+
+async def test_a_reader_that_goes_away_breaks_nothing(many: Scene):
+    many.emulator.settings.latency = 0.0
+    reading, writing = os.pipe()
+    command = await Command.archive(many.emulator, many.folder, "--json", stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    ended = await asyncio.wait_for(command.ended(), timeout=20)
+    assert ended.code >= 0
+    await many.oracle.holds()
+
+
+@pytest.mark.parametrize("damage", ["torn log", "torn catalog", "nonsense"])
+async def test_a_torn_catalog_is_said_clearly_and_rebuilt(many: Scene, damage):
+    many.emulator.settings.latency = 0.0
+    await many.run()
+    path = path_of(many.folder)
+    data = path.read_bytes()
+    match damage:
+        case "torn log":
+            path.with_name(path.name + "-wal").write_bytes(os.urandom(5000))
+        case "torn catalog":
+            path.write_bytes(data[: len(data) // 2 // 4096 * 4096])
+        case "nonsense":
+            path.write_bytes(os.urandom(len(data)))
+    if damage != "torn log":
+        with pytest.raises(CatalogError, match="catalog rebuild"):
+            await many.run()
+        ended = await (await Command.archive(many.emulator, many.folder)).ended()
+        assert ended.code == 4
+        assert len(ended.err.strip().splitlines()) == 1, ended.err
+        report = await rebuild(many.folder)
+        assert report.recordings == 206
+    asked = many.emulator.requests.count("recording")
+    again = await many.run()
+    assert again.already_archived == 206
+    assert many.emulator.requests.count("recording") == asked
+    await many.oracle.holds(again)
