@@ -1,0 +1,163 @@
+"""Running an archive for the command line: what is shown, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.companions import Companions
+from agentphone_async.archive.observer import Observer
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.report import Report
+from agentphone_async.archive.selection import Selection
+from agentphone_async.cli.connection import Connection
+from agentphone_async.cli.display import Json, Quiet, display_for
+from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.tally import Tally, size_text
+from agentphone_async.cli.transfers import Transfers
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.recordings.outcomes import Outcome
+
+
+class Watcher(Observer):
+    """Passes on to a display what a run tells."""
+
+    def __init__(self, display: Quiet) -> None:
+        self._display = display
+
+    def selected(self, count: int) -> None:
+        """These are the calls that the display counts."""
+        self._display.listed(count)
+
+    def bytes(self, count: int) -> None:
+        """Bytes have arrived."""
+        self._display.bytes(count)
+
+    def settled(self, outcome: Outcome) -> None:
+        """A call has its outcome."""
+        self._display.settled(outcome)
+
+    def paused(self, seconds: float) -> None:
+        """Everything waits for the host."""
+        wait = f"for {seconds:.0f} s, as the server asks" if seconds else "until it can be reached"
+        self._display.note(f"pausing {wait}")
+
+    def stopping(self, reason: str) -> None:
+        """The run is about to end early."""
+        self._display.note(f"stopping: {reason}; a second Ctrl-C stops at once")
+
+
+@dataclass(frozen=True)
+class ArchiveJob:
+    """One run, as the command line asked for it."""
+
+    dest: Path
+    selection: Selection
+    options: RunOptions
+    connection: Connection
+    transfers_at_once: Transfers
+    metadata: bool = False
+    transcripts: bool = False
+
+    def run(self, *, as_json: bool, quiet: bool, verbose: bool) -> int:
+        """Run it, say what happened, and return the exit code."""
+        client = self.transfers_at_once.client(self.connection)
+        archive = Archive(self.dest)
+        display = display_for(Tally(), as_json=as_json, quiet=quiet, verbose=verbose)
+        try:
+            report = run(interruptible(self._run(archive, client, display), stop=archive.stop))
+        finally:
+            display.close()
+        if report is None:
+            return INTERRUPTED
+        conclude(report, display, quiet=quiet, dry_run=self.options.dry_run)
+        if report.error is not None:
+            raise report.error
+        return exit_code(report)
+
+    async def _run(self, archive: Archive, client: AsyncAgentPhone, display: Quiet) -> Report:
+        options = self.options
+        async with (
+            client,
+            Companions(
+                self.dest,
+                client,
+                metadata=self.metadata,
+                transcripts=self.transcripts,
+                zone=options.zone,
+                hash_ids=options.hash_ids,
+                fsync=options.fsync,
+            ) as beside,
+        ):
+            report = await archive.run(
+                client,
+                self.selection,
+                replace(options, transfers=client.workers(self.transfers_at_once.count)),
+                observer=Watcher(display),
+                companions=[beside],
+            )
+        report.problems += beside.problems()
+        return report
+
+
+def exit_code(report: Report) -> int:
+    """What the exit code says of a run that was not broken."""
+    if report.stop_reason == "interrupted":
+        return INTERRUPTED
+    if report.stop_reason == "min_free_space":
+        return DESTINATION
+    if report.failed or report.error is not None:
+        return SOME_FAILED
+    return DONE
+
+
+def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> None:
+    """The last line, for people or for programs; and above it, what is odd."""
+    tally = tally_of(report)
+    if isinstance(display, Json):
+        event = tally.as_event()
+        event["suspect"] = report.suspect
+        event["left"] = report.left
+        event["scanned"] = report.listed
+        event["complete"] = report.complete
+        event["stopped_because"] = report.stopped_because
+        event["problems"] = report.problems
+        if dry_run:
+            event["would_fetch"] = report.would_fetch
+            event["estimated_bytes"] = report.estimated_bytes
+            event["unknown_sizes"] = report.unknown_sizes
+        display.emit(event)
+        return
+    for problem in report.problems:
+        display.note(problem)
+    if report.left:
+        display.note(f"{report.left:,} calls are left; run it again to go on")
+    if quiet:
+        return
+    if dry_run:
+        click.echo(
+            f"{report.would_fetch:,} of {report.selected:,} recordings would be fetched, about "
+            f"{size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
+        )
+        return
+    click.echo(tally.as_sentence(), err=True)
+
+
+def tally_of(report: Report) -> Tally:
+    """A report's counts, as every command shows them."""
+    return Tally(
+        listed=report.selected,
+        counts={
+            "archived": report.archived + report.suspect,
+            "no_recording": report.no_recording,
+            "not_ready": report.not_ready,
+            "already_archived": report.already_archived,
+            "failed": report.failed,
+        },
+        bytes=report.bytes,
+        seconds=report.seconds,
+    )

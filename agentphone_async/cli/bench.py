@@ -1,0 +1,275 @@
+"""``agentphone-async bench``: what this network gives, and with how many transfers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from agentphone_async.cli.bench_network import Network, emulated
+from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.exits import DONE, INTERRUPTED
+from agentphone_async.cli.kinds import Seconds, Size
+from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.transfers import Count, Transfers
+
+if TYPE_CHECKING:
+    from agentphone_async.bench.figures import Step
+    from agentphone_async.bench.figures import Transfers as Number
+    from agentphone_async.client import AsyncAgentPhone
+    from agentphone_async.sinks.interface import Sink
+
+MOST_IDS = 10_000
+"""Ids that are read from a file; a sweep goes round through them."""
+
+_MILLISECONDS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)ms", re.ASCII)
+
+
+class Latency(Seconds):
+    """A duration that may be given in milliseconds, too."""
+
+    name = "latency"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse it, or fail with one line."""
+        match = _MILLISECONDS.fullmatch(value.strip()) if isinstance(value, str) else None
+        seconds = float(match[1]) / 1000 if match else super().convert(value, param, ctx)
+        if seconds > 60:
+            self.fail(f"{value!r} is more than a minute; write it like 80ms", param, ctx)
+        return seconds
+
+
+class Counts(Count):
+    """Several numbers of transfers, comma-separated."""
+
+    name = "counts"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """How help shows it."""
+        return "N,N,...,auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse them, or fail with one line."""
+        if not isinstance(value, str):
+            return value
+        parsed = [
+            super(Counts, self).convert(each.strip(), param, ctx) for each in value.split(",")
+        ]
+        return tuple(dict.fromkeys(parsed))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be measured, and how."""
+
+    call_ids: tuple[str, ...]
+    from_file: str | None
+    network: Network | None
+    connection: Connection
+    transfers: tuple[Number, ...]
+    seconds: float
+    dest: Path | None
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        where = str(self.network) if self.network is not None else "the given ids"
+        return f"{where}, {'nothing stored' if self.dest is None else 'stored on disk'}"
+
+    def about(self) -> dict[str, Any]:
+        """For programs."""
+        network = self.network
+        return {
+            "source": "ids" if network is None else "emulator",
+            "latency_seconds": None if network is None else network.latency,
+            "bandwidth_bytes_per_second": None if network is None else network.bandwidth,
+            "stored": self.dest is not None,
+        }
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("bench")
+@click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
+@click.option("--from-file", metavar="FILE",
+              help=f"Read up to {MOST_IDS:,} ids, one a line; - is stdin.")  # fmt: skip
+@click.option("--emulate", is_flag=True,
+              help="Measure against an emulated network; default without ids.")  # fmt: skip
+@click.option("--latency", type=Latency(), default="80ms", show_default=True,
+              help="Emulated: from a request to its answer.")  # fmt: skip
+@click.option("--bandwidth", type=Size(), default="2M", show_default=True,
+              help="Emulated: bytes a second of each connection; 0 for no limit.")  # fmt: skip
+@click.option("--transfers", type=Counts(), default="1,2,4,8,16,32,64,auto", show_default=True,
+              help="The numbers of transfers to try, in this order.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True,
+              metavar="S", help="How long to measure each; auto takes thrice as long.")  # fmt: skip
+@click.option("--dest", metavar="DIR", type=click.Path(path_type=Path),
+              help="Store recordings, too: in a temporary folder in DIR, removed at the end. "
+                   "[default: they are hashed and checked, and stored nowhere]")  # fmt: skip
+@click.option("--json", "json_file", metavar="FILE", type=_FILE,
+              help="Write the figures as JSON.")  # fmt: skip
+@click.option("--plot", "plot_file", metavar="FILE", type=_FILE,
+              help="Draw them as PNG (needs matplotlib: the [bench] extra).")  # fmt: skip
+@connection_options
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    emulate: bool,
+    latency: float,
+    bandwidth: int,
+    json_file: Path | None,
+    plot_file: Path | None,
+    **same: Any,
+) -> int:
+    """Measure what your network gives, and find the number of transfers that gets it.
+
+    Fetches the recordings of the given calls over and over: with one transfer at a time, with two,
+    with four, each for some seconds. It is your API account's traffic, and it ends after about a
+    minute. Without ids it measures this machine against an emulated network.
+
+    The knee is the smallest number of transfers within 5 % of the best goodput.
+    """
+    given = bool(same["call_ids"]) or same["from_file"] is not None
+    _check_source(context, emulate=emulate, given=given)
+    job = Job(network=None if given else Network(latency, bandwidth or None), **same)
+    for file, option in ((json_file, "--json"), (plot_file, "--plot")):
+        _check_writable(file, option)
+    if job.dest is not None and job.dest.exists() and not job.dest.is_dir():
+        raise click.BadParameter(f"{str(job.dest)!r} is no folder", param_hint="--dest")
+    if plot_file is not None:
+        from agentphone_async.bench.plot import require_matplotlib
+
+        require_matplotlib()  # before a minute of measuring, not after it
+    steps: list[Step] = []
+    finished = run(interruptible(_measure(job, steps)))
+    if steps:
+        _tell(job, steps, json_file, plot_file)
+    return INTERRUPTED if finished is None else DONE
+
+
+async def _measure(job: Job, steps: list[Step]) -> bool:
+    from agentphone_async.bench.sweep import Sweep, probe
+
+    async with _source(job) as (connection, ids), _storage(job) as sink:
+        first = next(ids)
+        async with connection.client(key_needed=False) as client:
+            await probe(client, first)
+        click.echo(f"Measuring {job.what}.", err=True)
+
+        def client_of(transfers: Number) -> AsyncAgentPhone:
+            return Transfers(transfers, None, None, "off").client(connection, key_needed=False)
+
+        sweep = Sweep(job.transfers, job.seconds, client_of, sink)
+        async with aclosing(sweep.steps(ids)) as measured:
+            async for step in measured:
+                steps.append(step)
+                rate = step.bytes_per_second / 1e6
+                click.echo(f"{step.label:>9} transfers: {rate:,.1f} MB/s", err=True)
+    return True
+
+
+@asynccontextmanager
+async def _source(job: Job) -> AsyncIterator[tuple[Connection, Iterator[str]]]:
+    """Where to ask, and ids without end."""
+    if job.network is not None:
+        async with emulated(job.network) as (base_url, ids):
+            yield replace(job.connection, base_url=base_url), itertools.cycle(ids)
+        return
+    from agentphone_async.cli.ids import call_ids
+
+    found: list[str] = []
+    try:
+        async with aclosing(call_ids(job.call_ids, job.from_file)) as given:
+            async for call_id in given:
+                found.append(call_id)
+                if len(found) == MOST_IDS:
+                    break
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot read {job.from_file!r}: {error.strerror}", param_hint="--from-file"
+        ) from error
+    if not found:
+        raise click.BadParameter(
+            f"there is no call id in {job.from_file!r}", param_hint="--from-file"
+        )
+    yield job.connection, itertools.cycle(found)
+
+
+@asynccontextmanager
+async def _storage(job: Job) -> AsyncIterator[Any]:
+    """What makes sinks: they keep nothing, or share a folder that goes away."""
+    from agentphone_async.sinks.local import LocalSink
+    from agentphone_async.sinks.null import NullSink
+
+    if job.dest is None:
+        yield NullSink
+        return
+    try:
+        job.dest.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home = tempfile.TemporaryDirectory(prefix="agentphone-bench-", dir=job.dest)
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot write to {str(job.dest)!r}: {error.strerror}", param_hint="--dest"
+        ) from error
+
+    def sink() -> Sink:
+        # The same few recordings come again and again.
+        return LocalSink(Path(home.name), overwrite=True)
+
+    with home:
+        yield sink
+
+
+def _check_source(context: click.Context, *, emulate: bool, given: bool) -> None:
+    """Let no option be without effect: either ids are measured, or an emulated network."""
+    if emulate and given:
+        raise click.UsageError("--emulate brings its own calls; leave the ids out")
+    idle = ("latency", "bandwidth") if given else ("base_url",)
+    for name in idle:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            why = "is for the emulated network; leave it or the ids out"
+            raise click.UsageError(f"{option} {why if given else 'needs call ids to ask for'}")
+
+
+def _check_writable(file: Path | None, option: str) -> None:
+    """Say before the measuring that a result could not be written after it."""
+    if file is None:
+        return
+    target = file if file.exists() else file.parent
+    if not target.exists() or not os.access(target, os.W_OK):
+        raise click.BadParameter(f"cannot write to {str(file)!r}", param_hint=option)
+
+
+def _tell(job: Job, steps: list[Step], json_file: Path | None, plot_file: Path | None) -> None:
+    from agentphone_async.bench.plot import draw
+    from agentphone_async.bench.report import as_json
+    from agentphone_async.cli.bench_table import LEGEND, notes, table
+    from agentphone_async.cli.call_tables import show
+
+    show(table(steps))
+    for line in (LEGEND, *notes(steps)):
+        click.echo(line)
+    try:
+        if json_file is not None:
+            text = json.dumps(as_json(steps, job.about()), indent=1)
+            json_file.write_text(text + "\n", encoding="utf-8")
+        if plot_file is not None:
+            draw(steps, f"agentphone-async bench: {job.what}", plot_file)
+    except OSError as error:
+        raise click.UsageError(f"cannot write to {error.filename!r}: {error.strerror}") from error

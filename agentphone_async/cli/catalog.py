@@ -1,0 +1,142 @@
+"""``agentphone-async catalog``: look after an archive's catalog."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED
+from agentphone_async.cli.loop import interruptible, run
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.listing import Overview
+    from agentphone_async.archive.rebuild import RebuildReport
+
+_dest = click.argument("dest", type=click.Path(path_type=Path))
+
+
+@click.group("catalog")
+def command() -> None:
+    """Look after an archive's catalog."""
+
+
+@command.command("info")
+@_dest
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(*, dest: Path, as_json: bool) -> int:
+    """Say how much the archive DEST holds, and how its latest runs went."""
+
+    async def work() -> Overview:
+        from agentphone_async.archive.catalog import Catalog
+        from agentphone_async.archive.listing import overview
+
+        async with await Catalog.open(dest, write=False) as catalog:
+            return await catalog.read(overview)
+
+    found = run(interruptible(work()))
+    if found is None:
+        return INTERRUPTED
+    if as_json:
+        click.echo(json.dumps(asdict(found), default=str))
+    else:
+        _show(found)
+    return DONE
+
+
+def _show(found: Overview) -> None:
+    from agentphone_async.cli.call_tables import moment
+    from agentphone_async.cli.tally import size_text
+    from agentphone_async.protocol.display import printable
+
+    click.echo(f"schema      {found.schema}")
+    click.echo(f"calls       {found.calls:,}")
+    for state, count in sorted(found.states.items()):
+        click.echo(f"{state:11} {count:,}")
+    click.echo(f"recordings  {size_text(found.bytes)}")
+    click.echo(f"sidecars    {found.sidecars:,}")
+    for each in found.runs:
+        ended = "complete" if each.complete else printable(each.stop_reason or "not complete")
+        if each.finished is None:
+            ended = "under way, or killed"
+        new = each.counts.get("archived", 0)
+        click.echo(f"run {each.id:<7} {moment(each.started)}  {ended}, {new:,} archived")
+
+
+@command.command("check")
+@_dest
+def check(*, dest: Path) -> int:
+    """Let SQLite check the catalog of the archive DEST; exits with 4 if it is damaged.
+
+    For the recordings, see verify.
+    """
+
+    async def work() -> list[str]:
+        from agentphone_async.archive.catalog import Catalog
+        from agentphone_async.archive.listing import damage
+
+        async with await Catalog.open(dest, write=False) as catalog:
+            return await catalog.read(damage)
+
+    found = run(interruptible(work()))
+    if found is None:
+        return INTERRUPTED
+    from agentphone_async.protocol.display import printable
+
+    for line in found:
+        click.echo(printable(line, 500))
+    if found:
+        click.echo(
+            "the catalog is damaged; put it aside and run 'agentphone-async catalog rebuild'",
+            err=True,
+        )
+        return DESTINATION
+    click.echo("the catalog is sound", err=True)
+    return DONE
+
+
+@command.command("rebuild")
+@_dest
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def rebuild(*, dest: Path, as_json: bool) -> int:
+    """Make the catalog of the archive DEST anew from what lies on the disk.
+
+    For a catalog that was lost or is damaged. Every recording is read; the old catalog is kept
+    aside, and what can still be read of it is used.
+    """
+    from agentphone_async.archive import rebuild as rebuilding
+
+    report = run(interruptible(rebuilding.rebuild(dest)))
+    if report is None:
+        return INTERRUPTED
+    if as_json:
+        click.echo(json.dumps(asdict(report), default=str))
+    else:
+        _say_rebuilt(report)
+    return DONE
+
+
+def _say_rebuilt(report: RebuildReport) -> None:
+    from agentphone_async.protocol.display import printable
+
+    if report.old is not None:
+        click.echo(f"the old catalog is kept as {printable(report.old.name)}", err=True)
+    if report.unknown:
+        click.echo(
+            f"{report.unknown:,} recordings do not tell whose they are; the next run of archive "
+            "takes them in",
+            err=True,
+        )
+    if report.unsound:
+        click.echo(
+            f"{report.unsound:,} files are no whole recordings; the next run puts them aside",
+            err=True,
+        )
+    click.echo(
+        f"{report.recordings:,} recordings are in the new catalog, {report.suspect:,} of them "
+        f"suspect; {report.salvaged:,} rows came over from the old one",
+        err=True,
+    )

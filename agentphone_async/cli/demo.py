@@ -1,0 +1,86 @@
+"""``agentphone-async demo``: the main job against an emulated account, without key or network."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.loop import interruptible, run
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.report import Report
+    from agentphone_async.cli.display import Quiet
+
+CALLS = 200
+
+
+@click.command("demo")
+@click.option(
+    "--dest",
+    type=click.Path(path_type=Path),
+    default=Path("agentphone-demo"),
+    show_default=True,
+    help="Folder for the recordings.",
+)
+def command(*, dest: Path) -> int:
+    """Archive yesterday's calls of an emulated account, to see how it works.
+
+    An emulator of the AgentPhone API runs inside this process, on loopback. Nothing leaves this
+    machine, and no key is needed.
+    """
+    from agentphone_async.cli.archiving import conclude
+    from agentphone_async.cli.display import display_for
+    from agentphone_async.cli.tally import Tally
+
+    click.echo(f"An emulated account had {CALLS} calls yesterday. Archiving them in {dest}/ …")
+    display = display_for(Tally(), as_json=False, quiet=False, verbose=False)
+    try:
+        report = run(interruptible(_demo(dest, display)))
+    finally:
+        display.close()
+    if report is None:
+        return INTERRUPTED
+    conclude(report, display, quiet=False, dry_run=False)
+    _show(dest)
+    return SOME_FAILED if report.failed or report.error else DONE
+
+
+async def _demo(dest: Path, display: Quiet) -> Report:
+    from agentphone_async.archive.archive import Archive
+    from agentphone_async.archive.companions import Companions
+    from agentphone_async.archive.options import RunOptions
+    from agentphone_async.archive.selection import Selection, load_zone
+    from agentphone_async.cli.archiving import Watcher
+    from agentphone_async.client import AsyncAgentPhone
+    from agentphone_async.emulator import Emulator
+
+    zone = load_zone(None)
+    yesterday = datetime.now(zone).date() - timedelta(days=1)
+    async with (
+        Emulator(calls=CALLS, seed=1, day=yesterday) as emulator,
+        AsyncAgentPhone(emulator.api_key, base_url=emulator.base_url) as client,
+        Companions(dest, client, zone=zone) as beside,
+    ):
+        return await Archive(dest).run(
+            client,
+            Selection.of_day(yesterday, zone),
+            RunOptions(zone=zone),
+            observer=Watcher(display),
+            companions=[beside],
+        )
+
+
+def _show(dest: Path) -> None:
+    files = sorted(path for path in dest.rglob("recording-*") if path.is_file())
+    if not files:
+        return
+    click.echo(f"\nThe first of {len(files)} files:")
+    for path in files[:3]:
+        click.echo(f"  {path}  {path.stat().st_size:,} bytes")
+    click.echo("\nRun it again: nothing is fetched twice. With a key of your own:\n")
+    click.echo("  export AGENTPHONE_API_KEY=sk_live_…")
+    click.echo("  agentphone-async archive recordings --date yesterday")

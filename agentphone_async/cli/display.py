@@ -1,0 +1,258 @@
+"""What a run shows while it works: a live line, a line now and then, JSON events, or nothing.
+
+Data go to standard output, everything else to standard error. What comes from the network is made
+harmless before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from agentphone_async.cli.tally import Tally, name_of, size_text
+from agentphone_async.protocol.display import printable
+from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
+
+LINE_EVERY = 10.0
+UPDATES_PER_SECOND = 5
+MOST_FAILURES_SHOWN = 20
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Display(Protocol):
+    """Told what happens, in the event loop's thread; must be quick."""
+
+    def listed(self, count: int) -> None:
+        """So many calls more are to be looked at."""
+
+    def bytes(self, count: int) -> None:
+        """So many bytes have arrived."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """One call has its outcome."""
+
+    def note(self, message: str) -> None:
+        """Something that people should know."""
+
+    def close(self) -> None:
+        """Nothing more will come; clean the screen up."""
+
+
+class Quiet:
+    """Says what went wrong, and nothing else."""
+
+    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
+        self.tally = tally
+        self.arrived = 0
+        self._verbose = verbose
+        self._reasons = 0
+        self._last_reason = ""
+
+    def listed(self, count: int) -> None:
+        """Count them."""
+        self.tally.listed += count
+
+    def bytes(self, count: int) -> None:
+        """Count them."""
+        self.arrived += count
+
+    def settled(self, outcome: Outcome) -> None:
+        """Count it; say why if it failed."""
+        self.tally.add(outcome)
+        if isinstance(outcome, Failed):
+            self._explain(str(outcome.error))
+        elif isinstance(outcome, Archived) and outcome.recording.suspect:
+            self.note(f"suspect: {outcome.recording.path.name}: {outcome.recording.suspect}")
+
+    def _explain(self, reason: str) -> None:
+        """Say it unless it was just said, or very many were: a host that is down says it once."""
+        if self._verbose:
+            self.note(f"failed: {reason}")
+        elif reason != self._last_reason and self._reasons < MOST_FAILURES_SHOWN:
+            self._reasons += 1
+            self._last_reason = reason
+            self.note(f"failed: {reason}")
+            if self._reasons == MOST_FAILURES_SHOWN:
+                self.note("further failures are only counted; --verbose names them all")
+
+    def note(self, message: str) -> None:
+        """One line on standard error."""
+        click.echo(printable(message, 1000), err=True)
+
+    def close(self) -> None:
+        """Nothing to clean up."""
+
+
+class Lines(Quiet):
+    """For logs: one plain line every ten seconds."""
+
+    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
+        super().__init__(tally, verbose=verbose)
+        self._started = self._last = time.monotonic()
+
+    def bytes(self, count: int) -> None:
+        """Count them, and say how far it is if it is time for that."""
+        super().bytes(count)
+        self._tick()
+
+    def settled(self, outcome: Outcome) -> None:
+        """Count it, and say how far it is if it is time for that."""
+        super().settled(outcome)
+        if self._verbose and not isinstance(outcome, Failed):
+            self.note(_account(outcome))
+        self._tick()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= LINE_EVERY:
+            self._last = now
+            rate = self.arrived / (now - self._started)
+            click.echo(
+                f"{self.tally.settled:,} of {self.tally.listed:,} calls, "
+                f"{size_text(self.arrived)}, {size_text(rate)}/s",
+                err=True,
+            )
+
+
+class Json(Quiet):
+    """For programs: one JSON object a line on standard output."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """Count it and write its event."""
+        self.tally.add(outcome)
+        event: dict[str, object] = {"event": name_of(outcome), "call_id": outcome.call_id}
+        if isinstance(outcome, Archived):
+            recording = outcome.recording
+            event |= {
+                "path": str(recording.path),
+                "bytes": recording.size,
+                "sha256": recording.sha256,
+                "media_type": recording.media_type,
+                "duration_seconds": recording.duration_seconds,
+                "attempts": recording.attempts,
+                "suspect": recording.suspect,
+            }
+        elif isinstance(outcome, Failed):
+            event |= {"error": type(outcome.error).__name__, "message": str(outcome.error)}
+        self.emit(event)
+
+    def emit(self, event: dict[str, object]) -> None:
+        """One event, one line, ASCII only."""
+        sys.stdout.write(json.dumps(event) + "\n")
+
+
+class Live(Quiet):
+    """For a terminal: one line that is drawn again, at most five times a second."""
+
+    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        super().__init__(tally, verbose=verbose)
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("calls"),
+            TextColumn("[cyan]{task.fields[size]}"),
+            TextColumn("[green]{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+            refresh_per_second=UPDATES_PER_SECOND,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None, size="", rate="")
+        self._started = self._drawn = time.monotonic()
+        self._progress.start()
+
+    def listed(self, count: int) -> None:
+        """Count them and draw."""
+        super().listed(count)
+        self._draw()
+
+    def bytes(self, count: int) -> None:
+        """Count them and draw."""
+        super().bytes(count)
+        self._draw()
+
+    def settled(self, outcome: Outcome) -> None:
+        """Count it and draw."""
+        super().settled(outcome)
+        if self._verbose and not isinstance(outcome, Failed):
+            self.note(_account(outcome))
+        self._draw()
+
+    def note(self, message: str) -> None:
+        """One line above the live one."""
+        self._console.print(printable(message, 1000), markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the live line away."""
+        self._progress.stop()
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if now - self._drawn < 1 / UPDATES_PER_SECOND:
+            return
+        self._drawn = now
+        self._progress.update(
+            self._task,
+            completed=self.tally.settled,
+            total=self.tally.listed or None,
+            size=size_text(self.arrived),
+            rate=f"{size_text(self.arrived / (now - self._started))}/s",
+        )
+
+
+def _account(outcome: Outcome) -> str:
+    name = name_of(outcome).replace("_", " ")
+    if isinstance(outcome, Archived):
+        return f"{name}: {outcome.recording.path} ({size_text(outcome.recording.size)})"
+    return f"{name}: {outcome.call_id}"
+
+
+def display_options(command: F) -> F:
+    """Add ``--json``, ``--quiet`` and ``--verbose``."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Name every call."),
+        click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="JSON events on standard output, one a line."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def display_for(tally: Tally, *, as_json: bool, quiet: bool, verbose: bool) -> Quiet:
+    """The display that the options and the terminal ask for."""
+    if as_json:
+        return Json(tally)
+    if quiet:
+        return Quiet(tally, verbose=verbose)
+    if sys.stderr.isatty():
+        return Live(tally, verbose=verbose)
+    return Lines(tally, verbose=verbose)
+
+
+def conclude(display: Quiet, *, quiet: bool) -> None:
+    """The last line, for whomever it is."""
+    if isinstance(display, Json):
+        display.emit(display.tally.as_event())
+        sys.stdout.flush()
+    elif not quiet:
+        click.echo(display.tally.as_sentence(), err=True)

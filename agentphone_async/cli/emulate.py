@@ -1,0 +1,201 @@
+"""``agentphone-async emulate``: the AgentPhone API on loopback, until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from agentphone_async.emulator import Emulator
+    from agentphone_async.emulator.faults import Fault
+    from agentphone_async.emulator.settings import Options
+
+T = TypeVar("T")
+
+
+def _faults(
+    _context: click.Context, _option: click.Parameter, rules: tuple[str, ...]
+) -> tuple[Fault, ...]:
+    from agentphone_async.emulator.fault_language import parse_fault
+
+    return tuple(_parsed(parse_fault, rule) for rule in rules)
+
+
+def _bytes_a_second(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> int | None:
+    from agentphone_async.emulator.fault_language import parse_size
+
+    rate = None if text is None else _parsed(parse_size, text)
+    if rate is not None and rate < 1:
+        raise click.BadParameter(f"{text!r} would send nothing at all")
+    return rate
+
+
+def _parsed(read: Callable[[str], T], text: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}") from error
+
+
+_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command("emulate", short_help="Serve an emulated AgentPhone API on loopback.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+              help="Port on 127.0.0.1; 0 takes a free one.")  # fmt: skip
+@click.option("--calls", type=click.IntRange(min=0), default=800, show_default=True,
+              help="How many calls the day has.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True,
+              help="Ids, audio, transcripts and the dice of faults follow from it.")  # fmt: skip
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
+              help="The day of the calls, in the local zone.  [default: yesterday]")  # fmt: skip
+@click.option("--seconds", type=_POSITIVE, default=60.0, show_default=True,
+              help="Half of the calls are shorter than this.")  # fmt: skip
+@click.option("--spread", type=click.FloatRange(min=0, max=3), default=1.0, show_default=True,
+              help="Sigma of the logarithm of their lengths; 0 for equal ones.")  # fmt: skip
+@click.option("--recordings", metavar="DIR", type=_FOLDER,
+              help="Serve the WAV files below this folder: one call for each.")  # fmt: skip
+@click.option("--fault", "faults", metavar="RULE", callback=_faults, multiple=True,
+              help="Like route=recording,status=503,times=3. May be repeated.")  # fmt: skip
+@click.option("--rate", type=_POSITIVE, metavar="N",
+              help="Requests a second; more are answered 429.")  # fmt: skip
+@click.option("--capacity", type=click.IntRange(min=1), metavar="N",
+              help="Requests at once; see --overload.")  # fmt: skip
+@click.option("--overload", type=click.Choice(["refuse", "slow"]), default="refuse",
+              show_default=True, help="What happens beyond --capacity.")  # fmt: skip
+@click.option("--latency", type=click.FloatRange(min=0), default=0.0, metavar="MS",
+              help="Milliseconds before every answer.")  # fmt: skip
+@click.option("--bandwidth", callback=_bytes_a_second, metavar="SIZE",
+              help="Bytes a second of each connection, like 2M.")  # fmt: skip
+@click.option("--total-bandwidth", callback=_bytes_a_second, metavar="SIZE",
+              help="Bytes a second of all connections together.")  # fmt: skip
+@click.option("--api-key-file", type=_FILE, metavar="FILE",
+              help="Accept the key in this file, and not the emulator's usual one.")  # fmt: skip
+@click.option("--tls-cert", type=_FILE, metavar="FILE",
+              help="Serve https with this certificate chain.")  # fmt: skip
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="Its private key.")  # fmt: skip
+def command(
+    *,
+    faults: tuple[Fault, ...],
+    day: datetime | None,
+    rate: float | None,
+    latency: float,
+    api_key_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    **same: Any,
+) -> None:
+    """Serve an emulated AgentPhone API on loopback until SIGINT or SIGTERM.
+
+    The first line on standard output is the base URL; everything else is on standard error.
+
+    The day has as many calls as --calls says, and a few more on the days before and after it,
+    so that a date filter has something to leave out.
+    """
+    options: Options = {
+        **same,  # type: ignore[typeddict-item] # these options have the emulator's own names
+        "day": day.date() if day else None,
+        "zone": None,
+        "neighbours": 5 if same["calls"] else 0,
+        "rate_limit": rate,
+        "latency": latency / 1000,
+        "tls": _tls(tls_cert, tls_key),
+    }
+    if api_key_file is not None:
+        options["api_key"] = _key(api_key_file)
+    emulator = _emulator(options)
+    for fault in faults:
+        emulator.fail(fault)
+    _run(_serve(emulator, shown_key=emulator.api_key if api_key_file is None else None))
+
+
+def _emulator(options: Options) -> Emulator:
+    from agentphone_async.emulator import Emulator
+
+    try:
+        return Emulator(**options)
+    except OSError as error:
+        folder = options.get("recordings")
+        raise click.BadParameter(
+            f"{folder}: {error.strerror or error}", param_hint="--recordings"
+        ) from error
+
+
+def _key(file: Path) -> str:
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{file} cannot be read", param_hint="--api-key-file") from error
+    if not key or not key.isprintable() or " " in key:
+        raise click.BadParameter(f"{file} holds no key", param_hint="--api-key-file")
+    return key
+
+
+def _tls(certificate: Path | None, key: Path | None) -> SSLContext | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None:
+        raise click.UsageError("--tls-key needs --tls-cert beside it.")
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        message = f"{certificate}: no certificate and key that belong together"
+        raise click.BadParameter(message, param_hint="--tls-cert") from error
+    return context
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+async def _serve(emulator: Emulator, shown_key: str | None) -> None:
+    try:
+        await emulator.start()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise click.BadParameter(
+            f"cannot listen on 127.0.0.1:{emulator.settings.port}: {reason}",
+            param_hint="--port",
+        ) from error
+    stopped = asyncio.Event()
+    _on_signal(stopped.set)
+    click.echo(emulator.base_url)
+    key = f"the key {shown_key}" if shown_key else "the key of --api-key-file"
+    click.echo(
+        f"{len(emulator.calls)} calls around {emulator.day:%Y-%m-%d}, for {key}. Stop with Ctrl-C.",
+        err=True,
+    )
+    try:
+        await stopped.wait()
+    finally:
+        await emulator.stop()
+
+
+def _on_signal(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(name, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(name, lambda *_: loop.call_soon_threadsafe(stop))

@@ -1,0 +1,47 @@
+"""Exit codes, and the one line that explains each."""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+DONE = 0
+SOME_FAILED = 1
+USAGE = 2
+KEY_REFUSED = 3
+DESTINATION = 4
+LOCKED = 5
+INTERRUPTED = 130
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """The exit code and the line for an error that ended a command.
+
+    An error that nobody foresaw is a bug: the line says so, and the traceback is shown only if
+    ``AGENTPHONE_DEBUG`` is set.
+    """
+    from agentphone_async import errors
+    from agentphone_async.archive.selection_error import SelectionError
+    from agentphone_async.protocol.display import printable
+    from agentphone_async.recordings.template import TemplateError
+
+    if os.environ.get("AGENTPHONE_DEBUG"):
+        traceback.print_exception(error)
+    line = printable(str(error), 1000)
+    match error:
+        case errors.ArchiveLockedError():
+            return LOCKED, line
+        case errors.DestinationError():
+            return DESTINATION, line
+        case errors.ConfigurationError():
+            return USAGE, line
+        case errors.AuthenticationError() | errors.PermissionDeniedError():
+            return KEY_REFUSED, line
+        case errors.AgentPhoneError():
+            return SOME_FAILED, line
+        case FileExistsError():
+            return DESTINATION, line
+        case SelectionError() | TemplateError():
+            return USAGE, line
+    name = type(error).__name__
+    return SOME_FAILED, f"unexpected {name}: {line}; set AGENTPHONE_DEBUG=1 to see where"

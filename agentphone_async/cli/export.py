@@ -1,0 +1,69 @@
+"""``agentphone-async export``: the catalog for spreadsheets and programs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.exits import DONE, INTERRUPTED
+from agentphone_async.cli.filters import Filters, archive_filters
+from agentphone_async.cli.loop import interruptible, run
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.export import Format
+
+
+@click.command("export")
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["csv", "jsonl"]),
+    default="csv",
+    show_default=True,
+    help="For spreadsheets, or for programs.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write this file when all is done, instead of standard output.",
+)
+@archive_filters
+def command(*, dest: Path, format_: Format, output: Path | None, filters: Filters) -> int:
+    """Write the catalog of the archive DEST, a line for each call.
+
+    JSONL is exact and includes each call as the API gave it. In CSV, control characters are
+    written as escapes, and cells that a spreadsheet would take for a formula begin with an
+    apostrophe; plain numbers, telephone numbers among them, stay as they are.
+    """
+    to_stdout = output is None or str(output) == "-"
+    finished = run(interruptible(_export(dest, format_, None if to_stdout else output, filters)))
+    return INTERRUPTED if finished is None else DONE
+
+
+async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:
+    from agentphone_async.archive.catalog import Catalog
+    from agentphone_async.archive.export import export, export_to
+
+    async with await Catalog.open(dest, write=False) as catalog:
+        pieces = export(
+            catalog,
+            format_,
+            filters.selection,
+            states=filters.states,
+            versions=filters.versions,
+        )
+        if output is not None:
+            await export_to(output, pieces)
+            return True
+        async with aclosing(pieces) as texts:
+            async for text in texts:
+                # Bytes: the lines are the same whatever the locale and the platform.
+                sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+    return True

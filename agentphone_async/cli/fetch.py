@@ -1,0 +1,110 @@
+"""``agentphone-async fetch``: recordings by their ids, without listing anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.display import conclude, display_for, display_options
+from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.tally import Tally
+from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
+from agentphone_async.errors import DestinationError
+
+if TYPE_CHECKING:
+    from agentphone_async.cli.display import Quiet
+
+
+@click.command("fetch")
+@click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
+@click.option(
+    "--dest",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the files; made if it is not there.",
+)
+@click.option("--from-file", metavar="FILE", help="Read ids from a file, one a line; - is stdin.")
+@transfer_options
+@processes_option
+@connection_options
+@display_options
+def command(
+    *,
+    call_ids: tuple[str, ...],
+    dest: Path,
+    from_file: str | None,
+    transfers: Transfers,
+    connection: Connection,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Fetch recordings by call id into DIR/recording-CALL_ID.wav.
+
+    No API key is needed: a recording's id is its secret. Files that are there already are kept and
+    not fetched again.
+    """
+    if not call_ids and from_file is None:
+        raise click.UsageError("name at least one CALL_ID, or use --from-file FILE")
+    display = display_for(Tally(), as_json=as_json, quiet=quiet, verbose=verbose)
+    started = time.monotonic()
+    work = _fetch(call_ids, from_file, dest, transfers, connection, display)
+    failure = None
+    finished = None
+    try:
+        finished = run(interruptible(work))
+    except DestinationError as error:
+        failure = error
+    finally:
+        display.close()
+    display.tally.seconds = time.monotonic() - started
+    conclude(display, quiet=quiet)
+    if failure is not None:
+        raise failure
+    if finished is None:
+        return INTERRUPTED
+    return SOME_FAILED if display.tally.counts["failed"] else DONE
+
+
+async def _fetch(
+    arguments: tuple[str, ...],
+    from_file: str | None,
+    dest: Path,
+    transfers: Transfers,
+    connection: Connection,
+    display: Quiet,
+) -> bool:
+    from agentphone_async.cli.ids import call_ids
+
+    async with (
+        aclosing(call_ids(arguments, from_file)) as ids,
+        transfers.client(connection, key_needed=False) as client,
+    ):
+
+        async def counted() -> AsyncGenerator[str]:
+            try:
+                async for call_id in ids:
+                    display.listed(1)
+                    yield call_id
+            except OSError as error:
+                raise click.BadParameter(
+                    f"cannot read {from_file!r}: {error.strerror}", param_hint="--from-file"
+                ) from error
+            if not display.tally.listed:
+                raise click.BadParameter(
+                    f"there is no call id in {from_file!r}", param_hint="--from-file"
+                )
+
+        outcomes = transfers.downloads(client, counted(), dest, display.bytes)
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                display.settled(outcome)
+    return True

@@ -1,0 +1,64 @@
+"""Which calls of an archive are meant: the same options for every command that reads one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from agentphone_async.cli.period import Period, period_options
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.selection import Selection
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# As in archive.listing.STATES, which help must not wait for; a test compares the two.
+STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the options said."""
+
+    selection: Selection
+    states: tuple[str, ...]
+    versions: bool
+
+
+def bounded(period: Period) -> Selection:
+    """The selection of a command that does not remember runs.
+
+    Raises:
+        click.UsageError: ``--since last`` was asked for.
+    """
+    if period.since_last:
+        raise click.UsageError("--since last is for archive; give a date, such as --since 7d")
+    return period.selection()
+
+
+def archive_filters(command: F) -> F:
+    """Add the options; the command gets them as one ``filters`` argument."""
+
+    @functools.wraps(command)
+    def with_filters(
+        *args: Any, period: Period, states: tuple[str, ...], versions: bool, **kwargs: Any
+    ) -> Any:
+        return command(*args, filters=Filters(bounded(period), states, versions), **kwargs)
+
+    decorated: Any = with_filters
+    decorated = click.option(
+        "--versions", is_flag=True, help="Every version of a recording, not only the current one."
+    )(decorated)
+    decorated = click.option(
+        "--state",
+        "states",
+        multiple=True,
+        type=click.Choice(STATES),
+        help="Only calls in this state; may be given more than once.",
+    )(decorated)
+    result: F = period_options(decorated)
+    return result

@@ -1,0 +1,120 @@
+"""Which calls are meant: the options for a day or a range, the same for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.selection import Selection
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What the options said, as text."""
+
+    date: str | None
+    since: str | None
+    until: str | None
+    tz: str | None
+    status: str | None
+    direction: str | None
+
+    @property
+    def since_last(self) -> bool:
+        """Whether to go on where the last complete run ended."""
+        return self.since == LAST
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the options name any day or bound."""
+        return any(bound is not None for bound in (self.date, self.since, self.until))
+
+    def zone(self) -> tzinfo:
+        """The zone in which days begin.
+
+        Raises:
+            SelectionError: there is no such zone.
+        """
+        from agentphone_async.archive.selection import load_zone
+
+        return load_zone(self.tz)
+
+    def selection(self, now: datetime | None = None) -> Selection:
+        """The selection that they amount to.
+
+        Raises:
+            SelectionError: a value cannot be read, or the range is empty; the message says which.
+            click.UsageError: ``--date`` was combined with a bound.
+        """
+        from agentphone_async.archive.selection import Selection, parse_day, parse_moment
+
+        if self.date is not None and (self.since is not None or self.until is not None):
+            raise click.UsageError("--date names one day; leave out --since and --until, or it")
+        zone = self.zone()
+        now = now or datetime.now(UTC)
+        filters = {"status": self.status, "direction": self.direction}
+        if self.date is not None:
+            day = parse_day(self.date, now.astimezone(zone).date())
+            return Selection.of_day(day, zone, **filters)
+        since = None if self.since is None or self.since_last else self.since
+        return Selection(
+            since=None if since is None else parse_moment(since, zone, now),
+            until=None if self.until is None else parse_moment(self.until, zone, now),
+            **filters,
+        )
+
+
+def period_options(command: F) -> F:
+    """Add the options; the command gets them as one ``period`` argument."""
+    import functools
+
+    @functools.wraps(command)
+    def with_period(
+        *args: Any,
+        date: str | None,
+        since: str | None,
+        until: str | None,
+        tz: str | None,
+        status: str | None,
+        direction: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        period = Period(date, since, until, tz, status, direction)
+        return command(*args, period=period, **kwargs)
+
+    options = [
+        click.option("--date", metavar="DAY", help="One day: YYYY-MM-DD, today, or yesterday."),
+        click.option(
+            "--since",
+            metavar="WHEN",
+            help="From this day or moment on; 36h and 7d count back from now.",
+        ),
+        click.option(
+            "--until", metavar="WHEN", help="Up to this day or moment, which is not included."
+        ),
+        click.option(
+            "--tz",
+            metavar="ZONE",
+            help="Zone of days and of dates in names, such as Europe/Berlin.  [default: local]",
+        ),
+        click.option("--status", metavar="STATUS", help="Only calls with this status."),
+        click.option(
+            "--direction",
+            type=click.Choice(["inbound", "outbound"]),
+            help="Only calls of this direction.",
+        ),
+    ]
+    decorated: Any = with_period
+    for option in reversed(options):
+        decorated = option(decorated)
+    result: F = decorated
+    return result

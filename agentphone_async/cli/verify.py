@@ -1,0 +1,212 @@
+"""``agentphone-async verify``: is the archive what its catalog says?"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.kinds import Seconds
+from agentphone_async.cli.loop import interruptible, run
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.disk_check import Finding
+    from agentphone_async.archive.mender import Mended
+    from agentphone_async.archive.verify import VerifyReport
+
+_LINE_EVERY = 10.0
+_EXAMPLES = 5
+
+
+@click.command("verify")
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option("--repair", "mend", is_flag=True, help="Fetch again what is missing or bad.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="How many read and hash at a time.  [default: one for each core]",
+)
+@click.option(
+    "--transfers",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="With --repair: recordings fetched at a time.",
+)
+@click.option(
+    "--wait-lock",
+    type=Seconds(),
+    default="0s",
+    show_default=True,
+    help="With --repair: wait so long for a run on the same archive.",
+)
+@connection_options
+@click.option("--json", "as_json", is_flag=True, help="JSON events, one a line.")
+@click.option("-q", "--quiet", is_flag=True, help="Only what is wrong.")
+def command(
+    *,
+    dest: Path,
+    mend: bool,
+    threads: int | None,
+    transfers: int,
+    wait_lock: float,
+    connection: Connection,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Read all files in the archive DEST again and compare them with its catalog.
+
+    Says which are missing, altered, unreadable, suspect (header and bytes disagree) or unknown,
+    and exits with 1 if there are any. With --repair, recordings and what lies beside them are
+    fetched again; a bad file is kept under a name that ends in .altered- or .suspect-.
+    """
+    teller = _Teller(as_json=as_json, quiet=quiet)
+    work = (
+        _repair(dest, connection, teller, threads, transfers, wait_lock)
+        if mend
+        else _verify(dest, teller, threads)
+    )
+    report = run(interruptible(work))
+    if report is None:
+        return INTERRUPTED
+    teller.conclude(report)
+    return DONE if report.clean else SOME_FAILED
+
+
+async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyReport:
+    from agentphone_async.archive.verify import verify
+
+    return await verify(dest, threads=threads, found=teller.found, progress=teller.progress)
+
+
+async def _repair(
+    dest: Path,
+    connection: Connection,
+    teller: _Teller,
+    threads: int | None,
+    transfers: int,
+    wait_lock: float,
+) -> VerifyReport:
+    from agentphone_async.archive.repair import repair
+
+    async with connection.client(key_needed=False) as client:
+        return await repair(
+            dest,
+            client,
+            threads=threads,
+            transfers=transfers,
+            wait_lock=wait_lock,
+            settled=teller.settled,
+            progress=teller.progress,
+        )
+
+
+class _Teller:
+    """Says what is found: on standard output what is wrong, on standard error the rest."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._files = self._bytes = 0
+        self._last = time.monotonic()
+
+    def progress(self, files: int, size: int) -> None:
+        """A line now and then."""
+        from agentphone_async.cli.tally import size_text
+
+        self._files += files
+        self._bytes += size
+        now = time.monotonic()
+        if not self._quiet and not self._as_json and now - self._last >= _LINE_EVERY:
+            self._last = now
+            click.echo(f"{self._files:,} files, {size_text(self._bytes)} checked", err=True)
+
+    def found(self, finding: Finding) -> None:
+        """Something is wrong."""
+        self._say(finding, {})
+
+    def settled(self, mended: Mended) -> None:
+        """Something was wrong, and this became of it."""
+        self._say(mended.finding, {"repaired": mended.repaired, "result": mended.line})
+
+    def _say(self, finding: Finding, more: dict[str, object]) -> None:
+        from agentphone_async.protocol.display import printable
+
+        path = str(finding.path)
+        if self._as_json:
+            file = finding.file
+            event = {"event": finding.kind, "path": path, "reason": finding.reason}
+            about = {} if file is None else {"call_id": file.call_id, "kind": file.kind}
+            click.echo(json.dumps(event | about | more))
+            return
+        line = f"{finding.kind}: {printable(path, 1024)}: {printable(finding.reason)}"
+        if more:
+            mark = "repaired" if more["repaired"] else "not repaired"
+            line += f"; {mark}: {printable(str(more['result']), 1000)}"
+        click.echo(line)
+
+    def conclude(self, report: VerifyReport) -> None:
+        """The end of it."""
+        if self._as_json:
+            click.echo(json.dumps(_summary(report)))
+            return
+        if self._quiet:
+            return
+        for line in _notes(report):
+            click.echo(line, err=True)
+        click.echo(_sentence(report), err=True)
+
+
+_COUNTS = ("missing", "altered", "unreadable", "suspect", "unknown")
+
+
+def _summary(report: VerifyReport) -> dict[str, object]:
+    names = ("checked", "bytes", *_COUNTS, "repaired", "remaining", "exposed", "leftovers", "aside")
+    counts: dict[str, object] = {name: getattr(report, name) for name in names}
+    return {"event": "summary", **counts, "seconds": round(report.seconds, 3)}
+
+
+def _notes(report: VerifyReport) -> list[str]:
+    from agentphone_async.protocol.display import printable
+
+    told = [
+        (
+            report.exposed,
+            report.exposed_paths,
+            "others than their owner may read {} (chmod -R go= mends that)",
+        ),
+        (
+            report.leftovers,
+            report.leftover_paths,
+            "partial files of a run: {}; the next run removes those of dead ones",
+        ),
+        (report.aside, report.aside_paths, "kept aside earlier: {}; remove them when you like"),
+    ]
+    lines = []
+    for count, paths, text in told:
+        if count:
+            examples = ", ".join(printable(str(path)) for path in paths[:_EXAMPLES])
+            more = f" and {count - _EXAMPLES:,} more" if count > _EXAMPLES else ""
+            lines.append("note: " + text.format(examples + more))
+    return lines
+
+
+def _sentence(report: VerifyReport) -> str:
+    from agentphone_async.cli.tally import size_text
+
+    found = [f"{getattr(report, name):,} {name}" for name in _COUNTS if getattr(report, name)]
+    verdict = ", ".join(found) or "all as it should be"
+    if report.repaired:
+        verdict += f"; {report.repaired:,} repaired, {report.remaining:,} remain"
+    rate = report.bytes / report.seconds if report.seconds else 0.0
+    return (
+        f"{report.checked:,} files, {size_text(report.bytes)} in {report.seconds:.1f} s "
+        f"({size_text(rate)}/s): {verdict}"
+    )

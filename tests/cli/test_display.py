@@ -1,0 +1,242 @@
+"""What a run shows: to people, to logs, to programs, or only what went wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from agentphone_async.cli import display as display_module
+from agentphone_async.cli.display import Json, Lines, Live, Quiet, conclude, display_for
+from agentphone_async.cli.tally import Tally, size_text
+from agentphone_async.errors import NotAudioError
+from agentphone_async.recordings.outcomes import (
+    AlreadyArchived,
+    Archived,
+    Failed,
+    NoRecording,
+    NotReadyYet,
+    Recording,
+)
+
+
+def archived(name="a", *, size=1000, suspect=None):
+    path = Path("dest") / f"recording-{name}.wav"
+    recording = Recording(
+        f"call_{name}", path, size, "0" * 64, "audio/wav", 1.5, 8000, 1, 1, 0.1, suspect
+    )
+    return Archived(f"call_{name}", recording)
+
+
+def failed(reason="no audio", name="f"):
+    return Failed(f"call_{name}", NotAudioError(reason))
+
+
+EACH = [
+    archived(),
+    archived("b", size=500),
+    NoRecording("call_n"),
+    NotReadyYet("call_y"),
+    AlreadyArchived("call_t", Path("dest/recording-t.wav")),
+    failed(),
+]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = SimpleNamespace(now=1000.0)
+    made.monotonic = lambda: made.now
+    monkeypatch.setattr(display_module, "time", made)
+    return made
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Makes standard error a terminal; to be called, since pytest puts its own there first."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def make():
+        made = Terminal()
+        monkeypatch.setattr(sys, "stderr", made)
+        return made
+
+    return make
+
+
+class TestTally:
+    def test_counts_are_told_alike_to_people_and_programs(self):
+        tally = Tally(listed=6, seconds=2.0)
+        for outcome in EACH:
+            tally.add(outcome)
+        assert tally.settled == 6
+        assert tally.as_event() == {
+            "event": "summary", "listed": 6, "archived": 2, "no_recording": 1, "not_ready": 1,
+            "already_archived": 1, "failed": 1, "bytes": 1500, "seconds": 2.0,
+        }  # fmt: skip
+        assert tally.as_sentence() == (
+            "2 archived, 1 already there, 1 without a recording, 1 not ready yet, 1 failed: "
+            "1.5 kB in 2.0 s (750 B/s)"
+        )
+
+    def test_nothing_at_all_is_told_as_such(self):
+        assert Tally().as_sentence() == "0 archived: 0 B in 0.0 s (0 B/s)"
+
+    @pytest.mark.parametrize(
+        ("size", "text"),
+        [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_700_000_000, "1.7 GB"), (2e15, "2000.0 TB")],
+    )  # fmt: skip
+    def test_sizes_are_decimal(self, size, text):
+        assert size_text(size) == text
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("options", "kind"),
+        [
+            ({"as_json": True}, Json),
+            ({"as_json": True, "quiet": True}, Json),
+            ({"quiet": True}, Quiet),
+            ({}, Lines),
+        ],
+    )
+    def test_without_a_terminal(self, options, kind):
+        given = {"as_json": False, "quiet": False, "verbose": False} | options
+        assert type(display_for(Tally(), **given)) is kind
+
+    def test_a_terminal_gets_a_live_line(self, terminal):
+        terminal()
+        made = display_for(Tally(), as_json=False, quiet=False, verbose=False)
+        made.close()
+        assert type(made) is Live
+
+
+class TestQuiet:
+    def test_only_failures_and_suspects_are_told(self, capsys):
+        display = Quiet(Tally())
+        for outcome in [*EACH, archived("s", suspect="too short")]:
+            display.settled(outcome)
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err == "failed: no audio\nsuspect: recording-s.wav: too short\n"
+
+    def test_the_same_failure_is_told_once_and_many_not_all(self, capsys):
+        display = Quiet(Tally())
+        for _ in range(100):
+            display.settled(failed("down"))
+        for number in range(100):
+            display.settled(failed(f"reason {number}"))
+        told = capsys.readouterr().err.splitlines()
+        assert told[0] == "failed: down"
+        assert len(told) == display_module.MOST_FAILURES_SHOWN + 1
+        assert "--verbose" in told[-1]
+        assert display.tally.counts["failed"] == 200
+
+    def test_verbose_tells_them_all(self, capsys):
+        display = Quiet(Tally(), verbose=True)
+        for _ in range(50):
+            display.settled(failed("down"))
+        assert capsys.readouterr().err.count("failed: down") == 50
+
+    @pytest.mark.parametrize("kind", [Quiet, Lines])
+    def test_a_note_is_one_harmless_line(self, kind, capsys):
+        kind(Tally()).note("pausing\n\x1b]0;owned\x07" + "x" * 5000)
+        told = capsys.readouterr().err
+        assert told.startswith("pausing\\n\\x1b]0;owned\\x07xxx")
+        assert told.count("\n") == 1
+        assert len(told) < 1100
+
+    def test_the_end_is_silent(self, capsys):
+        conclude(Quiet(Tally()), quiet=True)
+        assert capsys.readouterr() == ("", "")
+
+
+class TestLines:
+    def test_one_line_every_ten_seconds(self, clock, capsys):
+        display = Lines(Tally())
+        display.listed(1200)
+        for _ in range(300):
+            display.bytes(100_000)
+            display.settled(archived())
+            clock.now += 0.1
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        assert lines[0] == "100 of 1,200 calls, 10.1 MB, 1.0 MB/s"
+
+    def test_verbose_names_each_call(self, clock, capsys):
+        display = Lines(Tally(), verbose=True)
+        for outcome in EACH:
+            display.settled(outcome)
+        assert capsys.readouterr().err.splitlines() == [
+            "archived: dest/recording-a.wav (1.0 kB)",
+            "archived: dest/recording-b.wav (500 B)",
+            "no recording: call_n",
+            "not ready: call_y",
+            "already archived: call_t",
+            "failed: no audio",
+        ]
+
+
+class TestJson:
+    def test_each_event_is_one_line_of_ascii(self, capsys):
+        display = Json(Tally())
+        for outcome in [*EACH, NoRecording("\x1b[31m\u202e\udcff\n"), failed("\u2028é\x9b")]:
+            display.settled(outcome)
+        conclude(display, quiet=True)
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert said.out.isascii()
+        events = [json.loads(line) for line in said.out.split("\n")[:-1]]
+        assert [event["event"] for event in events] == [
+            "archived", "archived", "no_recording", "not_ready", "already_archived", "failed",
+            "no_recording", "failed", "summary",
+        ]  # fmt: skip
+        assert all(line.isprintable() for line in said.out.split("\n"))
+        assert events[6]["call_id"] == "\x1b[31m\u202e\udcff\n"
+
+
+class TestLive:
+    def test_it_draws_at_most_five_times_a_second(self, clock, terminal, monkeypatch):
+        terminal()
+        display = Live(Tally())
+        drawn = []
+        monkeypatch.setattr(display._progress, "update", lambda *_, **facts: drawn.append(facts))
+        display.listed(1000)
+        for _ in range(1000):
+            display.bytes(1000)
+            display.settled(archived())
+            clock.now += 0.01
+        display.close()
+        assert 45 <= len(drawn) <= 50
+        assert drawn[-1]["total"] == 1000
+        assert drawn[-1]["rate"].endswith("kB/s")
+
+    def test_failures_stand_above_it_and_harmless(self, clock, terminal):
+        screen = terminal()
+        display = Live(Tally(), verbose=True)
+        display.settled(failed("[bold]evil[/bold] \x1b]0;title\x07 \u202e"))
+        display.settled(NoRecording("\x1b[2Jcall"))
+        display.close()
+        shown = screen.getvalue()
+        assert "[bold]evil[/bold]" in shown
+        assert "\x1b]0;" not in shown
+        assert "\x07" not in shown
+        assert "\u202e" not in shown
+        assert "no recording: \\x1b[2Jcall" in shown
+
+    def test_nothing_of_it_stays(self, clock, terminal):
+        screen = terminal()
+        display = Live(Tally())
+        display.listed(5)
+        display.close()
+        display.close()
+        assert screen.getvalue().rstrip("\n").endswith(("\x1b[2K", "\x1b[?25h"))

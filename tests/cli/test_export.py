@@ -1,0 +1,84 @@
+"""``agentphone-async export``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentphone_async.emulator import EmulatorThread
+from tests.support.archives import CommandLine, fill, make_archive
+
+
+@pytest.fixture
+def server() -> Iterator[EmulatorThread]:
+    with EmulatorThread() as running:
+        yield running
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def archive(server: EmulatorThread, tmp_path: Path) -> Path:
+    fill(server, 3, agent_name="=2+5")
+    folder = tmp_path / "archive"
+    make_archive(server, folder)
+    return folder
+
+
+def test_csv_is_the_default(run: CommandLine, archive: Path):
+    ended = run("export", archive)
+    assert (ended.code, ended.err) == (0, "")
+    rows = list(csv.DictReader(ended.out.splitlines()))
+    assert [row["call_id"] for row in rows] == ["call_0", "call_1", "call_2"]
+    assert {row["agent_name"] for row in rows} == {"'=2+5"}
+
+
+def test_jsonl(run: CommandLine, archive: Path):
+    ended = run("export", archive, "--format", "jsonl", "--state", "archived")
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert {row["call"]["agentName"] for row in rows} == {"=2+5"}
+
+
+def test_into_a_file(run: CommandLine, archive: Path, tmp_path: Path):
+    output = tmp_path / "out.csv"
+    ended = run("export", archive, "--output", output)
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert output.read_text() == run("export", archive, "--output", "-").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--format", "xml"], 2), (["--output", "."], 2), (["--output", "/dev/null/x"], 4)],
+)
+def test_bad_input_is_one_line(run: CommandLine, archive: Path, arguments: list[str], code: int):
+    ended = run("export", archive, *arguments)
+    assert (ended.code, ended.out) == (code, "")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_no_archive_leaves_no_file(run: CommandLine, tmp_path: Path):
+    ended = run("export", tmp_path / "none", "--output", tmp_path / "out.csv")
+    assert ended.code == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_leaves_early_is_no_error(archive: Path):
+    code = "from agentphone_async.cli.main import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "export", str(archive)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""

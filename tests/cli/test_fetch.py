@@ -1,0 +1,433 @@
+"""``agentphone-async fetch``: what it fetches, says, and exits with."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import resource
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from agentphone_async.emulator import EmulatorThread
+from agentphone_async.sinks import disk, local
+from tests.support.commands import Command, ended, process
+from tests.support.downloads import files, wave
+
+NOTHING = {
+    "listed": 0, "archived": 0, "no_recording": 0, "not_ready": 0, "already_archived": 0,
+    "failed": 0, "bytes": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.delenv("AGENTPHONE_API_KEY", raising=False)
+    with EmulatorThread() as running:
+        monkeypatch.setenv("AGENTPHONE_BASE_URL", running.base_url)
+        yield running
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    return Command(monkeypatch, capfd)
+
+
+@pytest.fixture
+def dest(tmp_path):
+    return tmp_path / "dest"
+
+
+def add(server, count, **fields):
+    fields.setdefault("duration", 0.1)
+    return [server.add_call(id=f"call_{n}", **fields).id for n in range(count)]
+
+
+def quickly(*args):
+    """No second attempts, so that failures come at once."""
+    return (*args, "--retries", "1")
+
+
+class TestCodes:
+    def test_0_when_everything_is_there(self, run, server, dest):
+        given = add(server, 3)
+        result = run("fetch", *given, "--dest", dest)
+        assert (result.code, result.out) == (0, "")
+        assert "3 archived" in result.err
+        assert files(dest) == {f"recording-{one}.wav": server.expected_audio(one) for one in given}
+        assert stat.S_IMODE(dest.stat().st_mode) == 0o700
+
+    def test_0_when_calls_have_no_recording_or_are_there_already(self, run, server, dest):
+        (one,) = add(server, 1)
+        run("fetch", one, "--dest", dest)
+        server.requests.clear()
+        result = run("fetch", one, "call_none", "--dest", dest)
+        assert result.code == 0
+        assert "1 already there, 1 without a recording" in result.err
+        assert server.requests.count("recording") == 1
+
+    def test_1_when_one_failed_and_the_others_are_there(self, run, server, dest):
+        given = add(server, 3)
+        server.fail(route="recording", call_id=given[1], html=True)
+        result = run("fetch", *given, "--dest", dest)
+        assert result.code == 1
+        assert "failed: the answer for call_1 is no audio: text/html" in result.err
+        assert "2 archived, 1 failed" in result.err
+        assert len(files(dest)) == 2
+
+    def test_1_when_the_server_is_not_there(self, run, server, dest):
+        server.stop()
+        result = run(*quickly("fetch", "call_0", "--dest", dest, "--retry-time", "0s"))
+        assert result.code == 1
+        assert "cannot connect" in result.err
+        assert not dest.exists()
+
+    @pytest.mark.parametrize("kind", ["file", "below a file"])
+    def test_4_when_the_destination_cannot_be(self, kind, run, server, tmp_path):
+        (tmp_path / "file").write_bytes(b"mine")
+        dest = tmp_path / "file" / ("" if kind == "file" else "below")
+        result = run("fetch", *add(server, 1), "--dest", dest)
+        assert result.code == 4
+        assert "is a file, not a folder" in result.err.splitlines()[-1]
+        assert files(tmp_path) == {"file": b"mine"}
+
+    def test_4_when_the_disk_is_full_with_a_summary_of_what_is_safe(
+        self, run, server, dest, monkeypatch
+    ):
+        def full(fd, chunks):
+            raise OSError(errno.ENOSPC, "full")
+
+        given = add(server, 3)
+        monkeypatch.setattr(local, "write_all", full)
+        result = run("fetch", *given, "--dest", dest, "--json")
+        assert result.code == 4
+        assert "disk is full; make room" in result.err
+        assert result.summary["archived"] == result.summary["bytes"] == 0
+        assert files(dest) == {}
+
+    def test_2_without_ids(self, run, server, dest):
+        result = run("fetch", "--dest", dest)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.count("\n") == 1
+        assert "name at least one CALL_ID" in result.err
+
+    @pytest.mark.parametrize(
+        ("option", "told"),
+        [
+            (["--transfers", "0"], "'0'"),
+            (["--transfers", "257"], "257"),
+            (["--transfers", "many"], "many"),
+            (["--retries", "0"], "0"),
+            (["--retry-time", "soon"], "soon"),
+            (["--fsync", "maybe"], "maybe"),
+            (["--base-url", "http://example.com"], "https://"),
+            (["--base-url", "ftp://localhost"], "ftp://localhost"),
+            (["--base-url", "https://user:pass@example.com"], "credentials"),
+            (["--ca-file", "/nonexistent.pem", "--base-url", "https://localhost"], "nonexistent"),
+            (["--api-key-file", "/nonexistent.key"], "nonexistent"),
+            (["--nonsense"], "--nonsense"),
+        ],
+        ids=lambda value: value[0] if isinstance(value, list) else "",
+    )
+    def test_2_with_one_line_for_what_cannot_work(self, option, told, run, server, dest):
+        result = run("fetch", "call_0", "--dest", dest, *option)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.count("\n") == 1
+        assert told in result.err
+        assert "pass@" not in result.err
+        assert not dest.exists()
+        assert len(server.requests) == 0
+
+    def test_2_without_a_destination(self, run, server):
+        result = run("fetch", "call_0")
+        assert result.code == 2
+        assert "--dest" in result.err
+
+
+class TestIdFiles:
+    def test_one_id_a_line_with_comments_and_gaps(self, run, server, dest, tmp_path):
+        given = add(server, 3)
+        source = tmp_path / "ids.txt"
+        source.write_bytes(
+            b"\xef\xbb\xbf" + f"{given[0]}\r\n\n  # later\n\t{given[1]}  \n#call_9\n".encode()
+            + given[2].encode()
+        )  # fmt: skip
+        result = run("fetch", "--from-file", source, "--dest", dest)
+        assert result.code == 0
+        assert set(files(dest)) == {f"recording-{one}.wav" for one in given}
+
+    def test_arguments_and_a_file_together(self, run, server, dest, tmp_path):
+        given = add(server, 2)
+        (tmp_path / "ids.txt").write_text(given[1])
+        result = run("fetch", given[0], "--from-file", tmp_path / "ids.txt", "--dest", dest)
+        assert "2 archived" in result.err
+
+    @pytest.mark.parametrize("content", [b"", b"\n\n# none\n   \n", b"\xef\xbb\xbf"])
+    def test_a_file_without_ids_is_said(self, content, run, server, dest, tmp_path):
+        (tmp_path / "ids.txt").write_bytes(content)
+        result = run("fetch", "--from-file", tmp_path / "ids.txt", "--dest", dest)
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        assert "there is no call id in" in result.err
+        assert "ids.txt" in result.err
+        assert not dest.exists()
+
+    @pytest.mark.parametrize("what", ["missing", "folder", "forbidden"])
+    def test_a_file_that_cannot_be_read_is_said(self, what, run, server, dest, tmp_path):
+        source = tmp_path / "ids.txt"
+        if what == "folder":
+            source.mkdir()
+        elif what == "forbidden":
+            if os.geteuid() == 0:
+                pytest.skip("nothing is forbidden to root")
+            source.write_bytes(b"x")
+            source.chmod(0)
+        result = run("fetch", "--from-file", source, "--dest", dest)
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        assert "cannot read" in result.err
+        assert not dest.exists()
+
+    def test_lines_of_any_size_and_any_bytes_are_answered_for(self, run, server, dest, tmp_path):
+        (one,) = add(server, 1)
+        source = tmp_path / "ids.txt"
+        source.write_bytes(
+            b"\xff\xfe\n" + b"x" * 300_000 + b"\n../../up\n\x1b]0;title\x07\n" + one.encode()
+        )
+        result = run(*quickly("fetch", "--from-file", source, "--dest", dest, "--json"))
+        assert result.code == 1
+        assert result.summary["listed"] == 5
+        assert result.summary["archived"] == 1
+        assert result.summary["failed"] == 4
+        assert result.out.isascii()
+        assert set(files(tmp_path)) == {"ids.txt", f"dest/recording-{one}.wav"}
+
+    def test_a_line_without_end_is_read_in_bounded_memory(self, server, dest):
+        limit = 300 * 1024 * 1024
+        with (
+            open("/dev/zero", "rb") as zeros,
+            process(
+                *("fetch", "--from-file", "-", "--dest", dest),
+                stdin=subprocess.PIPE,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
+            ) as running,
+        ):
+            block = zeros.read(1 << 20).decode()
+            for _ in range(320):
+                running.stdin.write(block)
+            result = ended(running)
+        assert result.code == 1
+        assert "is too long to be one" in result.err
+
+
+class TestStandardInput:
+    def fetch_stdin(self, dest, **more):
+        return process("fetch", "--from-file", "-", "--dest", dest, **more)
+
+    def test_a_pipe_is_used_as_it_comes(self, server, dest):
+        given = add(server, 3)
+        with self.fetch_stdin(dest, stdin=subprocess.PIPE) as running:
+            running.stdin.write(given[0] + "\n")
+            running.stdin.flush()
+            while server.requests.count("recording", call_id=given[0]) == 0:
+                assert running.poll() is None
+            running.stdin.write("\n".join(given[1:]))
+            running.stdin.close()
+            running.stdin = None
+            result = ended(running)
+        assert result.code == 0
+        assert len(files(dest)) == 3
+
+    def test_a_file_is_read_from_where_it_stands(self, server, dest, tmp_path):
+        given = add(server, 2)
+        (tmp_path / "ids.txt").write_text(f"{given[0]}\n{given[1]}\n")
+        with open(tmp_path / "ids.txt", "rb", buffering=0) as source:
+            source.read(len(given[0]) + 1)
+            with self.fetch_stdin(dest, stdin=source) as running:
+                result = ended(running)
+        assert result.code == 0
+        assert set(files(dest)) == {f"recording-{given[1]}.wav"}
+
+    @pytest.mark.parametrize("how", ["null", "closed"])
+    def test_nothing_there_is_said(self, how, server, dest):
+        more = {} if how == "null" else {"stdin": None, "preexec_fn": lambda: os.close(0)}
+        with self.fetch_stdin(dest, **more) as running:
+            result = ended(running)
+        assert result.code == 2
+        assert result.err == (
+            "agentphone-async fetch: Invalid value for --from-file: there is no call id in '-'\n"
+        )
+
+    def test_an_interrupt_does_not_wait_for_more_input(self, server, dest):
+        (one,) = add(server, 1)
+        with self.fetch_stdin(dest, stdin=subprocess.PIPE) as running:
+            running.stdin.write(one + "\n")
+            running.stdin.flush()
+            while server.requests.count("recording", call_id=one) == 0:
+                assert running.poll() is None
+            running.send_signal(signal.SIGINT)
+            assert running.wait(10) == 130
+
+
+class TestOutput:
+    def test_json_is_an_event_a_line_and_a_summary(self, run, server, dest):
+        given = add(server, 2)
+        server.fail(route="recording", call_id=given[1], html=True)
+        (dest / "recording-call_there.wav").parent.mkdir()
+        (dest / "recording-call_there.wav").write_bytes(b"mine")
+        result = run("fetch", *given, "call_none", "call_there", "--dest", dest, "--json")
+        assert (result.code, result.err) == (1, "")
+        by_id = {event["call_id"]: event for event in result.events[:-1]}
+        audio = server.expected_audio(given[0])
+        assert by_id[given[0]] == {
+            "event": "archived",
+            "call_id": given[0],
+            "path": str(dest / f"recording-{given[0]}.wav"),
+            "bytes": len(audio),
+            "sha256": hashlib.sha256(audio).hexdigest(),
+            "media_type": "audio/wav",
+            "duration_seconds": 0.1,
+            "attempts": 1,
+            "suspect": None,
+        }
+        assert by_id[given[1]]["event"] == "failed"
+        assert by_id[given[1]]["error"] == "NotAudioError"
+        assert "text/html" in by_id[given[1]]["message"]
+        assert by_id["call_none"] == {"event": "no_recording", "call_id": "call_none"}
+        assert by_id["call_there"] == {"event": "already_archived", "call_id": "call_there"}
+        assert result.summary == NOTHING | {
+            "listed": 4, "archived": 1, "no_recording": 1, "already_archived": 1, "failed": 1,
+            "bytes": len(audio),
+        }  # fmt: skip
+
+    def test_quiet_says_only_what_went_wrong(self, run, server, dest):
+        given = add(server, 2)
+        assert run("fetch", given[0], "--dest", dest, "--quiet").err == ""
+        server.fail(route="recording", html=True)
+        result = run("fetch", given[1], "--dest", dest, "--quiet")
+        assert result.err.startswith("failed: ")
+        assert result.err.count("\n") == 1
+
+    def test_verbose_names_every_call(self, run, server, dest):
+        (one,) = add(server, 1)
+        result = run("fetch", one, "call_none", "--dest", dest, "--verbose")
+        assert f"archived: {dest}/recording-{one}.wav (1.6 kB)" in result.err
+        assert "no recording: call_none" in result.err
+
+    @pytest.mark.parametrize("mode", ["--verbose", "--quiet", "--json", None])
+    def test_nothing_from_outside_reaches_the_terminal_as_it_is(self, mode, run, server, dest):
+        evil = "evil\x1b[2J\u202e\x07"
+        server.add_call(id=evil, duration=0.1)
+        server.fail(
+            route="recording", call_id=evil, body="\x1b]0;owned\x07<html>", media_type="text/html"
+        )
+        result = run("fetch", evil, "\x9b31m", "--dest", dest, *([mode] if mode else []))
+        assert result.code == 1
+        for text in (result.err, result.out):
+            assert all(line.isprintable() for line in text.split("\n"))
+
+    def test_a_suspect_recording_is_kept_and_named(self, run, server, dest):
+        one = server.add_call(audio=wave(5_000, declared=9_000)).id
+        result = run("fetch", one, "--dest", dest)
+        assert result.code == 0
+        assert "suspect: recording-" in result.err
+        assert len(files(dest)) == 1
+
+    def test_many_different_failures_are_not_all_told(self, run, server, dest):
+        given = add(server, 40)
+        server.fail(route="recording", html=True)
+        result = run("fetch", *given, "--dest", dest)
+        told = [line for line in result.err.splitlines() if line.startswith("failed:")]
+        assert len(told) == 20
+        assert "--verbose names them all" in result.err
+        assert "40 failed" in result.err.splitlines()[-1]
+
+    def test_the_key_is_neither_needed_nor_sent_nor_shown(self, run, server, dest, monkeypatch):
+        monkeypatch.setenv("AGENTPHONE_API_KEY", "sk_secret_1")
+        given = add(server, 2)
+        server.fail(route="recording", call_id=given[1], status=403)
+        result = run(*quickly("fetch", *given, "--dest", dest, "--verbose"))
+        assert "sk_secret" not in result.out + result.err
+        assert all("Authorization" not in request.headers for request in server.requests)
+
+
+class TestTransfers:
+    def test_as_many_at_once_as_asked_for(self, run, server, dest):
+        server.settings.latency = 0.2
+        given = [f"call_none{n}" for n in range(90)]
+        run("fetch", *given, "--dest", dest, "--transfers", "80")
+        assert server.requests.peak_in_flight == 80
+
+
+class TestSignals:
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+    def test_the_first_ends_it_cleanly(self, name, server, dest):
+        (quick,) = add(server, 1)
+        slow = server.add_call(audio=wave(6_000_000)).id
+        server.fail(route="recording", call_id=slow, stall=5_500_000)
+        with process("fetch", slow, quick, "--dest", dest, "--json") as running:
+            first = running.stdout.readline()
+            assert quick in first
+            while not any(disk.is_temp(name) for name in os.listdir(dest)):
+                assert running.poll() is None
+            running.send_signal(getattr(signal, name))
+            result = ended(running, timeout=10)
+        assert result.code == 130
+        assert result.summary["listed"] == 2
+        assert result.summary["archived"] == 1
+        assert files(dest) == {f"recording-{quick}.wav": server.expected_audio(quick)}
+
+    def test_the_second_ends_it_at_once_and_the_next_run_clears_up(
+        self, run, server, dest, tmp_path
+    ):
+        """The first signal waits for a thread that hangs on the disk."""
+        (one,) = add(server, 1)
+        program = (
+            "import sys, time\n"
+            "from agentphone_async.sinks import local\n"
+            "def stuck(*_): print('stuck', flush=True); time.sleep(60)\n"
+            "local.sync_many = stuck\n"
+            "from agentphone_async.cli.main import main\n"
+            "main()\n"
+        )
+        (tmp_path / "stuck.py").write_text(program)
+        with process("fetch", one, "--dest", dest, program=tmp_path / "stuck.py") as running:
+            assert running.stdout.readline() == "stuck\n"
+            running.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.wait(0.3)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(5) == 130
+        assert [disk.is_temp(name) for name in files(dest)] == [True]
+        assert run("fetch", one, "--dest", dest).code == 0
+        assert files(dest) == {f"recording-{one}.wav": server.expected_audio(one)}
+
+
+class TestClosedStreams:
+    def test_a_reader_that_leaves_ends_it_quietly(self, server, dest):
+        given = add(server, 400)
+        with process("fetch", *given, "--dest", dest, "--json") as running:
+            running.stdout.readline()
+            running.stdout.close()
+            running.stdout = None
+            result = ended(running)
+        assert result.code != 0
+        assert result.err == ""
+        assert not [name for name in files(dest) if disk.is_temp(name)]
+
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_a_closed_stream_is_nobodys_recording(self, number, server, dest):
+        """Without care, the first file that is opened becomes standard output, or error."""
+        (one,) = add(server, 1)
+        server.fail(route="recording", call_id="call_bad", html=True)
+        server.add_call(id="call_bad")
+        with process(
+            *("fetch", one, "call_bad", "--dest", dest, *(["--json"] if number == 1 else [])),
+            preexec_fn=lambda: os.close(number),
+        ) as running:
+            result = ended(running)
+        assert result.code == 1
+        assert files(dest) == {f"recording-{one}.wav": server.expected_audio(one)}

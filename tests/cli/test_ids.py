@@ -1,0 +1,77 @@
+"""Call ids from arguments, files and standard input, however they are cut into blocks."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentphone_async.cli import ids as ids_module
+from agentphone_async.cli.ids import call_ids
+
+
+async def read(arguments=(), file=None):
+    return [call_id async for call_id in call_ids(arguments, file)]
+
+
+async def test_arguments_come_first_and_as_they_are(tmp_path):
+    (tmp_path / "ids").write_text("c\nd")
+    assert await read(["", "#b", " a "], str(tmp_path / "ids")) == ["", "#b", " a ", "c", "d"]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
+async def test_blocks_may_end_anywhere(block, tmp_path, monkeypatch):
+    monkeypatch.setattr(ids_module, "BLOCK", 64)
+    (tmp_path / "ids").write_bytes(
+        b"call_1\r\n\r\ncall_2\n#no\n  call_3\t\n\ncall_\xc3\xa9\ncall_5"
+    )
+    expected = ["call_1", "call_2", "call_3", "call_é", "call_5"]
+    real = ids_module._file_blocks
+
+    async def small(file):
+        async for part in real(file):
+            for start in range(0, len(part), block):
+                yield part[start : start + block]
+
+    monkeypatch.setattr(ids_module, "_file_blocks", small)
+    assert await read(file=str(tmp_path / "ids")) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lines=st.lists(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)),
+    ending=st.sampled_from(["\n", "\r\n"]),
+)
+async def test_every_line_that_is_no_comment_is_an_id(lines, ending, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ids") / "ids"
+    path.write_bytes(ending.join(lines).encode())
+    kept = [line for line in lines if not line.startswith("#")]
+    assert await read(file=str(path)) == kept
+
+
+async def test_bytes_that_are_no_text_make_distinct_ids(tmp_path):
+    (tmp_path / "ids").write_bytes(b"\xff\n\xfe\n")
+    found = await read(file=str(tmp_path / "ids"))
+    assert len(set(found)) == 2
+    assert [os.fsencode(call_id) for call_id in found] == [b"\xff", b"\xfe"]
+
+
+async def test_a_mark_at_the_beginning_is_no_part_of_the_first_id(tmp_path):
+    (tmp_path / "ids").write_bytes("\ufeffcall_1\ncall_2\n".encode())
+    assert await read(file=str(tmp_path / "ids")) == ["call_1", "call_2"]
+
+
+async def test_a_line_without_end_is_not_kept_whole(tmp_path):
+    (tmp_path / "ids").write_bytes(b"x" * 1_000_000 + b"\ncall_2\n")
+    long, short = await read(file=str(tmp_path / "ids"))
+    assert 1024 < len(long) <= 2 * ids_module.BLOCK
+    assert short == "call_2"
+
+
+async def test_leaving_early_closes_the_file(tmp_path):
+    (tmp_path / "ids").write_text("a\nb\nc\n")
+    source = call_ids((), str(tmp_path / "ids"))
+    assert await anext(source) == "a"
+    await source.aclose()  # an unclosed file would be a warning, and so an error here

@@ -1,0 +1,148 @@
+"""The command itself: help and version come quickly, and every end is one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from agentphone_async import __version__
+from agentphone_async.cli import main as main_module
+from agentphone_async.cli.main import COMMANDS, cli
+from tests.support.commands import ROOT, Command, ended, process
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    return Command(monkeypatch, capfd)
+
+
+@pytest.fixture
+def raising(monkeypatch):
+    """Let a command end in an error of the test's choosing."""
+
+    def arrange(error):
+        @click.command("fetch")
+        def command():
+            raise error
+
+        monkeypatch.setattr(cli, "get_command", lambda *_: command)
+
+    return arrange
+
+
+class TestImports:
+    """Nobody waits for a network library in order to read help."""
+
+    HEAVY = ("aiohttp", "rich", "tenacity", "uvloop", "sqlite3", "agentphone_async.emulator")
+
+    def imported(self, *args):
+        program = (
+            "import atexit, sys\n"
+            f"heavy = {self.HEAVY!r}\n"
+            "atexit.register(lambda: print('imported:', *(n for n in heavy if n in sys.modules)))\n"
+            f"sys.argv = ['agentphone-async', *{args!r}]\n"
+            "from agentphone_async.cli.main import main\n"
+            "main()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()[-1], done.stdout
+
+    def test_version(self):
+        assert self.imported("--version") == (
+            "imported:",
+            f"agentphone-async, version {__version__}\nimported:\n",
+        )
+
+    @pytest.mark.parametrize("args", [("--help",), ("fetch", "--help")])
+    def test_help(self, args):
+        found, shown = self.imported(*args)
+        assert found == "imported:"
+        assert "Usage: agentphone-async" in shown
+
+    def test_the_package(self):
+        program = "import agentphone_async, sys; print('aiohttp' in sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "False\n"
+
+
+class TestHelp:
+    def test_every_command_is_listed_and_there(self, run):
+        shown = run("--help").out
+        for name, text in COMMANDS.items():
+            assert name in shown
+            assert text.split()[0] in shown
+            command = cli.get_command(click.Context(cli), name)
+            assert command is not None
+            assert command.name == name
+            assert run(name, "--help").code == 0
+
+    def test_exit_codes_are_told(self, run):
+        assert "130 interrupted" in run("--help").out
+
+    def test_no_option_takes_the_key_itself(self, run):
+        for name in COMMANDS:
+            shown = run(name, "--help").out
+            assert "--api-key " not in shown
+            assert "--key" not in shown
+
+    @pytest.mark.parametrize("args", [[], ["nonsense"], ["--nonsense"]])
+    def test_what_does_not_exist_is_usage(self, args, run):
+        result = run(*args)
+        assert (result.code, result.out) == (2, "")
+        assert result.err
+
+
+class TestEnds:
+    def test_an_error_of_ours_is_one_line(self, raising, run):
+        from agentphone_async.errors import DestinationError
+
+        raising(DestinationError("cannot write: \x1b[31mfull\nreally"))
+        assert run("fetch") == (
+            type(run("fetch"))(4, "", "agentphone-async: cannot write: \\x1b[31mfull\\nreally\n")
+        )
+
+    def test_a_bug_is_one_line_too(self, raising, run):
+        raising(ZeroDivisionError("division by zero"))
+        result = run("fetch")
+        assert result.code == 1
+        assert result.err.count("\n") == 1
+        assert "unexpected ZeroDivisionError: division by zero" in result.err
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.exceptions.Abort()])
+    def test_an_interrupt_is_no_error(self, error, raising, run):
+        raising(error)
+        result = run("fetch")
+        assert result.code == 130
+        assert result.err.strip() == ""
+
+    def test_usage_names_the_command_and_keeps_to_one_line(self, raising, run):
+        raising(click.UsageError("first\nsecond \x1b[31m."))
+        result = run("fetch")
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        assert "first second \\x1b[31m" in result.err
+
+    @pytest.mark.parametrize("code", [0, 1, 4, 130])
+    def test_what_a_command_returns_is_the_exit_code(self, code, run, monkeypatch):
+        command = click.Command("fetch", callback=lambda: code)
+        monkeypatch.setattr(cli, "get_command", lambda *_: command)
+        assert run("fetch").code == code
+
+    def test_a_reader_that_has_left_is_no_error(self):
+        with process("--help") as running:
+            running.stdout.close()
+            running.stdout = None
+            assert ended(running).err == ""
+
+
+def test_streams_that_are_open_are_left_alone(monkeypatch):
+    before = sys.stdin, sys.stdout, sys.stderr
+    main_module._fill_gaps()
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
