@@ -6,9 +6,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import anyio
 
@@ -20,7 +21,6 @@ from agentphone_async.config import (
     from_environment,
 )
 from agentphone_async.errors import ConfigurationError, RecordingNotFoundError
-from agentphone_async.models import Call
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.absence import GRACE
 from agentphone_async.protocol.recording import not_audio, promise_of, refuse_size, short
@@ -28,15 +28,18 @@ from agentphone_async.protocol.responses import Reply, error_of
 from agentphone_async.recordings.downloader import Calls, Downloader, flat_target, recording_of
 from agentphone_async.recordings.fetch import BUDGET, Fetched, Fetcher, Progress
 from agentphone_async.recordings.outcomes import Outcome, Recording
-from agentphone_async.resources.account import Account
-from agentphone_async.resources.agents import Agents
-from agentphone_async.resources.calls import Calls as CallsResource
-from agentphone_async.resources.numbers import Numbers
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session
+
+if TYPE_CHECKING:
+    from agentphone_async.models import Call
+    from agentphone_async.resources.account import Account
+    from agentphone_async.resources.agents import Agents
+    from agentphone_async.resources.calls import Calls as CallsResource
+    from agentphone_async.resources.numbers import Numbers
 
 FIRST_POLL = 1.0
 LONGEST_POLL = 15.0
@@ -69,11 +72,6 @@ class AsyncAgentPhone:
 
     Raises:
         ConfigurationError: one of these cannot work; the message says which and why.
-
-    Attributes:
-        calls: list, get, make and end calls; transcripts.
-        numbers, agents: the calls of one number or agent.
-        account: paid add-ons.
     """
 
     def __init__(
@@ -109,10 +107,6 @@ class AsyncAgentPhone:
             ca_file=ca_file,
         )
         self.session = Session(self.settings)
-        self.calls = CallsResource(self.session)
-        self.numbers = Numbers(self.session)
-        self.agents = Agents(self.session)
-        self.account = Account(self.session)
         self._budget = ByteBudget(BUDGET)
 
     def __repr__(self) -> str:
@@ -129,6 +123,37 @@ class AsyncAgentPhone:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    # The resources are made on use: who only fetches recordings needs no models of the API, whose
+    # import takes as long as everything else here.
+
+    @cached_property
+    def calls(self) -> CallsResource:
+        """List, get, make and end calls; transcripts."""
+        from agentphone_async.resources.calls import Calls  # noqa: PLC0415 - see above
+
+        return Calls(self.session)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The calls of one number."""
+        from agentphone_async.resources.numbers import Numbers  # noqa: PLC0415 - see above
+
+        return Numbers(self.session)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """The calls of one agent."""
+        from agentphone_async.resources.agents import Agents  # noqa: PLC0415 - see above
+
+        return Agents(self.session)
+
+    @cached_property
+    def account(self) -> Account:
+        """Paid add-ons."""
+        from agentphone_async.resources.account import Account  # noqa: PLC0415 - see above
+
+        return Account(self.session)
 
     async def aclose(self) -> None:
         """Close all connections. Closing twice is fine."""

@@ -105,6 +105,7 @@ HEAVY = {"aiohttp", "pydantic", "rich", "click", "tenacity", "anyio", "aiofiles"
         ("from agentphone_async import Call", HEAVY - {"pydantic"}),
         ("from agentphone_async.emulator import Emulator", {"tenacity", "rich", "click"}),
         ("import agentphone_async.pytest_plugin", {"aiohttp", "pydantic", "tenacity", "click"}),
+        ("import agentphone_async.cli.fetch, agentphone_async.client", {"pydantic", "rich"}),
         ("import agentphone_async.cli.main", {"aiohttp", "pydantic", "rich", "tenacity", "uvloop"}),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from agentphone_async.models import Call
+if TYPE_CHECKING:
+    from agentphone_async.models import Call
 
 GRACE = timedelta(hours=24)
 """How long after a call's end its recording may still appear. "Shortly", says the API page "Get

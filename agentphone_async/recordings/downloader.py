@@ -27,11 +27,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
-from agentphone_async.models import Call
 from agentphone_async.protocol.absence import GRACE, may_still_come
 from agentphone_async.recordings.channel import Channel, Closed
 from agentphone_async.recordings.fetch import Fetched, Fetcher
@@ -49,7 +49,10 @@ from agentphone_async.recordings.outcomes import (
 from agentphone_async.sinks.interface import Stored, Target
 from agentphone_async.sinks.outlast import outlast
 
-Calls = Iterable[str | Call] | AsyncIterable[str | Call]
+if TYPE_CHECKING:
+    from agentphone_async.models import Call
+
+Calls: TypeAlias = "Iterable[str | Call] | AsyncIterable[str | Call]"
 
 BATCH = 256
 """The most recordings that are published, or looked up, at once."""
@@ -139,7 +142,7 @@ class Downloader:
         await self.fetcher.sink.aclose()
 
     async def _run(self, calls: Calls, outcomes: Channel[list[Outcome]]) -> None:
-        given = Channel[str | Call](BATCH)
+        given: Channel[str | Call] = Channel(BATCH)
         wanted = Channel[Job](LOOK_AHEAD, shelf=LookAhead(LOOK_AHEAD, _seconds))
         settled = Channel[_Pending | Outcome](BATCH, makers=1 + self.concurrency)
         try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentphone_async.errors import AgentPhoneError
-from agentphone_async.models import Call
+
+if TYPE_CHECKING:  # who fetches by id needs no models, and they take a while to import
+    from agentphone_async.models import Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import PAGES, ROOT, RUN, Block, blocks_of
+from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
 from tests.docs.stage import Stage, assert_shown, environment_of
 
 BLOCKS = {page: blocks_of(page) for page in PAGES}
@@ -48,7 +48,7 @@ def test_what_is_not_run_is_rare_and_has_a_reason():
     not_run = [block for block in all_blocks() if "not run" in block.notes and not block.is_setup]
     assert len(not_run) <= MOST_NOT_RUN, [block.where for block in not_run]
     for block in not_run:
-        assert block.language in RUN and len(block.notes["not run"].split()) >= 2, block.where
+        assert len(block.notes["not run"].split()) >= 2, block.where
     assert sum(block.runs for block in all_blocks()) > 4 * len(not_run)
 
 
