@@ -254,6 +254,7 @@ class AsyncAgentPhone:
         fsync: Fsync = Fsync.BATCH,
         target_of: Callable[[str, Call | None], Target] = flat_target,
         progress: Progress | None = None,
+        own_loop: bool = False,
     ) -> AsyncGenerator[Outcome]:
         """Bring many recordings into a folder; yield what became of each, as they settle.
 
@@ -271,13 +272,16 @@ class AsyncAgentPhone:
             fsync: when bytes are forced to the disk; always before a file is visible, unless off.
             target_of: names a call's file; by default ``recording-{call_id}``.
             progress: told the number of bytes as they arrive.
+            own_loop: whether nothing else runs in this event loop, as in a script. Small files are
+                then written right in it, which costs less than handing them to a thread; never if
+                the disk is slow, and syncing never.
 
         Raises:
             DestinationError: the disk failed; what was yielded before is safe.
             ValueError: ``concurrency`` is below 1.
         """
         folder = Path(dest)
-        sink = LocalSink(folder, fsync=fsync)
+        sink = LocalSink(folder, fsync=fsync, own_loop=own_loop)
         workers = self.workers(concurrency)
         downloader = Downloader(
             self._fetcher(sink, progress), folder, workers, target_of=target_of, grace=grace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ GRACE = 5.0
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, on uvloop if it is installed."""
+    gc.set_threshold(10_000, 20)  # there is next to no cyclic garbage, and looking for it takes 3 %
     try:
         import uvloop
     except ImportError:

@@ -74,7 +74,12 @@ class Transfers:
         """What becomes of each call; to be closed when it is left early."""
         if self.processes == 1:
             return client.download_recordings(
-                calls, dest, concurrency=self.count, fsync=self.fsync, progress=progress
+                calls,
+                dest,
+                concurrency=self.count,
+                fsync=self.fsync,
+                progress=progress,
+                own_loop=True,
             )
         from agentphone_async.recordings.processes import ProcessDownloader
 

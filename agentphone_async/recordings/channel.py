@@ -89,13 +89,19 @@ class Channel(Generic[T]):
         _wake_one(self._putters)
         return item
 
-    async def drain(self, most: int) -> list[T]:
+    async def drain(self, most: int, *, linger: float = 0.0) -> list[T]:
         """Take all that is there, ``most`` at the most, when there is at least one.
+
+        Args:
+            most: items.
+            linger: seconds to let more come, once there is one.
 
         Raises:
             Closed: there is none, and none will come.
         """
         items = [await self.get()]
+        if linger and self._makers and len(self._shelf) < most - 1:
+            await asyncio.sleep(linger)
         while len(items) < most and len(self._shelf):
             items.append(self._shelf.pop())
             _wake_one(self._putters)

@@ -7,7 +7,7 @@
 
 Every arrow is a bounded channel, so memory does not grow with the number of calls, and a slow disk
 or a slow consumer slows the reading of calls. What has arrived is published in batches of as much
-as is waiting: a slow disk makes large batches, and a fast one does not wait for them.
+as comes within a few milliseconds; the slower the disk, the larger they grow.
 
 All tasks live in one group inside one task, so that no cancel scope is open while the consumer
 holds an outcome; when the consumer leaves, that task is ended and waited for.
@@ -60,8 +60,14 @@ BATCH = 256
 LOOK_AHEAD = 256
 """Calls among which the longest goes first, so that no run ends on one straggler."""
 
+LINGER = 0.005
+"""Seconds in which more may arrive for the same batch: a hop costs as much as storing a file."""
+
 PUBLISHERS = 2
 """Batches that are published at the same time: while one syncs, the next is written."""
+
+
+_TOP = PurePosixPath()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class _Pending:
 
 def flat_target(call_id: str, call: Call | None) -> Target:  # noqa: ARG001 - others need the call
     """The default name: ``recording-{call_id}`` right in the destination, made safe."""
-    return Target(PurePosixPath(), f"recording-{safe_component(call_id)}")
+    return Target(_TOP, f"recording-{safe_component(call_id)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,9 @@ class Downloader:
             while True:
                 # No name for what is drained: it would keep these bytes while the next ones come,
                 # outside of the budget.
-                await outcomes.put(await self._outcomes_of(await settled.drain(BATCH)))
+                await outcomes.put(
+                    await self._outcomes_of(await settled.drain(BATCH, linger=LINGER))
+                )
         outcomes.done()
 
     async def _outcomes_of(self, batch: list[_Pending | Outcome]) -> list[Outcome]:

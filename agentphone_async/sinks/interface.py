@@ -30,16 +30,24 @@ class Target:
     stem: str
     extension: str | None = None
 
+    def file_name(self, media_type: str) -> str:
+        """The name, without the folder, for audio of this type."""
+        extension = extension_of(media_type) if self.extension is None else self.extension
+        return self.stem + extension
+
+    def file_names(self) -> tuple[str, ...]:
+        """All names, without the folder, that it may get."""
+        if self.extension is not None:
+            return (self.stem + self.extension,)
+        return (self.file_name("audio/wav"), self.file_name("audio/mpeg"))
+
     def named(self, media_type: str) -> PurePosixPath:
         """The whole name for audio of this type."""
-        extension = extension_of(media_type) if self.extension is None else self.extension
-        return self.folder / (self.stem + extension)
+        return self.folder / self.file_name(media_type)
 
     def candidates(self) -> tuple[PurePosixPath, ...]:
-        """All names that it may get."""
-        if self.extension is not None:
-            return (self.named(""),)
-        return (self.named("audio/wav"), self.named("audio/mpeg"))
+        """All whole names that it may get."""
+        return tuple(self.folder / name for name in self.file_names())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
@@ -49,6 +50,16 @@ class Fsync(enum.Enum):
     OFF = "off"
 
 
+SMALL = 128 * 1024
+"""Bytes; files up to this size are written in the event loop, if that is ours alone."""
+
+QUICK = 0.0005
+"""Seconds a file; a disk that takes longer is slow, and its work is no longer done in the loop."""
+
+HICCUP = 0.02
+"""Seconds beyond that which are forgiven: the process may not have been running."""
+
+
 class LocalSink:
     """Recordings as files below one folder.
 
@@ -56,6 +67,9 @@ class LocalSink:
         folder: created, with its parents, when the first file comes.
         fsync: see `Fsync`.
         overwrite: whether a name that is taken is replaced; otherwise what is there stays.
+        own_loop: whether nothing else runs in this event loop. Small files are then written right
+            in it, as long as the disk is quick: a thread would take longer to get hold of the
+            interpreter lock, six times a file, than the disk takes. Syncing is never done there.
         pool: threads to work on; one of its own if not given.
     """
 
@@ -65,21 +79,26 @@ class LocalSink:
         *,
         fsync: Fsync = Fsync.BATCH,
         overwrite: bool = False,
+        own_loop: bool = False,
         pool: FilePool | None = None,
     ) -> None:
         self.folder = folder
         self._fsync = fsync
         self._overwrite = overwrite
+        self._here = own_loop
         self._own_pool = pool is None
         self._pool = pool or FilePool()
         self._names = TempNames()
         self._unpublished: set[str] = set()
         self._uploads: set[LocalUpload] = set()
-        self._prepared: set[PurePosixPath] = set()
+        self._prefixes: dict[PurePosixPath, str] = {}
         self._made: set[Path] = set()
 
     async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
         """For each target the name under which it is there already, or None."""
+        if self._here:
+            with self._watching(len(targets)):
+                return self._existing(targets)
         return await self._pool.run(self._existing, targets)
 
     async def begin(self, target: Target) -> LocalUpload:
@@ -88,6 +107,12 @@ class LocalSink:
 
     async def publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
         """Write and hash what is in memory, sync, rename, sync the folders: all in one hop."""
+        if self._here:
+            with self._watching(len(batch)):
+                batch = [
+                    self._write(ready) if isinstance(ready, Body) and ready.size <= SMALL else ready
+                    for ready in batch
+                ]
         return await self._pool.run(self._publish, batch)
 
     async def aclose(self) -> None:
@@ -99,18 +124,31 @@ class LocalSink:
             if self._own_pool:
                 self._pool.close()
 
-    # What follows runs in threads.
+    @contextlib.contextmanager
+    def _watching(self, files: int) -> Iterator[None]:
+        """Do disk work in the loop, for the last time if the disk turns out to be slow."""
+        began = time.perf_counter()
+        yield
+        if time.perf_counter() - began > HICCUP + files * QUICK:
+            self._here = False
+
+    # What follows runs in threads, or in the loop if that is ours.
 
     def _existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
         with destination_errors(self.folder):
             self._check()
-            return [
-                next(
-                    (name for name in target.candidates() if os.path.lexists(self.folder / name)),
-                    None,
-                )
-                for target in targets
-            ]
+            return [self._taken(target) for target in targets]
+
+    def _taken(self, target: Target) -> PurePosixPath | None:
+        prefix = self._prefix(target.folder)
+        for name in target.file_names():
+            if os.path.lexists(prefix + name):
+                return target.folder / name
+        return None
+
+    def _prefix(self, folder: PurePosixPath) -> str:
+        """The folder as a string that a file name can follow: joining paths costs more than I/O."""
+        return os.path.join(self.folder, folder, "")  # noqa: PTH118 - hot
 
     def _check(self) -> None:
         """A destination that can be none is said before anything is fetched."""
@@ -123,11 +161,12 @@ class LocalSink:
 
     def _create(self, folder: PurePosixPath) -> tuple[str, int]:
         with destination_errors(self.folder):
-            if folder not in self._prepared:
+            prefix = self._prefixes.get(folder)
+            if prefix is None:
                 self._made.update(make_folder(self.folder, folder))
                 sweep(self.folder / folder)
-                self._prepared.add(folder)
-            temp = os.path.join(self.folder, folder, self._names.next())  # noqa: PTH118 - hot
+                prefix = self._prefixes[folder] = self._prefix(folder)
+            temp = prefix + self._names.next()
             fd = create(temp)
         self._unpublished.add(temp)
         return temp, fd
@@ -179,8 +218,9 @@ class LocalSink:
         return Staged(body.target, body.size, body.audio, digest.hexdigest(), temp)
 
     def _reveal(self, staged: Staged) -> Stored | None:
-        name = staged.target.named(staged.audio.media_type)
-        final = os.path.join(self.folder, name)  # noqa: PTH118 - hot
+        target = staged.target
+        name = target.file_name(staged.audio.media_type)
+        final = self._prefixes[target.folder] + name
         with destination_errors(final):
             if self._overwrite:
                 os.replace(staged.key, final)  # noqa: PTH105 - hot
@@ -188,7 +228,7 @@ class LocalSink:
             else:
                 won = link_or_replace(staged.key, final)
         self._unpublished.discard(staged.key)
-        return Stored(name, staged.size, staged.sha256) if won else None
+        return Stored(target.folder / name, staged.size, staged.sha256) if won else None
 
 
 class LocalUpload:

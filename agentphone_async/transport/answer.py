@@ -71,7 +71,7 @@ class Answer:
         else:
             self._response.close()
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes]:
         """The body in the pieces in which it arrives, decoded if it came compressed.
 
         Raises:
@@ -79,10 +79,9 @@ class Answer:
             UnexpectedResponseError: the content coding cannot be decoded.
         """
         coding = coding_of(self.headers.get("Content-Encoding"))
-        if coding is None:
-            async for chunk in self._raw_chunks():
-                yield chunk
-            return
+        return self._raw_chunks() if coding is None else self._decoded_chunks(coding)
+
+    async def _decoded_chunks(self, coding: str) -> AsyncGenerator[bytes]:
         try:
             decoder = Decoder(coding)
             async for chunk in self._raw_chunks():

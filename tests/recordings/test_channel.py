@@ -96,3 +96,23 @@ async def test_a_shelf_decides_the_order():
     for seconds in (10.0, 300.0, 60.0):
         await channel.put(seconds)
     assert await channel.drain(4) == [300.0, 60.0, 10.0]
+
+
+async def test_drain_lingers_for_more_but_not_when_it_is_full_or_nothing_will_come(monkeypatch):
+    channel = Channel[int](4)
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        await channel.put(2)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await channel.put(1)
+    assert await channel.drain(4, linger=0.5) == [1, 2]
+    await channel.put(3)
+    await channel.put(4)
+    assert await channel.drain(2, linger=0.5) == [3, 4]
+    await channel.put(5)
+    channel.done()
+    assert await channel.drain(4, linger=0.5) == [5]
+    assert slept == [0.5]

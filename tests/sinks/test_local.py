@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path, PurePosixPath
@@ -42,9 +44,14 @@ async def staged(sink, content=b"content", name="recording-a", audio=WAV):
     return await upload.stage(audio)
 
 
+@pytest.fixture(params=[False, True], ids=["shared loop", "own loop"])
+def own_loop(request):
+    return request.param
+
+
 @pytest.fixture(params=Fsync, ids=lambda mode: mode.value)
-async def sink(request, tmp_path):
-    made = LocalSink(tmp_path / "dest", fsync=request.param)
+async def sink(request, own_loop, tmp_path):
+    made = LocalSink(tmp_path / "dest", fsync=request.param, own_loop=own_loop)
     yield made
     await made.aclose()
     assert open_files(tmp_path) == []
@@ -128,6 +135,55 @@ class TestPublishing:
         await sink.publish([body(), body(folder="below")])
         await sink.aclose()
         assert set(files(tmp_path / "real")) == {"recording-a.wav", "below/recording-a.wav"}
+
+
+class TestWhereItIsDone:
+    """Small files in the loop if that is ours, everything else in threads."""
+
+    @pytest.fixture
+    def written(self, monkeypatch):
+        """For each file that was written, its size and whether that was done in the loop."""
+        seen = []
+        write_all = local.write_all
+
+        def noting(fd, chunks):
+            here = threading.current_thread() is threading.main_thread()
+            seen.append((sum(map(len, chunks)), here))
+            write_all(fd, chunks)
+
+        monkeypatch.setattr(local, "write_all", noting)
+        return seen
+
+    async def publish(self, sink, *sizes):
+        try:
+            for number, size in enumerate(sizes):
+                await sink.publish([body(b"x" * size, f"recording-{number}")])
+        finally:
+            await sink.aclose()
+
+    async def test_in_a_shared_loop_nothing(self, written, tmp_path):
+        await self.publish(LocalSink(tmp_path), 10, local.SMALL + 1)
+        assert written == [(10, False), (local.SMALL + 1, False)]
+
+    async def test_in_our_own_what_is_small(self, written, tmp_path):
+        await self.publish(LocalSink(tmp_path, own_loop=True), 10, local.SMALL, local.SMALL + 1)
+        assert written == [(10, True), (local.SMALL, True), (local.SMALL + 1, False)]
+
+    async def test_but_never_syncing(self, monkeypatch, tmp_path):
+        def sync(*_):
+            assert threading.current_thread() is not threading.main_thread()
+
+        for name in ("sync_many", "sync_each", "sync_folder"):
+            monkeypatch.setattr(local, name, sync)
+        await self.publish(LocalSink(tmp_path, own_loop=True), 10)
+        await self.publish(LocalSink(tmp_path / "each", own_loop=True, fsync=Fsync.EACH), 10)
+
+    @pytest.mark.parametrize(("seconds", "here"), [(0.02, True), (0.021, False)])
+    async def test_a_slow_disk_gets_it_once(self, seconds, here, written, monkeypatch, tmp_path):
+        ticks = itertools.count()
+        monkeypatch.setattr(local.time, "perf_counter", lambda: next(ticks) * seconds)
+        await self.publish(LocalSink(tmp_path, own_loop=True), 10, 20)
+        assert written == [(10, True), (20, here)]
 
 
 class TestExisting:
