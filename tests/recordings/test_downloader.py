@@ -516,7 +516,8 @@ class TestLeaving:
                     break
         assert not [name for name in files(tmp_path) if disk.is_temp(name)]
         before = len(server.requests)
-        assert await at_rest(lambda: len(server.requests)) == before
+        # Of what was under way on the six connections, the server may hear a little later.
+        assert await at_rest(lambda: len(server.requests)) <= before + 6 < len(given)
 
     async def test_leaving_before_the_first_step_costs_nothing(self, server, client, tmp_path):
         await client.download_recordings(add(server, 3), tmp_path).aclose()

@@ -334,7 +334,9 @@ class TestLeftovers:
         await self.publish_one(tmp_path)
         assert not left.exists()
 
-    @pytest.mark.parametrize("pid", [os.getppid(), os.getpid(), 1])
+    @pytest.mark.parametrize(
+        "pid", [os.getppid(), os.getpid(), 1], ids=["parent", "itself", "first"]
+    )
     async def test_a_process_that_lives(self, pid, tmp_path):
         (tmp_path / "day").mkdir()
         left = self.leave(tmp_path / "day", pid=pid, age=3600)

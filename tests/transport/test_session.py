@@ -313,6 +313,7 @@ async def test_gzip_that_nobody_asked_for_is_decoded(client_of, coding: str):
         ("gzip", gzip.compress(b"{}") + b"x"),
         ("gzip, gzip", gzip.compress(b"{}")),
     ],
+    ids=["unknown", "another", "cut", "something behind", "once too few"],
 )
 async def test_codings_that_cannot_be_decoded(client_of, coding: str, body: bytes):
     async with RawServer(respond(body=body, content_encoding=coding)) as server:
