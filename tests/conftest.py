@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -20,6 +22,23 @@ BRISK = RetryPolicy(attempts=3, first_delay=0.001, longest_delay=0.002, total=5.
 
 SHORT = Timeouts(connect=0.3, read=0.3, head=0.3, minimum_speed_window=0.2)
 """Long enough for loopback on a busy machine, short enough to be waited for."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """A run of everything takes two cores; ``-n 0``, as well as naming tests, keeps it to one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # a worker, which would start two more, and so on
+        return
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if everything and config.getoption("numprocesses", 0) is None:
+        config.option.numprocesses, config.option.maxprocesses = "auto", 2
+        config.option.dist = "worksteal"  # neighbours stay together: they share what they computed
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end, so the garbage collector need not go over it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
