@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from benchmarks import measure
 from benchmarks.measure import Command, run, tree_rss_bytes
 
 
@@ -54,9 +55,21 @@ def test_standard_input_comes_from_the_file(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is sampled from /proc")
-def test_the_peak_of_one_process_is_its_own_and_not_its_parents(tmp_path):
+def test_the_peak_of_one_process_is_its_own_and_not_its_parents(tmp_path, monkeypatch):
     ballast = bytearray(80_000_000)
     small = run(Command(["/bin/true"]), tmp_path, timeout_seconds=30)
     assert small.peak_rss_bytes < len(ballast)
-    large = run(python("data = bytearray(150_000_000)"), tmp_path, timeout_seconds=30)
+    seen = tmp_path / "seen"
+
+    def sample(pid):
+        size = tree_rss_bytes(pid)
+        if size > 150_000_000:
+            seen.touch()
+        return size
+
+    monkeypatch.setattr(measure, "tree_rss_bytes", sample)
+    until_seen = f"while not os.path.exists({str(seen)!r}): time.sleep(0.001)"
+    code = f"import os, time\ndata = bytearray(150_000_000)\n{until_seen}"
+    large = run(python(code), tmp_path, timeout_seconds=30)
+    assert large.exit_code == 0, "it was sampled while it ran"
     assert large.peak_rss_bytes > 150_000_000

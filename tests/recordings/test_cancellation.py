@@ -42,6 +42,10 @@ class Gate:
 
         return guarded
 
+    async def is_reached(self):
+        # Bounded, since a loop does not close before the threads that it started are done.
+        assert await asyncio.to_thread(self.reached.wait, 10)
+
 
 @pytest.fixture
 def gate():
@@ -144,7 +148,7 @@ async def test_while_a_thread_works_on_the_disk(
     script = respond(200, body, content_type="audio/wav")
     async with RawServer(script) as server, impatient(server.base_url) as client:
         task = asyncio.create_task(way(client, tmp_path))
-        await asyncio.to_thread(gate.reached.wait)
+        await gate.is_reached()
         for _ in range(times):
             task.cancel()
             await turns()
@@ -165,7 +169,7 @@ async def test_while_clearing_up(way, gate, monkeypatch, tmp_path):
             await asyncio.sleep(0)
         monkeypatch.setattr(local, "remove", gate.guard(local.remove))
         task.cancel()
-        await asyncio.to_thread(gate.reached.wait)
+        await gate.is_reached()
         for _ in range(3):
             task.cancel()
             await turns()
@@ -183,7 +187,7 @@ async def test_what_has_arrived_and_waits_to_be_published_goes(gate, monkeypatch
         given = [f"call_{number}" for number in range(6)]
         outcomes = client.download_recordings(given, tmp_path, concurrency=3)
         task = asyncio.create_task(anext(outcomes))
-        await asyncio.to_thread(gate.reached.wait)
+        await gate.is_reached()
         while len(files(tmp_path)) < 6:
             await asyncio.sleep(0)
         for _ in range(2):
@@ -202,7 +206,7 @@ async def test_while_leaving_the_loop(gate, monkeypatch, tmp_path):
         await anext(outcomes)
         monkeypatch.setattr(LocalSink, "aclose", stuck_at(gate, LocalSink.aclose))
         task = asyncio.create_task(outcomes.aclose())
-        await asyncio.to_thread(gate.reached.wait)
+        await gate.is_reached()
         task.cancel()
         await turns()
         assert not task.done()

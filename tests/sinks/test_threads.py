@@ -53,7 +53,7 @@ async def test_results_and_errors_pass(pool):
 
 async def test_a_cancellation_waits_for_the_thread(pool, slow):
     task = asyncio.create_task(pool.run(slow))
-    await asyncio.to_thread(slow.begun.wait)
+    assert await asyncio.to_thread(slow.begun.wait, 10)
     for _ in range(3):  # the first one, and impatient ones
         task.cancel()
         await turns()
@@ -69,7 +69,7 @@ async def test_a_scope_of_anyio_waits_too_and_does_not_spin(pool, slow):
     with anyio.CancelScope() as scope:
 
         async def release():
-            await asyncio.to_thread(slow.begun.wait)
+            assert await asyncio.to_thread(slow.begun.wait, 10)
             scope.cancel()
             await turns(50)
             # A spinning task is cancelled, and so scheduled anew, at every turn of the loop.
@@ -102,7 +102,7 @@ async def test_an_error_in_the_thread_after_a_cancellation_is_not_reported_as_lo
         raise ZeroDivisionError
 
     task = asyncio.create_task(pool.run(work))
-    await asyncio.to_thread(slow.begun.wait)
+    assert await asyncio.to_thread(slow.begun.wait, 10)
     task.cancel()
     slow.go.set()
     with pytest.raises(asyncio.CancelledError):
