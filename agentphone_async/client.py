@@ -203,7 +203,7 @@ class AsyncAgentPhone:
                 stored = (await sink.publish([fetched.ready]))[0]
             finally:
                 fetcher.release(fetched)
-            if stored is None:
+            if not stored.new:
                 raise FileExistsError(f"the file in {folder} has appeared meanwhile; it was kept")
         finally:
             await sink.aclose()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 
 from agentphone_async.archive.observer import IsolatedObserver
 from agentphone_async.archive.options import Limits
-from agentphone_async.archive.task import LeftError, Task
+from agentphone_async.archive.task import LeftError
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.recordings.fetch import Fetched, Fetcher
-from agentphone_async.sinks.interface import Body, Sink, Target
-from agentphone_async.sinks.threads import FilePool
+from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.transport.session import Session
 
 _LOOK_EVERY = 1024 * 1024
@@ -42,7 +39,6 @@ class Gate(Fetcher):
         session, sink: as for `Fetcher`.
         folder: the archive, for its free space.
         limits: of the run.
-        tasks: what is under way, by call id.
         stop: called when a limit is reached.
         observer: told about bytes and pauses.
         transferred: bytes so far in this run.
@@ -56,7 +52,6 @@ class Gate(Fetcher):
         *,
         folder: Path,
         limits: Limits,
-        tasks: dict[str, Task],
         stop: Stop,
         observer: IsolatedObserver,
         transferred: int = 0,
@@ -72,7 +67,6 @@ class Gate(Fetcher):
         self.transferred = transferred
         self._folder = folder
         self._limits = limits
-        self._tasks = tasks
         self._stop = stop
         self._observer = observer
         self._free = free
@@ -81,11 +75,6 @@ class Gate(Fetcher):
         self._unpublished: dict[str, int] = {}
         self._unlooked = 0
         self._pause_told = 0.0
-        self._hashing = FilePool(1)
-
-    async def aclose(self) -> None:
-        """Let the thread go."""
-        self._hashing.close()
 
     def drop(self) -> None:
         """Let go of everything that is under way."""
@@ -113,11 +102,7 @@ class Gate(Fetcher):
                 self._scopes.add(scope)
                 fetched = await super().fetch(call_id, target)
                 self._unpublished[call_id] = self._under_way[me]
-                try:
-                    return await self._placed(fetched, self._tasks[call_id])
-                except BaseException:
-                    self.release(fetched)
-                    raise
+                return fetched
         finally:
             self._scopes.discard(scope)
             del self._under_way[me]
@@ -168,27 +153,6 @@ class Gate(Fetcher):
             if now >= self._pause_told:
                 self._pause_told = now + max(limits.paused_for, 1.0)
                 self._observer.paused(limits.paused_for)
-
-    async def _placed(self, fetched: Fetched, task: Task) -> Fetched:
-        """Give another version of a recording that was archived before a name of its own."""
-        if task.had is None:
-            return fetched
-        ready = fetched.ready
-        if isinstance(ready, Body):
-            digest = await self._hashing.run(_hash, ready.chunks)
-        else:
-            digest = ready.sha256
-        if digest == task.had:
-            return fetched
-        task.became_another()
-        return replace(fetched, ready=replace(ready, target=task.target))
-
-
-def _hash(chunks: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def is_writable(folder: Path) -> bool:

@@ -106,7 +106,7 @@ class Ledger:
     def _archived_row(self, task: Task, outcome: Archived, now: datetime) -> RecordingRow:
         recording = outcome.recording
         known = task.known
-        path = task.target.named(recording.media_type)
+        path = self._inside(recording.path)
         version, attempts, created = 1, 0, now
         if known is not None:
             attempts, created = known.attempts, known.created
@@ -153,10 +153,9 @@ class Ledger:
         now: datetime,
     ) -> tuple[Outcome, RecordingRow | None]:
         """The name was taken when the recording was to be published: by what?"""
+        stem = stem_of(self._inside(outcome.path))
         there = [
-            path
-            for path in target_of(task.stem).candidates()
-            if size_of(self.folder, path) is not None
+            path for path in target_of(stem).candidates() if size_of(self.folder, path) is not None
         ]
         known = current_recordings(connection, [task.call.id]).get(task.call.id)
         if known is not None and known.on_disk and known.path in there:
@@ -168,18 +167,20 @@ class Ledger:
                 row = adopted_row(task.call.id, task.known, found, now, self.run)
                 return AlreadyArchived(outcome.call_id, self.folder / path, task.call), row
         error = RecordingError(
-            f"a file that is no whole recording has just appeared at {task.stem.name}; run again"
+            f"a file that is no whole recording has just appeared at {stem.name}; run again"
         )
         error.call_id = task.call.id
         failed = Failed(task.call.id, error, task.call)
         return self._row(task, failed, now)
 
     def _placed(self, task: Task, row: RecordingRow | None, state: str) -> Placed:
-        if row is not None and row.on_disk:
-            return Placed(task.call, task.stem, state)
         known = row or task.known
         stem = task.stem if known is None or known.path is None else stem_of(known.path)
         return Placed(task.call, stem, state)
+
+    def _inside(self, path: Path) -> PurePosixPath:
+        """A path of an outcome, relative to the archive."""
+        return PurePosixPath(path.relative_to(self.folder))
 
     def _tidy(self, task: Task, outcome: Outcome) -> None:
         """What was put aside and turns out to be the very same bytes is not needed any more."""

@@ -138,7 +138,7 @@ class Mender:
             stored = (await self._sink.publish([fetched.ready]))[0]
         finally:
             self._fetcher.release(fetched)
-        if stored is None:
+        if not stored.new:
             raise HopelessError("its name was taken meanwhile; verify again")
         await self._catalog.write(store_recordings, [_restored(row, fetched, stored)])
         self._files.changed.add(stored.name.parent)

@@ -216,7 +216,6 @@ class Run:
             sink,
             folder=environment.folder,
             limits=options.limits,
-            tasks=self._tasks,
             stop=self.stop,
             observer=self._observer,
             transferred=self._report.bytes,
@@ -237,7 +236,6 @@ class Run:
         finally:
             self._report.bytes = gate.transferred
             self._gate = None
-            await gate.aclose()
 
     def _target_of(self, call_id: str, call: Call | None) -> Target:  # noqa: ARG002 - a Namer's
         return self._tasks[call_id].target

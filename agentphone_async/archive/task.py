@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.disk_truth import Found
@@ -37,8 +37,11 @@ class Task:
 
     @property
     def target(self) -> Target:
-        """The place, for a sink."""
-        return target_of(self.stem)
+        """The place, for a sink: of another one if not the bytes come that were archived before."""
+        target = target_of(self.stem)
+        if self.had is None:
+            return target
+        return replace(target, known=self.had, other=target_of(self._next_version()))
 
     @property
     def had(self) -> str | None:
@@ -47,12 +50,12 @@ class Task:
             return None
         return self.known.sha256
 
-    def became_another(self) -> None:
-        """What has arrived is not what was archived: it goes beside it, as the next version."""
+    def _next_version(self) -> PurePosixPath:
+        """Where other bytes go: beside those that were archived, as the next version."""
         if self.known is None or self.known.path is None:
             raise ValueError("there is no earlier version")
         first = stem_of(self.known.path)
         ending = f".v{self.known.version}"
         if self.known.version > 1 and first.name.endswith(ending):
             first = first.parent / first.name.removesuffix(ending)
-        self.stem = version_stem(first, self.known.version + 1)
+        return version_stem(first, self.known.version + 1)

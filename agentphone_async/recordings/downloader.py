@@ -237,12 +237,11 @@ class Downloader:
                 self.fetcher.release(item.fetched)
         return [self._archived(item, what) for item, what in zip(pending, stored, strict=True)]
 
-    def _archived(self, item: _Pending, stored: Stored | None) -> Outcome:
-        job, fetched = item.job, item.fetched
-        if stored is None:  # another process was faster
-            name = job.target.named(fetched.ready.audio.media_type)
-            return AlreadyArchived(job.call_id, self.folder / name, job.call)
-        recording = recording_of(job.call_id, self.folder, fetched, stored)
+    def _archived(self, item: _Pending, stored: Stored) -> Outcome:
+        job = item.job
+        if not stored.new:  # another process was faster
+            return AlreadyArchived(job.call_id, self.folder / stored.name, job.call)
+        recording = recording_of(job.call_id, self.folder, item.fetched, stored)
         return Archived(job.call_id, recording, job.call)
 
 

@@ -24,11 +24,19 @@ class Target:
         folder: relative to the sink; ``.`` for its top.
         stem: file name without extension.
         extension: with its dot; None to choose it by what the bytes are.
+        known: SHA-256, in hexadecimal, of the only bytes that may have this name; None for any.
+        other: the name for other bytes than ``known``.
     """
 
     folder: PurePosixPath
     stem: str
     extension: str | None = None
+    known: str | None = None
+    other: Target | None = None
+
+    def for_bytes(self, sha256: str) -> Target:
+        """The name for bytes with this hash."""
+        return self if self.other is None or sha256 == self.known else self.other
 
     def file_name(self, media_type: str) -> str:
         """The name, without the folder, for audio of this type."""
@@ -91,17 +99,19 @@ Ready = Body | Staged
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A recording that is there for good.
+    """What became of a recording that was handed over.
 
     Attributes:
         name: relative to the sink.
         size: bytes.
         sha256: of its bytes, in hexadecimal.
+        new: it is there for good; False if its name was taken, and then it was discarded.
     """
 
     name: PurePosixPath
     size: int
     sha256: str
+    new: bool = True
 
 
 class Upload(Protocol):
@@ -136,11 +146,10 @@ class Sink(Protocol):
     async def begin(self, target: Target) -> Upload:
         """Start a recording that comes in parts."""
 
-    async def publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
-        """Make a batch visible and durable.
+    async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
+        """Make a batch visible and durable; return for each what became of it.
 
-        Returns:
-            For each what was stored; None if its name was taken, and then it is discarded.
+        Which name it gets may depend on its bytes: see `Target.for_bytes`.
         """
 
     async def aclose(self) -> None:

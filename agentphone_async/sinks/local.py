@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
@@ -105,7 +106,7 @@ class LocalSink:
         """Start a recording that comes in parts."""
         return await self._pool.run(self._begin, target)
 
-    async def publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
+    async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
         """Write and hash what is in memory, sync, rename, sync the folders: all in one hop."""
         if self._here:
             with self._watching(len(batch)):
@@ -161,15 +162,19 @@ class LocalSink:
 
     def _create(self, folder: PurePosixPath) -> tuple[str, int]:
         with destination_errors(self.folder):
-            prefix = self._prefixes.get(folder)
-            if prefix is None:
-                self._made.update(make_folder(self.folder, folder))
-                sweep(self.folder / folder)
-                prefix = self._prefixes[folder] = self._prefix(folder)
-            temp = prefix + self._names.next()
+            temp = self._prepare(folder) + self._names.next()
             fd = create(temp)
         self._unpublished.add(temp)
         return temp, fd
+
+    def _prepare(self, folder: PurePosixPath) -> str:
+        """Make a folder, if that was not done before; how the paths in it begin."""
+        prefix = self._prefixes.get(folder)
+        if prefix is None:
+            self._made.update(make_folder(self.folder, folder))
+            sweep(self.folder / folder)
+            prefix = self._prefixes[folder] = self._prefix(folder)
+        return prefix
 
     def _discard(self, temp: str) -> None:
         remove(temp)
@@ -187,8 +192,8 @@ class LocalSink:
         for temp in tuple(self._unpublished):
             self._discard(temp)
 
-    def _publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
-        staged = [self._write(ready) if isinstance(ready, Body) else ready for ready in batch]
+    def _publish(self, batch: Sequence[Ready]) -> list[Stored]:
+        staged = [self._named(ready) for ready in batch]
         with destination_errors(self.folder):
             if self._fsync is Fsync.BATCH:
                 sync_many([item.key for item in staged])
@@ -205,6 +210,15 @@ class LocalSink:
             sync_folder(path)
         self._made.difference_update(made)  # only now: a batch beside this one relies on them, too
 
+    def _named(self, ready: Ready) -> Staged:
+        staged = self._write(ready) if isinstance(ready, Body) else ready
+        target = staged.target.for_bytes(staged.sha256)
+        if target is staged.target:
+            return staged
+        with destination_errors(self.folder / target.folder):
+            self._prepare(target.folder)
+        return replace(staged, target=target)
+
     def _write(self, body: Body) -> Staged:
         digest = hashlib.sha256()
         for chunk in body.chunks:
@@ -217,18 +231,18 @@ class LocalSink:
                 os.close(fd)
         return Staged(body.target, body.size, body.audio, digest.hexdigest(), temp)
 
-    def _reveal(self, staged: Staged) -> Stored | None:
+    def _reveal(self, staged: Staged) -> Stored:
         target = staged.target
         name = target.file_name(staged.audio.media_type)
         final = self._prefixes[target.folder] + name
         with destination_errors(final):
             if self._overwrite:
                 os.replace(staged.key, final)  # noqa: PTH105 - hot
-                won = True
+                new = True
             else:
-                won = link_or_replace(staged.key, final)
+                new = link_or_replace(staged.key, final)
         self._unpublished.discard(staged.key)
-        return Stored(target.folder / name, staged.size, staged.sha256) if won else None
+        return Stored(target.folder / name, staged.size, staged.sha256, new)
 
 
 class LocalUpload:

@@ -32,7 +32,7 @@ class NullSink:
         """Start a recording that comes in parts."""
         return NullUpload(self, target)
 
-    async def publish(self, batch: Sequence[Ready]) -> list[Stored | None]:
+    async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
         """Hash what is in memory, in one hop, and let go of it."""
         return await self.pool.run(_hash_all, batch)
 
@@ -73,7 +73,7 @@ class NullUpload:
             self.size += len(chunk)
 
 
-def _hash_all(batch: Sequence[Ready]) -> list[Stored | None]:
+def _hash_all(batch: Sequence[Ready]) -> list[Stored]:
     return [_stored(ready) for ready in batch]
 
 

@@ -17,7 +17,11 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog import Catalog
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, Placed, RunOptions
-from agentphone_async.archive.recordings_table import current_recordings, recordings_after
+from agentphone_async.archive.recordings_table import (
+    current_recordings,
+    recordings_after,
+    store_recordings,
+)
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.rows import RecordingRow
 from agentphone_async.archive.selection import Selection
@@ -34,6 +38,7 @@ from agentphone_async.recordings.outcomes import NotReadyYet, Outcome
 from agentphone_async.recordings.template import Template
 from tests.conftest import Sleeps
 from tests.faults.oracle import Oracle
+from tests.support.archives import execute
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -340,6 +345,25 @@ async def test_another_version_never_overwrites_the_first(
     asked = emulator.requests.count("recording")
     assert (await archive.run(client)).already_archived == 2
     assert emulator.requests.count("recording") == asked
+
+
+async def test_another_version_that_was_not_catalogued_is_adopted(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    emulator.add_call(id="x", started_at=datetime(2026, 11, 2, tzinfo=UTC), duration=0.2)
+    archive = Archive(tmp_path)
+    refresh = RunOptions(refresh=True)
+    await archive.run(client)
+    before = (await rows(tmp_path))["x", 1]
+    emulator.change_recording("x")
+    await archive.run(client, options=refresh)
+    await execute(tmp_path, "DELETE FROM recordings")  # as if killed before the row was written
+    async with await Catalog.open(tmp_path) as catalog:
+        await catalog.write(store_recordings, [before])
+    report = await archive.run(client, options=refresh)
+    assert (report.archived, report.already_archived) == (0, 1)
+    row = (await rows(tmp_path))["x", 2]
+    assert row.path == PurePosixPath("2026/11/02/recording-x.v2.wav")
 
 
 async def test_a_refresh_that_fails_loses_nothing(

@@ -160,7 +160,7 @@ async def test_syncing_the_folder_fails(monkeypatch, tmp_path):
 async def test_a_file_system_that_cannot_sync_folders_is_good_enough(number, monkeypatch, tmp_path):
     sink = LocalSink(tmp_path)
     failing(monkeypatch, "open", number, when=is_folder)
-    assert all(await sink.publish(bodies(1)))
+    assert all(stored.new for stored in await sink.publish(bodies(1)))
     await sink.aclose()
 
 
@@ -265,7 +265,7 @@ class TestFileDescriptors:
 
         monkeypatch.setattr(disk.os, "open", scarce)
         sink = LocalSink(tmp_path)
-        assert all(await sink.publish(bodies(2)))
+        assert all(stored.new for stored in await sink.publish(bodies(2)))
         await sink.aclose()
         assert clock.slept == 5
 
@@ -288,7 +288,7 @@ class TestWithoutHardLinks:
     @pytest.mark.usefixtures("linkless")
     async def test_files_are_renamed_instead(self, tmp_path):
         sink = LocalSink(tmp_path)
-        assert all(await sink.publish(bodies(3)))
+        assert all(stored.new for stored in await sink.publish(bodies(3)))
         await sink.aclose()
         assert len(files(tmp_path)) == 3
         assert set(files(tmp_path).values()) == {CONTENT}
@@ -303,7 +303,8 @@ class TestWithoutHardLinks:
         else:
             final.symlink_to("nowhere")
         sink = LocalSink(tmp_path)
-        assert await sink.publish(bodies(1)) == [None]
+        (stored,) = await sink.publish(bodies(1))
+        assert not stored.new
         await sink.aclose()
         assert [path.name for path in (tmp_path / "day").iterdir()] == ["recording-0.wav"]
         assert final.is_symlink() == (kind == "link")

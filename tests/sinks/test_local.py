@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -89,19 +90,37 @@ class TestPublishing:
         sink.folder.mkdir()
         (sink.folder / "recording-a.wav").write_bytes(b"mine")
         stored = await sink.publish([body(), body(name="recording-b")])
-        assert [item is None for item in stored] == [True, False]
+        assert [item.new for item in stored] == [False, True]
         assert files(sink.folder) == {"recording-a.wav": b"mine", "recording-b.wav": b"content"}
 
     async def test_of_two_with_one_name_in_a_batch_the_first_stays(self, sink):
         stored = await sink.publish([body(b"first"), body(b"second")])
-        assert [item is None for item in stored] == [False, True]
+        assert [item.new for item in stored] == [True, False]
         assert files(sink.folder) == {"recording-a.wav": b"first"}
+
+    @pytest.mark.parametrize("large", [False, True])
+    @pytest.mark.parametrize("same", [False, True])
+    async def test_other_bytes_than_those_known_get_the_other_name(self, sink, large, same):
+        content = b"content"
+        digest = hashlib.sha256(content if same else b"earlier").hexdigest()
+        other = target("recording-a.v2", "beside")
+        wanted = replace(target(), known=digest, other=other)
+        if large:
+            upload = await sink.begin(wanted)
+            await upload.write([content])
+            ready = await upload.stage(WAV)
+        else:
+            ready = Body(wanted, [content], len(content), WAV)
+        (stored,) = await sink.publish([ready])
+        name = "recording-a.wav" if same else "beside/recording-a.v2.wav"
+        assert files(sink.folder) == {name: content}
+        assert stored.name == PurePosixPath(name)
 
     async def test_of_two_batches_at_once_one_wins_each_name(self, sink):
         batches = [[body(b"%d" % n, f"recording-{k}") for k in range(20)] for n in range(4)]
         stored = await asyncio.gather(*(sink.publish(batch) for batch in batches))
         for k in range(20):
-            assert sum(batch[k] is not None for batch in stored) == 1
+            assert sum(batch[k].new for batch in stored) == 1
         assert len(files(sink.folder)) == 20
 
     async def test_overwriting_replaces(self, tmp_path):
@@ -109,7 +128,7 @@ class TestPublishing:
         sink = LocalSink(tmp_path, overwrite=True)
         (stored,) = await sink.publish([body()])
         await sink.aclose()
-        assert stored is not None
+        assert stored.new
         assert files(tmp_path) == {"recording-a.wav": b"content"}
 
     async def test_modes_are_private_in_every_folder(self, sink):
