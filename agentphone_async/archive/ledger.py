@@ -17,7 +17,7 @@ from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import is_too_young
 from agentphone_async.archive.recordings_table import current_recordings, store_recordings
 from agentphone_async.archive.rows import RecordingRow, State
-from agentphone_async.archive.task import LeftError, Task
+from agentphone_async.archive.task import Task
 from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.absence import may_still_come
 from agentphone_async.recordings.outcomes import (
@@ -28,6 +28,7 @@ from agentphone_async.recordings.outcomes import (
     NotReadyYet,
     Outcome,
 )
+from agentphone_async.recordings.valve import LeftError
 from agentphone_async.sinks.disk import remove
 
 Settled = tuple[Outcome, Placed, Task]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta, tzinfo
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Literal, Protocol
 
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call
@@ -26,11 +26,11 @@ class Limits:
 
     Attributes:
         max_transfer: bytes from the network after which no further recording is begun. Those
-            under way are finished, so it is exceeded by less than they have.
+            under way are finished, so it is exceeded by little more than they have.
         max_duration: seconds after which the run is stopped as by a signal.
         max_file_size: bytes beyond which a recording is refused (and failed).
         min_free_space: bytes that stay free on the destination's file system; what is being
-            written counts as written.
+            written counts as written, and a run ends some MiB earlier.
     """
 
     max_transfer: int | None = None
@@ -50,7 +50,9 @@ class RunOptions:
     """Settings of one run; the defaults are right for a nightly archive.
 
     Attributes:
-        transfers: recordings fetched at a time, at least 1.
+        transfers: recordings fetched at a time, at least 1; ``"auto"`` finds out how many are best.
+        processes: event loops that fetch them, each in a process of its own; with 1 it is that of
+            the caller. They share ``transfers`` and all limits.
         fsync: when bytes are forced to the disk.
         grace: how long after a call's end a recording that is absent counts as not ready yet.
         min_age: calls that ended less than this ago are left for a later run.
@@ -71,7 +73,8 @@ class RunOptions:
         stop_grace: seconds that transfers under way get to finish after a stop.
     """
 
-    transfers: int = 16
+    transfers: int | Literal["auto"] = 16
+    processes: int = 1
     fsync: Fsync = Fsync.BATCH
     grace: timedelta = GRACE
     min_age: timedelta = timedelta(0)
@@ -90,8 +93,10 @@ class RunOptions:
     stop_grace: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.transfers < 1:
-            raise ConfigurationError(f"transfers is {self.transfers}; it takes at least 1")
+        for name in ("transfers", "processes"):
+            value = getattr(self, name)
+            if value != "auto" and value < 1:
+                raise ConfigurationError(f"{name} is {value}; it takes at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 ::
 
-    intake ─▶ planner ─▶ Downloader (through the gate) ─▶ ledger ─▶ observer, companions
+    intake ─▶ planner ─▶ valve ─▶ Downloader ─▶ ledger ─▶ observer, companions
                  └──────── needs no request ─────────────────────▶
 
 Every arrow is bounded. The catalog and the disk are asked a batch at a time, on the catalog's
 thread; the loop only passes batches on. The catalog is written after the bytes are on the disk, and
-the observer is told after the catalog is written.
+the observer is told after the catalog is written. The gate watches the limits, and closes the valve
+in time; the downloader may be one of several processes, and none of this changes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.batch import Terms
 from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.descriptors import affordable
 from agentphone_async.archive.gate import Gate
 from agentphone_async.archive.intake import Intake
 from agentphone_async.archive.ledger import Ledger
@@ -44,7 +44,9 @@ from agentphone_async.archive.task import Task
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
+from agentphone_async.recordings.descriptors import affordable
 from agentphone_async.recordings.downloader import Downloader
+from agentphone_async.recordings.fetch import Fetcher
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
     Archived,
@@ -53,6 +55,8 @@ from agentphone_async.recordings.outcomes import (
     NotReadyYet,
     Outcome,
 )
+from agentphone_async.recordings.processes import ProcessDownloader
+from agentphone_async.recordings.valve import LeftError, Valve
 from agentphone_async.sinks.disk import sweep
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import LocalSink
@@ -96,7 +100,10 @@ class Run:
         self._companions = companions
         self._report = Report()
         self._tasks: dict[str, Task] = {}
-        self._gate: Gate | None = None
+        self._valve = Valve()
+        self._gate = Gate(
+            environment.folder, options.limits, self._valve, observer, environment.free
+        )
         self._dropping: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
         self._folders: set[PurePosixPath] = set()
@@ -113,10 +120,9 @@ class Run:
         self._report.stopped_because = line
         self._observer.stopping(line)
         self._intake.stop()
-        if self._gate is not None:
-            self._gate.closed = True
-            loop = asyncio.get_running_loop()
-            self._dropping = loop.call_later(self._options.stop_grace, self._gate.drop)
+        self._valve.close()
+        loop = asyncio.get_running_loop()
+        self._dropping = loop.call_later(self._options.stop_grace, self._valve.drop)
 
     async def go(self) -> Report:
         """Do it; `Archive.run` says what is raised."""
@@ -125,12 +131,15 @@ class Run:
         if limit is not None:
             line = f"it has run for {limit:g} s"
             timer = asyncio.get_running_loop().call_later(limit, self.stop, "max_duration", line)
+        listeners = self._client.session.limits.listeners
+        listeners.add(self._gate.paused)
         try:
             if self._options.dry_run:
                 await self._rehearse()
             else:
                 await self._archive()
         finally:
+            listeners.discard(self._gate.paused)
             for handle in (timer, self._dropping):
                 if handle is not None:
                     handle.cancel()
@@ -161,7 +170,7 @@ class Run:
         planner = self._planner(names, run)
         ledger = Ledger(self._environment.folder, run, options.grace, options.min_age)
         async with aclosing(self._tasks_of(planner)) as tasks:
-            await self._fetch(tasks, ledger)
+            await self._fetch(tasks, ledger, options.processes)
         if options.wait > 0:
             await self._wait(run, names, ledger)
         self._conclude(left=self._report.selected - self._report.settled)
@@ -207,44 +216,55 @@ class Run:
                     self._tasks[task.call.id] = task
                     yield task.call
 
-    async def _fetch(self, calls: AsyncGenerator[Call], ledger: Ledger) -> None:
+    async def _fetch(self, calls: AsyncGenerator[Call], ledger: Ledger, processes: int = 1) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
-        environment, options = self._environment, self._options
-        sink = LocalSink(environment.folder, fsync=options.fsync)
-        gate = self._gate = Gate(
+        downloader = self._in_processes(processes) if processes > 1 else self._here()
+        self._gate.watch(lambda: downloader.held)
+        async with aclosing(downloader.batches(calls)) as batches:
+            async for batch in batches:
+                await self._settle(batch, ledger)
+
+    def _here(self) -> Downloader:
+        options, folder = self._options, self._environment.folder
+        fetcher = Fetcher(
             self._client.session,
-            sink,
-            folder=environment.folder,
-            limits=options.limits,
-            stop=self.stop,
-            observer=self._observer,
-            transferred=self._report.bytes,
-            free=environment.free,
+            LocalSink(folder, fsync=options.fsync),
+            max_file_size=options.limits.max_file_size,
+            progress=self._gate.arrived,
         )
-        gate.closed = self._stopped.is_set()
-        downloader = Downloader(
-            gate,
-            environment.folder,
-            affordable(options.transfers),
+        return Downloader(
+            fetcher,
+            folder,
+            affordable(self._client.workers(options.transfers)),
             target_of=self._target_of,
             skip_existing=False,
+            valve=self._valve,
         )
-        try:
-            async with aclosing(downloader.batches(calls)) as batches:
-                async for batch in batches:
-                    await self._settle(batch, gate, ledger)
-        finally:
-            self._report.bytes = gate.transferred
-            self._gate = None
+
+    def _in_processes(self, processes: int) -> ProcessDownloader:
+        options = self._options
+        return ProcessDownloader(
+            self._client.session,
+            self._environment.folder,
+            processes,
+            concurrency=options.transfers,
+            fsync=options.fsync,
+            target_of=self._target_of,
+            skip_existing=False,
+            max_file_size=options.limits.max_file_size,
+            progress=self._gate.arrived,
+            valve=self._valve,
+        )
 
     def _target_of(self, call_id: str, call: Call | None) -> Target:  # noqa: ARG002 - a Namer's
         return self._tasks[call_id].target
 
-    async def _settle(self, outcomes: Sequence[Outcome], gate: Gate, ledger: Ledger) -> None:
+    async def _settle(self, outcomes: Sequence[Outcome], ledger: Ledger) -> None:
+        if self._gate.reason is not None and any(map(_is_left, outcomes)):
+            self.stop(*self._gate.reason)
         batch = [(self._tasks[outcome.call_id], outcome) for outcome in outcomes]
         settled = await self._catalog.read(ledger.settle, batch, self._environment.now())
         for outcome in outcomes:
-            gate.settled(outcome.call_id)
             del self._tasks[outcome.call_id]
         for outcome, placed, task in settled:
             if task.again:
@@ -322,6 +342,7 @@ class Run:
     def _conclude(self, *, left: int) -> None:
         report, intake = self._report, self._intake
         report.left = left
+        report.bytes = self._gate.transferred
         report.error = intake.error
         if intake.error is not None and not self._stopped.is_set():
             report.stop_reason = "listing"
@@ -370,3 +391,7 @@ class Run:
 
     def _names(self, key: bytes | None) -> Names:
         return Names(self._options.template, self._options.zone, key)
+
+
+def _is_left(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and isinstance(outcome.error, LeftError)

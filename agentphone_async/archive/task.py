@@ -8,13 +8,8 @@ from pathlib import PurePosixPath
 from agentphone_async.archive.disk_truth import Found
 from agentphone_async.archive.names import stem_of, target_of, version_stem
 from agentphone_async.archive.rows import RecordingRow
-from agentphone_async.errors import AgentPhoneError
 from agentphone_async.models import Call
 from agentphone_async.sinks.interface import Target
-
-
-class LeftError(AgentPhoneError):
-    """Not done in this run, because the run was stopped; no failure of the call's."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import display_options
 from agentphone_async.cli.kinds import Seconds, Size
 from agentphone_async.cli.period import Period, period_options
-from agentphone_async.cli.transfers import Transfers, transfer_options
+from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,7 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 @click.argument("dest", type=click.Path(path_type=Path))
 @period_options
 @transfer_options
+@processes_option
 @_option("--grace", type=Seconds(), default="24h",
          help="How long after its end a call's recording may still appear.")  # fmt: skip
 @_option("--min-age", type=Seconds(), default="0s",
@@ -99,6 +100,8 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
     from agentphone_async.recordings.template import Template
 
     return RunOptions(
+        transfers=transfers.count,
+        processes=transfers.processes,
         fsync=transfers.fsync,
         grace=timedelta(seconds=settings["grace"]),
         min_age=timedelta(seconds=settings["min_age"]),

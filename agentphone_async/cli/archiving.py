@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -96,7 +96,7 @@ class ArchiveJob:
             report = await archive.run(
                 client,
                 self.selection,
-                replace(options, transfers=client.workers(self.transfers_at_once.count)),
+                options,
                 observer=Watcher(display),
                 companions=[beside],
             )

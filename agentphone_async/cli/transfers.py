@@ -84,7 +84,7 @@ class Transfers:
         from agentphone_async.recordings.processes import ProcessDownloader
 
         downloader = ProcessDownloader(
-            client.settings,
+            client.session,
             dest,
             self.processes,
             concurrency=self.count,

@@ -75,8 +75,8 @@ class Channel(Generic[T]):
         self._shelf.push(item)
         _wake_one(self._getters)
 
-    async def get(self) -> T:
-        """Take the next item, when there is one.
+    async def filled(self) -> None:
+        """Return when there is an item; for a taker that is alone, since it wakes no other.
 
         Raises:
             Closed: there is none, and none will come.
@@ -85,6 +85,15 @@ class Channel(Generic[T]):
             if not self._makers:
                 raise Closed
             await self._wait_in(self._getters)
+
+    async def get(self) -> T:
+        """Take the next item, when there is one.
+
+        Raises:
+            Closed: there is none, and none will come.
+        """
+        if not len(self._shelf):
+            await self.filled()
         item = self._shelf.pop()
         _wake_one(self._putters)
         return item

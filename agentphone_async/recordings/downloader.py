@@ -9,13 +9,11 @@ Every arrow is a bounded channel, so memory does not grow with the number of cal
 or a slow consumer slows the reading of calls. What has arrived is published in batches of as much
 as comes within a few milliseconds; the slower the disk, the larger they grow.
 
-All tasks live in one group inside one task, so that no cancel scope is open while the consumer
-holds an outcome; when the consumer leaves, that task is ended and waited for.
+All tasks live in one group inside one task: see `agentphone_async.recordings.batches`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -33,6 +31,7 @@ import anyio
 
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.protocol.absence import GRACE, may_still_come
+from agentphone_async.recordings.batches import Outcomes, batches_of
 from agentphone_async.recordings.channel import Channel, Closed
 from agentphone_async.recordings.fetch import Fetched, Fetcher
 from agentphone_async.recordings.lookahead import LookAhead
@@ -46,8 +45,8 @@ from agentphone_async.recordings.outcomes import (
     Outcome,
     Recording,
 )
+from agentphone_async.recordings.valve import Valve
 from agentphone_async.sinks.interface import Stored, Target
-from agentphone_async.sinks.outlast import outlast
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
@@ -103,6 +102,7 @@ class Downloader:
         target_of: the name for a call.
         grace: how long after a call's end a 404 means "not yet".
         skip_existing: look whether a file is there before asking for it.
+        valve: ends it gently; None if nobody is going to.
     """
 
     fetcher: Fetcher
@@ -111,12 +111,18 @@ class Downloader:
     target_of: Callable[[str, Call | None], Target] = flat_target
     grace: timedelta = GRACE
     skip_existing: bool = True
+    valve: Valve | None = None
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise ValueError(f"concurrency is {self.concurrency}; it takes at least 1 transfer")
 
-    async def batches(self, calls: Calls) -> AsyncGenerator[list[Outcome]]:
+    @property
+    def held(self) -> int:
+        """Bytes in memory that are not written yet."""
+        return self.fetcher.budget.held
+
+    def batches(self, calls: Calls) -> AsyncGenerator[list[Outcome]]:
         """Fetch them all; yield outcomes as they settle, in lists, in no particular order.
 
         Leaving the loop, or being cancelled, ends all work and leaves no partial file; what was
@@ -126,41 +132,23 @@ class Downloader:
             DestinationError: the disk failed; what is not published is discarded.
             BaseException: whatever iterating over ``calls`` raises.
         """
-        outcomes = Channel[list[Outcome]](8, makers=PUBLISHERS)
-        run = asyncio.create_task(self._run(calls, outcomes), name="agentphone-download")
-        # A run that fails ends in the middle, with makers that never say so: wake up for it, too.
-        run.add_done_callback(lambda _: outcomes.abandon())
-        try:
-            with suppress(Closed):
-                while True:
-                    yield await outcomes.get()
-            await run
-        finally:
-            run.cancel()
-            end = asyncio.create_task(self._end(run), name="agentphone-download-end")
-            await outlast(end)
-            end.result()
+        return batches_of(
+            lambda outcomes: self._run(calls, outcomes),
+            self.fetcher.sink.aclose,
+            makers=PUBLISHERS,
+        )
 
-    async def _end(self, run: asyncio.Task[None]) -> None:
-        await asyncio.wait([run])
-        if not run.cancelled():
-            run.exception()  # seen; it was raised to the consumer, unless that has left
-        await self.fetcher.sink.aclose()
-
-    async def _run(self, calls: Calls, outcomes: Channel[list[Outcome]]) -> None:
+    async def _run(self, calls: Calls, outcomes: Outcomes) -> None:
         given: Channel[str | Call] = Channel(BATCH)
         wanted = Channel[Job](LOOK_AHEAD, shelf=LookAhead(LOOK_AHEAD, _seconds))
         settled = Channel[_Pending | Outcome](BATCH, makers=1 + self.concurrency)
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(read_calls, calls, given)
-                group.start_soon(self._sift, given, wanted, settled)
-                for _ in range(self.concurrency):
-                    group.start_soon(self._work, wanted, settled)
-                for _ in range(PUBLISHERS):
-                    group.start_soon(self._publish, settled, outcomes)
-        except BaseExceptionGroup as failures:
-            raise first_of(failures) from failures
+        async with anyio.create_task_group() as group:
+            group.start_soon(read_calls, calls, given)
+            group.start_soon(self._sift, given, wanted, settled)
+            for _ in range(self.concurrency):
+                group.start_soon(self._work, wanted, settled)
+            for _ in range(PUBLISHERS):
+                group.start_soon(self._publish, settled, outcomes)
 
     async def _sift(
         self,
@@ -200,7 +188,7 @@ class Downloader:
 
     async def _fetch(self, job: Job) -> _Pending | Outcome:
         try:
-            return _Pending(job, await self.fetcher.fetch(job.call_id, job.target))
+            return _Pending(job, await self._through(job))
         except RecordingNotFoundError:
             if job.call and may_still_come(job.call, datetime.now(UTC), self.grace):
                 return NotReadyYet(job.call_id, job.call)
@@ -210,9 +198,12 @@ class Downloader:
         except AgentPhoneError as error:
             return Failed(job.call_id, _without_frames(error), job.call)
 
-    async def _publish(
-        self, settled: Channel[_Pending | Outcome], outcomes: Channel[list[Outcome]]
-    ) -> None:
+    async def _through(self, job: Job) -> Fetched:
+        if self.valve is None:
+            return await self.fetcher.fetch(job.call_id, job.target)
+        return await self.valve.through(lambda: self.fetcher.fetch(job.call_id, job.target))
+
+    async def _publish(self, settled: Channel[_Pending | Outcome], outcomes: Outcomes) -> None:
         with suppress(Closed):
             while True:
                 # No name for what is drained: it would keep these bytes while the next ones come,
@@ -288,11 +279,3 @@ def _without_frames(error: AgentPhoneError) -> AgentPhoneError:
             if other is not None and other not in chain:
                 chain.append(other)
     return error
-
-
-def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure that began it; the others followed from it."""
-    first: BaseException = failures
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first

@@ -33,6 +33,7 @@ class Order:
         shares: among how many processes rates, connections and memory are divided.
         transfers: how many this one has at a time; None to find out.
         folder, fsync, grace, skip_existing: as for a `Downloader` and its `LocalSink`.
+        max_file_size: as for a `Fetcher`.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class Order:
     fsync: Fsync
     grace: timedelta
     skip_existing: bool
+    max_file_size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,28 @@ class NoMore:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """To a worker: begin nothing more. Jobs that it has not begun are answered as left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """To a worker: let go of what is under way, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
-    """Either way: the host asks everybody to wait for so many seconds."""
+    """Either way: the host asks everybody to wait for so many seconds, or (0.0) is not there."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """From a worker: so many bytes have arrived since it said so last."""
+    """From a worker: bytes that have arrived since it said so last, and those still in memory."""
 
     size: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,7 @@ class Done:
     """From a worker, and the last thing: every job is settled."""
 
 
-ToWorker = Jobs | NoMore | Pause
+ToWorker = Jobs | NoMore | Close | Drop | Pause
 FromWorker = Arrived | Settled | Pause | Broken | Done
 
 

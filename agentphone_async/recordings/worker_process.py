@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,12 +22,15 @@ from typing import Any, BinaryIO
 
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.models import Call
+from agentphone_async.recordings.descriptors import affordable
 from agentphone_async.recordings.downloader import Downloader, Job
 from agentphone_async.recordings.fetch import BUDGET, Fetcher
 from agentphone_async.recordings.pipes import (
     Arrived,
     Broken,
+    Close,
     Done,
+    Drop,
     FromWorker,
     Jobs,
     NoMore,
@@ -39,6 +42,7 @@ from agentphone_async.recordings.pipes import (
     messages_of,
     share_of_connections,
 )
+from agentphone_async.recordings.valve import Valve
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import LocalSink
 from agentphone_async.transport.budget import ByteBudget
@@ -47,34 +51,25 @@ from agentphone_async.transport.session import Session
 from agentphone_async.transport.timetable import Timetable
 
 TELL_EVERY = 0.2
-"""Seconds between two messages about arriving bytes."""
+"""Seconds between two messages about arriving bytes, at the most."""
+
+TELL_AFTER = 1024 * 1024
+"""Bytes after which there is a message even sooner: the parent keeps to limits by them."""
 
 
-class SharedLimits(HostLimits):
-    """A process's share of the limits of a host; pauses are everybody's.
-
-    Args:
-        order: the rates of all processes together, and how many these are.
-        paused: told when the host asks this process to wait.
-    """
-
-    def __init__(self, order: Order, paused: Callable[[float], None]) -> None:
-        settings, shares = order.settings, order.shares
-        limit = None if settings.bwlimit is None else Timetable.parse(settings.bwlimit)
-        super().__init__(
-            share_of_connections(order),
-            tpslimit=None if settings.tpslimit is None else settings.tpslimit / shares,
-            bwlimit=None if limit is None else share_of(limit, shares),
-            outage_budget=settings.retry.total,
-        )
-        self._paused = paused
-        if order.transfers is None:
-            self.adapt()
-
-    def throttled(self, pause: float) -> None:
-        """As ever; and the others are to wait, too."""
-        super().throttled(pause)
-        self._paused(pause)
+def share_of_limits(order: Order) -> HostLimits:
+    """One process's share of the limits of a host."""
+    settings, shares = order.settings, order.shares
+    limit = None if settings.bwlimit is None else Timetable.parse(settings.bwlimit)
+    limits = HostLimits(
+        share_of_connections(order),
+        tpslimit=None if settings.tpslimit is None else settings.tpslimit / shares,
+        bwlimit=None if limit is None else share_of(limit, shares),
+        outage_budget=settings.retry.total,
+    )
+    if order.transfers is None:
+        limits.adapt()
+    return limits
 
 
 def share_of(timetable: Timetable, shares: int) -> Timetable:
@@ -101,9 +96,13 @@ class Worker:
         self._outbox = outbox
         self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()  # the parent bounds it
         self._targets: defaultdict[str, deque[Target]] = defaultdict(deque)
-        self._limits = SharedLimits(order, self._tell_pause)
+        self._limits = share_of_limits(order)
+        self._limits.listeners.add(self._tell_pause)
+        self._budget = ByteBudget(BUDGET // order.shares)
+        self._valve = Valve()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="agentphone-pipe")
         self._arrived = 0
+        self._much_arrived = asyncio.Event()
 
     async def run(self) -> None:
         """Work until there is no more, or until the parent has gone."""
@@ -126,7 +125,7 @@ class Worker:
             last = Broken(AgentPhoneError(f"unexpected {type(error).__name__}: {error}"))
         finally:
             telling.cancel()
-        await self._send(Arrived(self._arrived))
+        await self._send(Arrived(self._arrived, 0))
         await self._send(last)
 
     async def _download(self) -> None:
@@ -136,17 +135,18 @@ class Worker:
             fetcher = Fetcher(
                 session,
                 LocalSink(order.folder, fsync=order.fsync),
-                budget=ByteBudget(BUDGET // order.shares),
-                max_file_size=settings.max_file_size,
+                budget=self._budget,
+                max_file_size=order.max_file_size,
                 progress=self._count,
             )
             downloader = Downloader(
                 fetcher,
                 order.folder,
-                order.transfers or self._limits.max_concurrency,
+                affordable(order.transfers or self._limits.max_concurrency),
                 target_of=self._target_of,
                 grace=order.grace,
                 skip_existing=order.skip_existing,
+                valve=self._valve,
             )
             async with aclosing(downloader.batches(self._calls())) as batches:
                 async for batch in batches:
@@ -168,13 +168,21 @@ class Worker:
 
     def _count(self, size: int) -> None:
         self._arrived += size
+        if self._arrived >= TELL_AFTER:
+            self._much_arrived.set()
 
     async def _tell_bytes(self) -> None:
+        told = Arrived(0, 0)
         while True:
-            await asyncio.sleep(TELL_EVERY)
-            if self._arrived:
-                size, self._arrived = self._arrived, 0
-                await self._send(Arrived(size))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TELL_EVERY):
+                    await self._much_arrived.wait()
+            self._much_arrived.clear()
+            now = Arrived(self._arrived, self._budget.held)
+            if now.size or now.held != told.held:
+                self._arrived = 0
+                told = now
+                await self._send(now)
 
     def _tell_pause(self, seconds: float) -> None:
         self._writer.submit(self._write, Pause(seconds))
@@ -203,6 +211,10 @@ class Worker:
                     self._jobs.put_nowait(job)
             case NoMore():
                 self._jobs.put_nowait(None)
+            case Close():
+                self._valve.close()
+            case Drop():
+                self._valve.drop()
             case Pause(seconds):
                 self._limits.pause(seconds)
 

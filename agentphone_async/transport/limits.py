@@ -97,6 +97,8 @@ class HostLimits:
         else:
             self._bytes = Turnstile(bwlimit, clock, sleep)
             self.limited_bytes = bwlimit is not None
+        self.listeners: set[Callable[[float], None]] = set()
+        """Told when the host asks for a pause of so many seconds, or (0.0) cannot be reached."""
 
     # ---------------------------------------------------------------- slots
 
@@ -247,7 +249,7 @@ class HostLimits:
 
         `pause` alone waits without drawing conclusions.
         """
-        self._gate.pause(pause)
+        self.warned(pause)
         now = self._clock()
         if self._controller is not None:
             self._controller.throttled(now, pause=pause)
@@ -255,6 +257,15 @@ class HostLimits:
         if self._pace is not None:
             self._pace.throttled(now, pause=pause)
             self._keep(self._pace)
+
+    def warned(self, pause: float) -> None:
+        """Somebody was asked to wait, here or in another process, or (0.0) finds no host.
+
+        The pause is everybody's, and all listeners hear of it.
+        """
+        self.pause(pause)
+        for listener in tuple(self.listeners):
+            listener(pause)
 
     def timed_out(self) -> None:
         """A request was given up as too slow, although the host is there."""
@@ -279,6 +290,15 @@ class HostLimits:
     def request_rate(self) -> float | None:
         """Requests per second that are allowed now, set or learned; None for no limit."""
         return self._requests.rate
+
+    @property
+    def limited_requests(self) -> bool:
+        """Whether a ``tpslimit`` was set."""
+        return self._tpslimit is not None
+
+    async def take_request(self) -> None:
+        """Wait until a request that is made elsewhere, in another process, is within the rate."""
+        await self._requests.passed(1.0)
 
     # ---------------------------------------------------------------- outages
 
@@ -307,7 +327,10 @@ class HostLimits:
 
         To be called in the task that acquired, before `release`.
         """
+        known = self.in_outage
         self._gate.failed(error)
+        if self.in_outage and not known:
+            self.warned(0.0)
 
     # ---------------------------------------------------------------- bytes
 

@@ -26,9 +26,13 @@ def many(scene: Scene) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize("after", [1, 20, 100])
-async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(many: Scene, after):
-    command = await Command.archive(many.emulator, many.folder, "--quiet")
+@pytest.mark.parametrize(("after", "processes"), [(1, 1), (20, 1), (100, 1), (60, 2)])
+async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(
+    many: Scene, after, processes
+):
+    command = await Command.archive(
+        many.emulator, many.folder, "--quiet", "--processes", str(processes)
+    )
     await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= after)
     command.signal(signal.SIGKILL)
     assert (await command.ended()).code == -signal.SIGKILL
@@ -36,9 +40,12 @@ async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(many: Sc
     await many.oracle.holds(killed=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number):
-    command = await Command.archive(many.emulator, many.folder)
+@pytest.mark.parametrize(
+    ("number", "processes"),
+    [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGINT, 2)],
+)
+async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number, processes):
+    command = await Command.archive(many.emulator, many.folder, "--processes", str(processes))
     await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 40)
     command.signal(number)
     ended = await asyncio.wait_for(command.ended(), timeout=6)
@@ -50,9 +57,10 @@ async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number
     await many.oracle.holds()
 
 
-async def test_two_signals_end_at_once(many: Scene):
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_two_signals_end_at_once(many: Scene, processes):
     many.emulator.fail(route="recording", stall="headers", skip=20)
-    command = await Command.archive(many.emulator, many.folder)
+    command = await Command.archive(many.emulator, many.folder, "--processes", str(processes))
     await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 22)
     command.signal(signal.SIGINT)
     assert command.process.stderr is not None

@@ -202,9 +202,9 @@ async def test_while_leaving_the_loop(gate, monkeypatch, tmp_path):
     """The consumer has left in peace; the cancellation that comes then is its own."""
     script = respond(200, SMALL, content_type="audio/wav")
     async with RawServer(script) as server, impatient(server.base_url) as client:
+        monkeypatch.setattr(LocalSink, "aclose", stuck_at(gate, LocalSink.aclose))
         outcomes = client.download_recordings([f"call_{n}" for n in range(3)], tmp_path)
         await anext(outcomes)
-        monkeypatch.setattr(LocalSink, "aclose", stuck_at(gate, LocalSink.aclose))
         task = asyncio.create_task(outcomes.aclose())
         await gate.is_reached()
         task.cancel()

@@ -13,13 +13,12 @@ import sys
 import threading
 from collections import Counter
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
 
 import pytest
 
 from agentphone_async import errors
-from agentphone_async.archive.task import LeftError
 from agentphone_async.config import RetryPolicy, Settings, Timeouts
 from agentphone_async.models import Call
 from agentphone_async.protocol import endpoints
@@ -37,7 +36,9 @@ from agentphone_async.recordings.outcomes import (
 from agentphone_async.recordings.pipes import (
     Arrived,
     Broken,
+    Close,
     Done,
+    Drop,
     Jobs,
     NoMore,
     Order,
@@ -48,8 +49,10 @@ from agentphone_async.recordings.pipes import (
     next_from,
 )
 from agentphone_async.recordings.processes import ProcessDownloader, WorkerLostError
-from agentphone_async.recordings.worker_process import SharedLimits, Worker, share_of
+from agentphone_async.recordings.valve import LeftError
+from agentphone_async.recordings.worker_process import Worker, share_of, share_of_limits
 from agentphone_async.sinks.local import Fsync
+from agentphone_async.transport.session import Session
 from agentphone_async.transport.timetable import Timetable
 from tests.support.downloads import files, wave
 from tests.support.raw_server import RawServer, respond
@@ -63,6 +66,10 @@ NONE = respond(404, b'{"error":{"message":"none"}}', content_type="application/j
 
 def settings(base_url, **more):
     return Settings(api_key="sk_secret", base_url=base_url, retry=RETRY, **more)
+
+
+def session(base_url, **more):
+    return Session(settings(base_url, **more))
 
 
 async def outcomes_of(downloader, calls):
@@ -104,7 +111,7 @@ class TestTogether:
         arrived = []
         async with RawServer(reply) as server:
             downloader = ProcessDownloader(
-                settings(server.base_url), tmp_path, 2, concurrency=4, progress=arrived.append
+                session(server.base_url), tmp_path, 2, concurrency=4, progress=arrived.append
             )
             calls = [*named, "call 1", "there", "none", young, talking]
             outcomes = await outcomes_of(downloader, calls)
@@ -151,7 +158,7 @@ class TestTogether:
                 yield f"call {number}"
 
         async with RawServer(reply) as server:
-            downloader = ProcessDownloader(settings(server.base_url), tmp_path, 2, concurrency=2)
+            downloader = ProcessDownloader(session(server.base_url), tmp_path, 2, concurrency=2)
             outcomes = await outcomes_of(downloader, calls())
         failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         assert "held" in {outcome.call_id for outcome in failed}
@@ -170,14 +177,14 @@ class TestTogether:
 
         endless = (f"call {number}" for number in range(10**9))
         async with RawServer(reply) as server:
-            downloader = ProcessDownloader(settings(server.base_url), tmp_path, 2, concurrency=2)
+            downloader = ProcessDownloader(session(server.base_url), tmp_path, 2, concurrency=2)
             with pytest.raises(WorkerLostError, match="none is left"):
                 await outcomes_of(downloader, endless)
         assert files(tmp_path) == {}
 
     async def test_a_disk_that_fails_breaks_the_run(self, started, tmp_path):
         (tmp_path / "file").write_bytes(b"")
-        downloader = ProcessDownloader(settings("http://127.0.0.1:9"), tmp_path / "file", 1)
+        downloader = ProcessDownloader(session("http://127.0.0.1:9"), tmp_path / "file", 1)
         with pytest.raises(errors.DestinationError, match="is a file"):
             await outcomes_of(downloader, ["call_x"])
 
@@ -193,7 +200,7 @@ class TestTogether:
             await connection.wait_gone()
 
         async with RawServer(reply) as server:
-            downloader = ProcessDownloader(settings(server.base_url), tmp_path, 2, concurrency=2)
+            downloader = ProcessDownloader(session(server.base_url), tmp_path, 2, concurrency=2)
             async with aclosing(downloader.batches(["slow", "quick", "quick2"])) as batches:
                 assert await anext(batches)
                 await first.wait()
@@ -205,7 +212,7 @@ class TestTogether:
             raise LookupError("the list broke off")
 
         async with RawServer(WAV) as server:
-            downloader = ProcessDownloader(settings(server.base_url), tmp_path, 1)
+            downloader = ProcessDownloader(session(server.base_url), tmp_path, 1)
             with pytest.raises(LookupError):
                 await outcomes_of(downloader, calls())
 
@@ -253,7 +260,7 @@ async def test_however_the_parent_ends_its_processes_end_and_leave_nothing(numbe
 class TestShares:
     def orders(self, tmp_path, count, **more):
         return list(
-            ProcessDownloader(settings("http://127.0.0.1:9"), tmp_path, count, **more).orders()
+            ProcessDownloader(session("http://127.0.0.1:9"), tmp_path, count, **more).orders()
         )
 
     @pytest.mark.parametrize(
@@ -279,18 +286,18 @@ class TestShares:
     @pytest.mark.parametrize("wrong", [{"processes": 0}, {"concurrency": 0}])
     def test_none_at_all_is_refused(self, tmp_path, wrong):
         with pytest.raises(ValueError, match="at least 1"):
-            ProcessDownloader(settings("http://127.0.0.1:9"), tmp_path, **{"processes": 1, **wrong})
+            ProcessDownloader(session("http://127.0.0.1:9"), tmp_path, **{"processes": 1, **wrong})
 
     async def test_rates_and_connections_are_divided(self, tmp_path):
         order = order_of(tmp_path, "http://127.0.0.1:9", shares=4, tpslimit=10.0, bwlimit="8M")
-        limits = SharedLimits(order, lambda _: None)
+        limits = share_of_limits(order)
         assert limits.request_rate == 2.5
         assert limits._bytes.rate == 2 * 2**20
         assert (limits.concurrency, limits.max_concurrency) == (16, 16)
 
     async def test_auto_finds_its_share_of_the_connections(self, tmp_path):
         order = order_of(tmp_path, "http://127.0.0.1:9", shares=2, transfers=None)
-        limits = SharedLimits(order, lambda _: None)
+        limits = share_of_limits(order)
         assert limits.concurrency < limits.max_concurrency == 32
 
     def test_a_timetable_keeps_its_times(self):
@@ -310,6 +317,7 @@ def order_of(tmp_path, base_url, *, shares=1, transfers=2, **more):
         Fsync.OFF,
         GRACE,
         skip_existing=True,
+        max_file_size=None,
     )
 
 
@@ -375,6 +383,44 @@ class TestWorker:
         assert isinstance(outbox.messages()[-1], Broken)
         assert isinstance(outbox.messages()[-1].error, errors.DestinationError)
 
+    async def test_closed_it_begins_nothing_more_and_says_what_is_left(self, tmp_path):
+        async with RawServer(WAV) as server:
+            jobs = [job(str(number)) for number in range(5)]
+            inbox, outbox = Inbox(Close(), Jobs(jobs), NoMore()), Outbox()
+            await Worker(order_of(tmp_path, server.base_url), iter(inbox), outbox).run()
+        inbox.put("closed")
+        outcomes = [outcome for message in outbox.of(Settled) for outcome in message.outcomes]
+        assert [type(outcome.error) for outcome in outcomes] == [LeftError] * 5
+        assert outbox.messages()[-1] == Done()
+        assert server.requests == []
+
+    async def test_told_to_drop_it_lets_go_of_what_is_under_way(self, tmp_path):
+        inbox, outbox = Inbox(Jobs([job("a"), job("b")]), NoMore()), Outbox()
+
+        async def reply(connection, _request):
+            await connection.send(LARGE_PART)
+            inbox.put(Drop())
+            await connection.wait_gone()
+
+        async with RawServer(reply) as server:
+            await Worker(order_of(tmp_path, server.base_url), iter(inbox), outbox).run()
+        inbox.put("closed")
+        outcomes = [outcome for message in outbox.of(Settled) for outcome in message.outcomes]
+        assert [type(outcome.error) for outcome in outcomes] == [LeftError] * 2
+        assert outbox.of(Arrived)[-1].held == 0
+        assert outbox.messages()[-1] == Done()
+        assert files(tmp_path) == {}
+
+    async def test_other_bytes_than_those_known_get_the_other_name(self, tmp_path):
+        other = flat_target("a.v2", None)
+        wanted = replace(flat_target("a", None), known="0" * 64, other=other)
+        async with RawServer(WAV) as server:
+            inbox, outbox = Inbox(Jobs([Job("a", None, wanted)]), NoMore()), Outbox()
+            await Worker(order_of(tmp_path, server.base_url), iter(inbox), outbox).run()
+        inbox.put("closed")
+        ((outcome,),) = [message.outcomes for message in outbox.of(Settled)]
+        assert outcome.recording.path == tmp_path / f"{other.stem}.wav"
+
     async def test_a_pause_that_the_host_asks_for_is_passed_on(self, tmp_path):
         busy = respond(429, b"{}", content_type="application/json", retry_after="0.01")
         async with RawServer(busy, WAV) as server:
@@ -407,9 +453,10 @@ class FakeWorker:
         for message in messages:
             self.stdout.feed_data(framed(message))
         self.told = []
+        self.held = 0
         self.ended = False
 
-    async def tell(self, message):
+    def call(self, message):
         self.told.append(message)
 
     async def end(self):
@@ -438,18 +485,18 @@ class FakeProcess:
 
 
 class TestFeeding:
-    async def fed(self, tmp_path, count, transfers, calls):
+    async def fed(self, tmp_path, count, transfers, calls, pace=None):
         """What each process is given when none settles anything, and whether that was all."""
         plan = ProcessDownloader(
-            settings("http://127.0.0.1:9"), tmp_path, count, concurrency=transfers
+            session("http://127.0.0.1:9"), tmp_path, count, concurrency=transfers
         )
         given = Channel(256 * count)
-        crew = processes._Crew(plan, Channel(8))
+        crew = processes._Crew(plan)
         fakes = [FakeProcess() for _ in range(count)]
         workers = [
             processes._Worker(order, fake) for order, fake in zip(plan.orders(), fakes, strict=True)
         ]
-        feeding = [asyncio.create_task(worker.feed(given, crew._job)) for worker in workers]
+        feeding = [asyncio.create_task(worker.feed(given, crew._job, pace)) for worker in workers]
         for call_id in calls:
             await given.put(call_id)
         given.done()
@@ -469,20 +516,61 @@ class TestFeeding:
         jobs, _ = await self.fed(tmp_path, 2, 2, ["slow", "quick", "third"])
         assert [len(each) for each in jobs] == [1, 1]
 
+    async def test_none_gets_a_job_before_its_request_is_within_the_rate(self, tmp_path):
+        allowed = asyncio.Semaphore(3)
+        calls = [str(number) for number in range(8)]
+        jobs, _ = await self.fed(tmp_path, 2, 16, calls, allowed.acquire)
+        assert sum(map(len, jobs)) == 3
+
+    @pytest.mark.parametrize(("limit", "skip", "paced"), [
+        (None, False, False), (5.0, False, True), (5.0, True, False),
+    ])  # fmt: skip
+    async def test_only_what_costs_a_request_is_counted(self, tmp_path, limit, skip, paced):
+        plan = ProcessDownloader(
+            session("http://127.0.0.1:9", tpslimit=limit), tmp_path, 2, skip_existing=skip
+        )
+        assert (processes._Crew(plan)._pace() is not None) == paced
+
     async def test_in_the_middle_there_is_always_a_next_one(self, tmp_path):
         jobs, all_told = await self.fed(tmp_path, 2, 16, [str(number) for number in range(512)])
         assert all(40 < len(each) < 200 for each in jobs)
         assert all_told == [False, False]
 
 
-async def test_a_pause_reaches_all_but_the_one_that_met_it(tmp_path):
-    crew = processes._Crew(
-        ProcessDownloader(settings("http://127.0.0.1:9"), tmp_path, 3), Channel(8)
-    )
-    crew._workers = workers = [FakeWorker(Pause(2.0), Done()), FakeWorker(), FakeWorker()]
-    await crew._listen(workers[0])
-    assert [worker.told for worker in workers] == [[], [Pause(2.0)], [Pause(2.0)]]
-    assert workers[0].ended
+class TestPauses:
+    async def test_what_one_meets_holds_for_all_and_for_the_session_here(self, tmp_path):
+        plan = ProcessDownloader(session("http://127.0.0.1:9"), tmp_path, 3)
+        crew = processes._Crew(plan)
+        crew._workers = workers = [FakeWorker(Pause(2.0), Done()), FakeWorker(), FakeWorker()]
+        limits = plan.session.limits
+        limits.listeners.add(crew._pass_on_pause)
+        await crew._listen(workers[0], Channel(8))
+        assert [worker.told for worker in workers] == [[Pause(2.0)]] * 3
+        assert workers[0].ended
+        assert 1 < limits.paused_for <= 2
+
+    async def test_what_the_session_here_meets_holds_for_all(self, started, tmp_path):
+        """A process that is told to wait asks for nothing until that is over."""
+        async with RawServer(WAV) as server:
+            here = session(server.base_url)
+            downloader = ProcessDownloader(here, tmp_path, 2, concurrency=2)
+            told = asyncio.Event()
+
+            async def calls():
+                yield "early"
+                await server.until(lambda: len(server.requests) == 1)
+                here.limits.throttled(0.3)
+                told.set()
+                yield "late"
+
+            before = asyncio.create_task(told.wait())
+            async with aclosing(downloader.batches(calls())) as batches:
+                await anext(batches)
+                await before
+                began = asyncio.get_running_loop().time()
+                assert isinstance((await anext(batches))[0], Archived)
+                assert asyncio.get_running_loop().time() - began > 0.2
+        assert here.limits.listeners == set()
 
 
 async def test_a_progress_hook_that_fails_is_not_called_again(tmp_path, caplog):
@@ -493,11 +581,10 @@ async def test_a_progress_hook_that_fails_is_not_called_again(tmp_path, caplog):
         raise ZeroDivisionError
 
     crew = processes._Crew(
-        ProcessDownloader(settings("http://127.0.0.1:9"), tmp_path, 2, progress=progress),
-        Channel(8),
+        ProcessDownloader(session("http://127.0.0.1:9"), tmp_path, 2, progress=progress)
     )
-    crew._workers = [FakeWorker(Arrived(1), Arrived(2), Done())]
-    await crew._listen(crew._workers[0])
+    crew._workers = [FakeWorker(Arrived(1, 0), Arrived(2, 0), Done())]
+    await crew._listen(crew._workers[0], Channel(8))
     assert told == [1]
     assert "is not called any more" in caplog.text
 
@@ -505,7 +592,7 @@ async def test_a_progress_hook_that_fails_is_not_called_again(tmp_path, caplog):
 class TestMessages:
     async def test_they_arrive_as_they_were(self):
         reader = asyncio.StreamReader()
-        sent = [Arrived(5), Settled([NoRecording("a")]), Done()]
+        sent = [Arrived(5, 2), Settled([NoRecording("a")]), Done()]
         for message in sent:
             reader.feed_data(framed(message))
         reader.feed_eof()
@@ -513,7 +600,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("cut", [0, 2, 4, 9, -1])
     async def test_one_that_is_cut_off_is_none(self, cut):
-        data = framed(Arrived(5))[:cut]
+        data = framed(Arrived(5, 2))[:cut]
         assert list(messages_of(io.BytesIO(data))) == []
         reader = asyncio.StreamReader()
         reader.feed_data(data)
@@ -522,10 +609,10 @@ class TestMessages:
 
     def test_calls_keep_their_raw_json(self):
         call = Call.from_json({"id": "call_x", "status": "completed", "extra": [1]})
-        target = flat_target("call_x", call)
+        target = replace(flat_target("call_x", call), known="0", other=flat_target("y", call))
         (came,) = messages_of(io.BytesIO(framed(Jobs([Job("call_x", call, target)]))))
         assert came.jobs[0].call.raw == call.raw
-        assert came.jobs[0].target.folder == PurePosixPath()
+        assert came.jobs[0].target == target
 
 
 def every_error(kind):
