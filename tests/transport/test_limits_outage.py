@@ -69,6 +69,24 @@ def test_one_failure_among_answers_is_no_outage():
     run_virtually(main())
 
 
+def test_listeners_hear_of_pauses_and_once_of_each_outage():
+    async def main():
+        limits = HostLimits(concurrency=4)
+        heard = []
+        limits.listeners.add(heard.append)
+        limits.throttled(2.0)
+        limits.pause(1.0)  # told by somebody who listens: not told again
+        assert heard == [2.0]
+        limits.warned(3.0)
+        assert limits.paused_for == pytest.approx(3.0)
+        for _ in range(10):
+            limits.connection_failed(ConnectionFailedError("refused"))
+        limits.connection_worked()
+        assert heard == [2.0, 3.0, 0.0]
+
+    run_virtually(main())
+
+
 def test_in_an_outage_one_probe_at_a_time_goes_out_and_backs_off():
     async def main():
         host = host_of(8)
