@@ -71,6 +71,7 @@ class RunOptions:
         hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog.
         wait_lock: seconds to wait for another process that works on this archive.
         stop_grace: seconds that transfers under way get to finish after a stop.
+        own_loop: as for `AsyncAgentPhone.download_recordings`.
     """
 
     transfers: int | Literal["auto"] = 16
@@ -91,6 +92,7 @@ class RunOptions:
     hash_ids: bool = False
     wait_lock: float = 0.0
     stop_grace: float = 4.0
+    own_loop: bool = False
 
     def __post_init__(self) -> None:
         for name in ("transfers", "processes"):

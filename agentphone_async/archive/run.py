@@ -228,7 +228,7 @@ class Run:
         options, folder = self._options, self._environment.folder
         fetcher = Fetcher(
             self._client.session,
-            LocalSink(folder, fsync=options.fsync),
+            LocalSink(folder, fsync=options.fsync, own_loop=options.own_loop),
             max_file_size=options.limits.max_file_size,
             progress=self._gate.arrived,
         )

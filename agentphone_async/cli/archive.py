@@ -102,6 +102,7 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
     return RunOptions(
         transfers=transfers.count,
         processes=transfers.processes,
+        own_loop=True,
         fsync=transfers.fsync,
         grace=timedelta(seconds=settings["grace"]),
         min_age=timedelta(seconds=settings["min_age"]),

@@ -229,7 +229,7 @@ async def _storage(job: Job) -> AsyncIterator[Any]:
 
     def sink() -> Sink:
         # The same few recordings come again and again.
-        return LocalSink(Path(home.name), overwrite=True)
+        return LocalSink(Path(home.name), overwrite=True, own_loop=True)
 
     with home:
         yield sink

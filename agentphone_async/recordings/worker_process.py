@@ -134,7 +134,7 @@ class Worker:
         async with Session(settings, limits=self._limits) as session:
             fetcher = Fetcher(
                 session,
-                LocalSink(order.folder, fsync=order.fsync),
+                LocalSink(order.folder, fsync=order.fsync, own_loop=True),
                 budget=self._budget,
                 max_file_size=order.max_file_size,
                 progress=self._count,
