@@ -1,9 +1,10 @@
 """One recording: request, stream, judge, and hand over to be published.
 
-A body that fits is gathered in memory, and written, hashed and renamed together with others in a
-single thread hop. A larger one is written in steps. Both draw on one byte budget that all transfers
-share. If a large one breaks off late enough, the next attempt goes on where it stopped, provided
-the server proves that the bytes are the same.
+A small body waits in memory to be written, hashed and renamed together with others. One that fits
+is gathered there, too, but written and hashed as soon as it is whole, in one thread hop. A larger
+one is written in steps. All draw on one byte budget that all transfers share. If a large one breaks
+off late enough, the next attempt goes on where it stopped, provided the server proves that the
+bytes are the same.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from agentphone_async.protocol.recording import (
     short,
 )
 from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
-from agentphone_async.sinks.interface import Body, Ready, Sink, Staged, Target, Upload
+from agentphone_async.sinks.interface import SMALL, Body, Ready, Sink, Staged, Target, Upload
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session
 
 GATHERED = 4 * 1024 * 1024
-"""Bytes; bodies up to this size are held in memory and stored in one hop."""
+"""Bytes; bodies up to this size are held in memory and written in one hop."""
 
 STEP = 1024 * 1024
 """Bytes; larger bodies are written whenever this much has arrived."""
@@ -134,15 +135,27 @@ class Fetcher:
         finally:
             await transfer.finish()
         now = time.monotonic()
+        held = 0
+        if isinstance(ready, Body):
+            held = ready.size
+            if held > SMALL:
+                ready, held = await self._stage(ready), 0
         return Fetched(
             ready,
-            held=ready.size if isinstance(ready, Body) else 0,
+            held=held,
             attempts=transfer.attempts,
             elapsed=now - started,
             etag=transfer.etag,
             first_byte=transfer.first_byte,
             last_byte=now - transfer.sent,
         )
+
+    async def _stage(self, body: Body) -> Staged:
+        """Put it down at once, so that its memory is free for the next one."""
+        try:
+            return await self.sink.stage(body)
+        finally:
+            self.budget.release(body.size)
 
     def tell(self, size: int) -> None:
         """Tell ``progress`` that so many bytes have arrived."""

@@ -15,6 +15,9 @@ from typing import Protocol
 
 from agentphone_async.protocol.recording import Audio, extension_of
 
+SMALL = 128 * 1024
+"""Bytes; to store a file of up to this size costs less than to hand it to a thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -145,6 +148,9 @@ class Sink(Protocol):
 
     async def begin(self, target: Target) -> Upload:
         """Start a recording that comes in parts."""
+
+    async def stage(self, body: Body) -> Staged:
+        """Put down a recording that is in memory; worth a hop of its own if it is not `SMALL`."""
 
     async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
         """Make a batch visible and durable; return for each what became of it.

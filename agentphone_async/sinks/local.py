@@ -34,7 +34,7 @@ from agentphone_async.sinks.disk import (
     sync_many,
     write_all,
 )
-from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
+from agentphone_async.sinks.interface import SMALL, Body, Ready, Staged, Stored, Target
 from agentphone_async.sinks.threads import FilePool
 
 
@@ -50,9 +50,6 @@ class Fsync(enum.Enum):
     EACH = "each"
     OFF = "off"
 
-
-SMALL = 128 * 1024
-"""Bytes; files up to this size are written in the event loop, if that is ours alone."""
 
 QUICK = 0.0005
 """Seconds a file; a disk that takes longer is slow, and its work is no longer done in the loop."""
@@ -105,6 +102,10 @@ class LocalSink:
     async def begin(self, target: Target) -> LocalUpload:
         """Start a recording that comes in parts."""
         return await self._pool.run(self._begin, target)
+
+    async def stage(self, body: Body) -> Staged:
+        """Write and hash what is in memory, in one hop."""
+        return await self._pool.run(self._write, body)
 
     async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
         """Write and hash what is in memory, sync, rename, sync the folders: all in one hop."""

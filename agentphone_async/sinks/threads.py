@@ -9,6 +9,7 @@ a cancellation pass, and whoever cleans up finds the disk at rest.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,11 +25,13 @@ class FilePool:
     """A few threads for file work.
 
     Args:
-        threads: how many; writing and hashing release the interpreter lock, so a few more than
-            cores do not hurt, and many more do not help.
+        threads: how many; by default one a core, but from 2 to 4. While they hash, which takes no
+            interpreter lock, more of them than cores only get in each other's way.
     """
 
-    def __init__(self, threads: int = 4) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        if threads is None:
+            threads = min(4, max(2, os.cpu_count() or 1))
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="agentphone-files")
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -16,6 +16,10 @@ from agentphone_async.errors import (
     TransportError,
 )
 from agentphone_async.recordings import fetch as fetch_module
+from agentphone_async.recordings.downloader import flat_target
+from agentphone_async.recordings.fetch import Fetcher
+from agentphone_async.sinks import interface
+from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import assert_nothing_left, files, impatient, open_files, wave
 from tests.support.raw_server import RawServer, chunk, respond, then_close, then_hold
 
@@ -352,3 +356,21 @@ async def test_large_bodies_never_lie_in_memory_whole(tmp_path, monkeypatch):
         assert client._budget.held == 0
     assert max(held) <= 100_000
     assert files(tmp_path) == {"recording-call_x.wav": GATHERED}
+
+
+@pytest.mark.parametrize(
+    ("body", "waits_in_memory"),
+    [(wave(interface.SMALL), True), (wave(interface.SMALL + 2), False), (STREAMED, False)],
+    ids=["small", "gathered", "streamed"],
+)
+async def test_only_small_bodies_wait_in_memory_to_be_published(body, waits_in_memory, tmp_path):
+    async with RawServer(answer(body)) as server, impatient(server.base_url) as client:
+        sink = LocalSink(tmp_path)
+        fetcher = Fetcher(client.session, sink)
+        fetched = await fetcher.fetch("call_x", flat_target("call_x", None))
+        assert isinstance(fetched.ready, interface.Body) is waits_in_memory
+        assert fetcher.budget.held == fetched.held == (len(body) if waits_in_memory else 0)
+        fetcher.release(fetched)
+        assert list(files(tmp_path).values()) == ([] if waits_in_memory else [body])
+        await sink.aclose()
+        assert files(tmp_path) == {}
