@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentphone_async.archive.observer import Observer
     from agentphone_async.archive.options import Limits, RunOptions
     from agentphone_async.archive.report import Report
-    from agentphone_async.archive.selection import Selection
+    from agentphone_async.archive.selection.selection import Selection
     from agentphone_async.client import AsyncAgentPhone, fetch_recording
     from agentphone_async.config import RetryPolicy, Settings, Timeouts
     from agentphone_async.errors import (
@@ -87,7 +87,7 @@ _HOMES = {
     "archive.observer": ["Observer"],
     "archive.options": ["Limits", "RunOptions"],
     "archive.report": ["Report"],
-    "archive.selection": ["Selection"],
+    "archive.selection.selection": ["Selection"],
     "client": ["AsyncAgentPhone", "fetch_recording"],
     "config": ["RetryPolicy", "Settings", "Timeouts"],
     "errors": [

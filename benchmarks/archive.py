@@ -29,13 +29,13 @@ from pathlib import Path
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.calls_table import store_calls
-from agentphone_async.archive.catalog_file import connect
-from agentphone_async.archive.companions import Companions
-from agentphone_async.archive.names import Names
-from agentphone_async.archive.recordings_table import store_recordings
-from agentphone_async.archive.rows import RecordingRow, raw_text
-from agentphone_async.archive.verify import verify
+from agentphone_async.archive.beside.companions import Companions
+from agentphone_async.archive.catalog.calls import store_calls
+from agentphone_async.archive.catalog.connection import connect
+from agentphone_async.archive.catalog.recordings import store_recordings
+from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
+from agentphone_async.archive.check.verify import verify
+from agentphone_async.archive.disk.names import Names
 from agentphone_async.models import Call
 from agentphone_async.recordings.template import DEFAULT_TEMPLATE, Template
 from benchmarks.machine import REPOSITORY, describe

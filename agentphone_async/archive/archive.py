@@ -10,17 +10,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.catalog_file import inspect
-from agentphone_async.archive.gate import free_space, is_writable
-from agentphone_async.archive.intake import Intake
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.connection import inspect
+from agentphone_async.archive.catalog.runs import last_covered
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Companion, RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.run import Environment, Run
-from agentphone_async.archive.runs_table import last_covered
-from agentphone_async.archive.selection import Selection
+from agentphone_async.archive.run.gate import free_space, is_writable
+from agentphone_async.archive.run.intake import Intake
+from agentphone_async.archive.run.run import Environment, Run
+from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
 from agentphone_async.protocol.display import printable

@@ -13,8 +13,8 @@ from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED
 from agentphone_async.cli.loop import interruptible, run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.listing import Overview
-    from agentphone_async.archive.rebuild import RebuildReport
+    from agentphone_async.archive.check.rebuild import RebuildReport
+    from agentphone_async.archive.contents.listing import Overview
 
 _dest = click.argument("dest", type=click.Path(path_type=Path))
 
@@ -31,8 +31,8 @@ def info(*, dest: Path, as_json: bool) -> int:
     """Say how much the archive DEST holds, and how its latest runs went."""
 
     async def work() -> Overview:
-        from agentphone_async.archive.catalog import Catalog
-        from agentphone_async.archive.listing import overview
+        from agentphone_async.archive.catalog.catalog import Catalog
+        from agentphone_async.archive.contents.listing import overview
 
         async with await Catalog.open(dest, write=False) as catalog:
             return await catalog.read(overview)
@@ -75,8 +75,8 @@ def check(*, dest: Path) -> int:
     """
 
     async def work() -> list[str]:
-        from agentphone_async.archive.catalog import Catalog
-        from agentphone_async.archive.listing import damage
+        from agentphone_async.archive.catalog.catalog import Catalog
+        from agentphone_async.archive.contents.listing import damage
 
         async with await Catalog.open(dest, write=False) as catalog:
             return await catalog.read(damage)
@@ -107,7 +107,7 @@ def rebuild(*, dest: Path, as_json: bool) -> int:
     For a catalog that was lost or is damaged. Every recording is read; the old catalog is kept
     aside, and what can still be read of it is used.
     """
-    from agentphone_async.archive import rebuild as rebuilding
+    from agentphone_async.archive.check import rebuild as rebuilding
 
     report = run(interruptible(rebuilding.rebuild(dest)))
     if report is None:

@@ -21,7 +21,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     ``AGENTPHONE_DEBUG`` is set.
     """
     from agentphone_async import errors
-    from agentphone_async.archive.selection_error import SelectionError
+    from agentphone_async.archive.selection.error import SelectionError
     from agentphone_async.protocol.display import printable
     from agentphone_async.recordings.template import TemplateError
 

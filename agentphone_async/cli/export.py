@@ -14,7 +14,7 @@ from agentphone_async.cli.filters import Filters, archive_filters
 from agentphone_async.cli.loop import interruptible, run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.export import Format
+    from agentphone_async.archive.contents.export import Format
 
 
 @click.command("export")
@@ -47,8 +47,8 @@ def command(*, dest: Path, format_: Format, output: Path | None, filters: Filter
 
 
 async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:
-    from agentphone_async.archive.catalog import Catalog
-    from agentphone_async.archive.export import export, export_to
+    from agentphone_async.archive.catalog.catalog import Catalog
+    from agentphone_async.archive.contents.export import export, export_to
 
     async with await Catalog.open(dest, write=False) as catalog:
         pieces = export(

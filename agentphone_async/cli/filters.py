@@ -12,11 +12,11 @@ import click
 from agentphone_async.cli.period import Period, period_options
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.selection import Selection
+    from agentphone_async.archive.selection.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# As in archive.listing.STATES, which help must not wait for; a test compares the two.
+# As in archive.contents.listing.STATES, which help must not wait for; a test compares the two.
 STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", "pending")
 
 

@@ -20,7 +20,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new clic
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Parse it, or fail with one line."""
-        from agentphone_async.archive.quantities import parse_duration
+        from agentphone_async.archive.selection.quantities import parse_duration
 
         if isinstance(value, int | float):
             return float(value)
@@ -41,7 +41,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse it, or fail with one line."""
-        from agentphone_async.archive.quantities import parse_size
+        from agentphone_async.archive.selection.quantities import parse_size
 
         if isinstance(value, int):
             return value

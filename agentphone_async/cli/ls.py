@@ -14,7 +14,7 @@ from agentphone_async.cli.filters import Filters, archive_filters
 from agentphone_async.cli.loop import interruptible, run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.listing import Entry
+    from agentphone_async.archive.contents.listing import Entry
 
 
 @click.command("ls")
@@ -32,8 +32,8 @@ def command(*, dest: Path, filters: Filters, as_json: bool) -> int:
 
 
 async def _list(dest: Path, filters: Filters, *, as_json: bool) -> bool:
-    from agentphone_async.archive.catalog import Catalog
-    from agentphone_async.archive.listing import entries
+    from agentphone_async.archive.catalog.catalog import Catalog
+    from agentphone_async.archive.contents.listing import entries
     from agentphone_async.cli.archive_tables import LongTable
     from agentphone_async.cli.tally import size_text
 

@@ -16,8 +16,8 @@ from agentphone_async.cli.loop import interruptible, run
 from agentphone_async.cli.period import Period, period_options
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.missing import MissingCall, MissingReport
-    from agentphone_async.archive.selection import Selection
+    from agentphone_async.archive.contents.missing import MissingCall, MissingReport
+    from agentphone_async.archive.selection.selection import Selection
 
 _ROWS_AT_ONCE = 100
 
@@ -57,8 +57,8 @@ async def _compare(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from agentphone_async.archive.catalog import Catalog
-    from agentphone_async.archive.missing import Comparison
+    from agentphone_async.archive.catalog.catalog import Catalog
+    from agentphone_async.archive.contents.missing import Comparison
     from agentphone_async.cli.archive_tables import LongTable
 
     async with await Catalog.open(dest, write=False):

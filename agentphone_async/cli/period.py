@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.selection import Selection
+    from agentphone_async.archive.selection.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ class Period:
         Raises:
             SelectionError: there is no such zone.
         """
-        from agentphone_async.archive.selection import load_zone
+        from agentphone_async.archive.selection.selection import load_zone
 
         return load_zone(self.tz)
 
@@ -55,7 +55,7 @@ class Period:
             SelectionError: a value cannot be read, or the range is empty; the message says which.
             click.UsageError: ``--date`` was combined with a bound.
         """
-        from agentphone_async.archive.selection import Selection, parse_day, parse_moment
+        from agentphone_async.archive.selection.selection import Selection, parse_day, parse_moment
 
         if self.date is not None and (self.since is not None or self.until is not None):
             raise click.UsageError("--date names one day; leave out --since and --until, or it")

@@ -15,9 +15,9 @@ from agentphone_async.cli.kinds import Seconds
 from agentphone_async.cli.loop import interruptible, run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.disk_check import Finding
-    from agentphone_async.archive.mender import Mended
-    from agentphone_async.archive.verify import VerifyReport
+    from agentphone_async.archive.check.checker import Finding
+    from agentphone_async.archive.check.mender import Mended
+    from agentphone_async.archive.check.verify import VerifyReport
 
 _LINE_EVERY = 10.0
 _EXAMPLES = 5
@@ -81,7 +81,7 @@ def command(
 
 
 async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyReport:
-    from agentphone_async.archive.verify import verify
+    from agentphone_async.archive.check.verify import verify
 
     return await verify(dest, threads=threads, found=teller.found, progress=teller.progress)
 
@@ -94,7 +94,7 @@ async def _repair(
     transfers: int,
     wait_lock: float,
 ) -> VerifyReport:
-    from agentphone_async.archive.repair import repair
+    from agentphone_async.archive.check.repair import repair
 
     async with connection.client(key_needed=False) as client:
         return await repair(

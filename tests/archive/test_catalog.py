@@ -14,16 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentphone_async.archive import (
-    calls_table,
-    catalog_file,
-    migrations,
-    recordings_table,
-    runs_table,
-)
-from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.migrations import Migration
-from agentphone_async.archive.rows import (
+from agentphone_async.archive.catalog import calls as calls_table
+from agentphone_async.archive.catalog import migrations
+from agentphone_async.archive.catalog import recordings as recordings_table
+from agentphone_async.archive.catalog import runs as runs_table
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.connection import connect, path_of
+from agentphone_async.archive.catalog.migrations import Migration
+from agentphone_async.archive.catalog.rows import (
     RecordingRow,
     SidecarRow,
     id_from_text,
@@ -33,7 +31,7 @@ from agentphone_async.archive.rows import (
     stamp,
     stamp_or_none,
 )
-from agentphone_async.archive.selection import Selection
+from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
 
@@ -66,7 +64,7 @@ async def test_the_catalog_is_ours_private_and_in_wal_mode(tmp_path):
         assert await catalog.read(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == (
             "wal",
         )
-    header = catalog_file.path_of(folder).read_bytes()[:100]
+    header = path_of(folder).read_bytes()[:100]
     assert header[68:72] == b"APac"
     assert int.from_bytes(header[60:64], "big") == len(migrations.MIGRATIONS)
     assert not list(folder.glob("*-wal"))
@@ -217,7 +215,7 @@ async def test_last_goes_by_complete_runs_of_filters_that_let_as_much_pass(tmp_p
 
 
 def spoil(folder: Path, how: str) -> Path:
-    path = catalog_file.path_of(folder)
+    path = path_of(folder)
     folder.mkdir(exist_ok=True)
     if how == "other program":
         with sqlite3.connect(path) as db:
@@ -233,7 +231,7 @@ def spoil(folder: Path, how: str) -> Path:
         (folder / "elsewhere").write_bytes(b"")
         path.symlink_to("elsewhere")
     elif how == "newer":
-        catalog_file.connect(folder, write=True).close()
+        connect(folder, write=True).close()
         with sqlite3.connect(path) as db:
             db.execute("PRAGMA user_version = 999")
         db.close()
@@ -272,7 +270,7 @@ async def test_a_catalog_that_is_damaged_inside_says_so(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
         rows = [row(f"call{n:05}", path=PurePosixPath(f"{n}.wav")) for n in range(2000)]
         await catalog.write(recordings_table.store_recordings, rows)
-    path = catalog_file.path_of(tmp_path)
+    path = path_of(tmp_path)
     data = bytearray(path.read_bytes())
     for start in range(4096 * 4, len(data) - 4096, 4096):
         data[start : start + 512] = os.urandom(512)
@@ -300,7 +298,7 @@ async def test_a_torn_write_ahead_log_costs_rows_and_nothing_else(tmp_path):
 
 
 async def test_an_empty_file_is_a_catalog_that_was_never_begun(tmp_path):
-    catalog_file.path_of(tmp_path).touch()
+    path_of(tmp_path).touch()
     async with await Catalog.open(tmp_path) as catalog:
         assert await catalog.read(recordings_table.count_states) == {}
 
@@ -338,7 +336,7 @@ async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypa
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, good, bad))
     with pytest.raises(CatalogError):
         await Catalog.open(tmp_path)
-    db = sqlite3.connect(catalog_file.path_of(tmp_path))
+    db = sqlite3.connect(path_of(tmp_path))
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     assert "half" not in tables
     assert db.execute("SELECT max(version) FROM migrations").fetchone() == (2,)
@@ -353,8 +351,8 @@ async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypa
 
 
 def test_two_processes_may_migrate_at_once(tmp_path):
-    first = catalog_file.connect(tmp_path, write=True)
-    second = catalog_file.connect(tmp_path, write=True)
+    first = connect(tmp_path, write=True)
+    second = connect(tmp_path, write=True)
     assert migrations.migrate(first, "x") == migrations.migrate(second, "x") == 0
     first.close()
     second.close()

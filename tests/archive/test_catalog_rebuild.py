@@ -10,12 +10,12 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.catalog_file import path_of
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.connection import path_of
+from agentphone_async.archive.catalog.recordings import recordings_after
+from agentphone_async.archive.catalog.rows import RecordingRow
+from agentphone_async.archive.check.rebuild import identity, rebuild
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.rebuild import identity, rebuild
-from agentphone_async.archive.recordings_table import recordings_after
-from agentphone_async.archive.rows import RecordingRow
 from agentphone_async.emulator import Emulator, damaged_wave
 from agentphone_async.errors import CatalogError, DestinationError
 from tests.faults.oracle import Oracle

@@ -10,10 +10,10 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.listing import STATES, Entry, damage, entries, overview
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.contents.listing import STATES, Entry, damage, entries, overview
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.selection import Selection
+from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.cli.filters import STATES as CLI_STATES
 from agentphone_async.emulator import Emulator
 from tests.support.archives import DAY, archived, day_folder, execute, fill

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.archive.quantities import parse_duration, parse_size
-from agentphone_async.archive.selection_error import SelectionError
+from agentphone_async.archive.selection.error import SelectionError
+from agentphone_async.archive.selection.quantities import parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.check.mender import Mended
+from agentphone_async.archive.check.repair import repair
+from agentphone_async.archive.check.verify import VerifyReport, verify
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.mender import Mended
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.repair import repair
-from agentphone_async.archive.verify import VerifyReport, verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ArchiveLockedError, CatalogError, DestinationError
 from tests.support.archives import (

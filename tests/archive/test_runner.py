@@ -14,17 +14,17 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.observer import Observer
-from agentphone_async.archive.options import Limits, Placed, RunOptions
-from agentphone_async.archive.recordings_table import (
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     recordings_after,
     store_recordings,
 )
+from agentphone_async.archive.catalog.rows import RecordingRow
+from agentphone_async.archive.observer import Observer
+from agentphone_async.archive.options import Limits, Placed, RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.rows import RecordingRow
-from agentphone_async.archive.selection import Selection
+from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     ArchiveLockedError,
@@ -754,7 +754,7 @@ async def test_companions_finish_later_what_a_stopped_run_began(
 async def test_calls_keep_their_raw_json(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
-    from agentphone_async.archive.calls_table import get_calls
+    from agentphone_async.archive.catalog.calls import get_calls
 
     emulator.add_call(id="x", started_at=now() - DAY, duration=0.1)
     await Archive(tmp_path).run(client)
@@ -782,7 +782,7 @@ async def test_calls_without_a_beginning_are_pointed_out(
 async def test_partial_files_of_dead_runs_are_removed_where_they_worked(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
-    from agentphone_async.archive.runs_table import begin_run, unfinished_folders, use_folders
+    from agentphone_async.archive.catalog.runs import begin_run, unfinished_folders, use_folders
     from agentphone_async.sinks import disk
 
     emulator.add_call(id="x", started_at=now() - DAY, duration=0.1)

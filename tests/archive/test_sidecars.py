@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.beside import BesideFiles, pretty, sha256_of
-from agentphone_async.archive.companions import Companions
+from agentphone_async.archive.beside.companions import Companions
+from agentphone_async.archive.beside.files import BesideFiles, pretty, sha256_of
+from agentphone_async.archive.beside.sidecars import Metadata, Transcripts
+from agentphone_async.archive.beside.transcript_text import transcript_text
 from agentphone_async.archive.options import Placed, RunOptions
-from agentphone_async.archive.sidecars import Metadata, Transcripts
-from agentphone_async.archive.transcript_text import transcript_text
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, DestinationError
 from agentphone_async.models import Call, Transcript

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive import sums as sums_module
-from agentphone_async.archive.beside import BesideFiles
+from agentphone_async.archive.beside import sums as sums_module
+from agentphone_async.archive.beside.files import BesideFiles
+from agentphone_async.archive.beside.sums import SUMS_NAME, Sums, sums_line
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.sums import SUMS_NAME, Sums, sums_line
 from agentphone_async.emulator import Emulator
 from agentphone_async.recordings.template import Template
 from tests.support.archives import archived, day_folder, execute, fill, sha256sum_accepts

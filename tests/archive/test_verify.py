@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive import verify as verify_module
-from agentphone_async.archive.disk_check import Checker, Finding
-from agentphone_async.archive.verify import verify
+from agentphone_async.archive.check import verify as verify_module
+from agentphone_async.archive.check.checker import Checker, Finding
+from agentphone_async.archive.check.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import CatalogError
 from tests.support.archives import archived, day_folder, execute, fill

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentphone_async import errors
-from agentphone_async.archive.selection_error import SelectionError
+from agentphone_async.archive.selection.error import SelectionError
 from agentphone_async.cli import exits
 from agentphone_async.cli.exits import explain
 from agentphone_async.recordings.template import TemplateError

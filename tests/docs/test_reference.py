@@ -116,7 +116,7 @@ def test_every_field_of_the_summary_is_explained():
 
 
 def test_every_state_of_the_catalog_is_explained():
-    from agentphone_async.archive.rows import State
+    from agentphone_async.archive.catalog.rows import State
 
     assert set(get_args(State)) == set(
         re.findall(r"^\| `(\w+)` \|", page("catalog.md"), re.MULTILINE)

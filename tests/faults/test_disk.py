@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async.archive import catalog as catalog_module
-from agentphone_async.archive import ledger, planner
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog import Catalog
+from agentphone_async.archive.catalog import catalog as catalog_module
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.recordings import count_states
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.recordings_table import count_states
+from agentphone_async.archive.run import ledger, planner
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.local import Fsync
 from tests.faults.broken_disk import STEPS, BrokenDisk

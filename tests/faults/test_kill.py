@@ -9,8 +9,8 @@ import signal
 
 import pytest
 
-from agentphone_async.archive.catalog_file import path_of
-from agentphone_async.archive.rebuild import rebuild
+from agentphone_async.archive.catalog.connection import path_of
+from agentphone_async.archive.check.rebuild import rebuild
 from agentphone_async.errors import CatalogError
 from tests.faults.command import Command, requested
 from tests.faults.conftest import Scene

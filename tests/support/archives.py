@@ -14,9 +14,9 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog import Catalog
-from agentphone_async.archive.companions import Companions
-from agentphone_async.archive.files_table import CatalogFile, files_after
+from agentphone_async.archive.beside.companions import Companions
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.files import CatalogFile, files_after
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.cli import main as main_module

@@ -1,0 +1,1 @@
+"""What is written beside recordings: each call's JSON, transcripts and sums."""

@@ -1,0 +1,200 @@
+"""Files beside recordings: written whole or not at all, and catalogued when they are there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
+from agentphone_async.archive.catalog.rows import SidecarRow
+from agentphone_async.archive.catalog.runs import hash_key
+from agentphone_async.archive.disk.truth import size_of
+from agentphone_async.protocol.recording import Audio
+from agentphone_async.recordings.naming import hashed_id, safe_component
+from agentphone_async.sinks.disk import destination_errors, remove
+from agentphone_async.sinks.interface import Body, Target
+from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.sinks.threads import FilePool
+
+Known = dict[tuple[str, str], SidecarRow]
+"""What the catalog has beside recordings, by call id and kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A file to be written.
+
+    Attributes:
+        call_id: whose it is.
+        kind: ``metadata``, ``transcript`` or ``transcript_text``.
+        path: relative to the archive.
+        body: its bytes.
+    """
+
+    call_id: str
+    kind: str
+    path: PurePosixPath
+    body: bytes
+
+
+class BesideFiles:
+    """Writes files beside recordings, through a sink that replaces what is there.
+
+    Opens the archive's catalog at the first use, beside the run's own connection: SQLite lets one
+    writer in at a time. To be closed with `aclose`, or used as an async context manager.
+
+    Args:
+        folder: the archive.
+        fsync: when bytes are forced to the disk; always before a file is visible, unless off.
+        hash_ids: name files by the archive's keyed hash of the call id.
+        now: the wall clock.
+        catalog: one that is open already, and stays open.
+
+    Attributes:
+        sink: where files are put.
+        pool: threads for other file work.
+        changed: folders in which something was written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fsync: Fsync = Fsync.BATCH,
+        hash_ids: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        catalog: Catalog | None = None,
+    ) -> None:
+        self.folder = folder
+        self.now = now
+        self.changed: set[PurePosixPath] = set()
+        self.pool = FilePool(2)
+        self.sink = LocalSink(folder, fsync=fsync, overwrite=True, pool=self.pool)
+        self._hash_ids = hash_ids
+        self._key: bytes | None = None
+        self._catalog = catalog
+        self._owned = catalog is None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let files and catalog go; fine at any time, also twice."""
+        try:
+            await self.sink.aclose()
+            if self._catalog is not None and self._owned:
+                await self._catalog.aclose()
+        finally:
+            self.pool.close()
+
+    async def catalog(self) -> Catalog:
+        """The archive's catalog, open.
+
+        Raises:
+            CatalogError: it cannot be used.
+        """
+        async with self._opening:
+            if self._catalog is None:
+                self._catalog = await Catalog.open(self.folder)
+            if self._hash_ids and self._key is None:
+                self._key = await self._catalog.write(hash_key)
+            return self._catalog
+
+    def named(self, call_id: str) -> str:
+        """What stands for a call id in names; after `known` or `catalog`."""
+        return safe_component(call_id) if self._key is None else hashed_id(call_id, self._key)
+
+    async def known(self, ids: Sequence[str]) -> Known:
+        """What is there for these calls, at most a few hundred: in the catalog and on the disk.
+
+        A file that is gone, or has another size than it should have, counts as not there.
+        """
+        catalog = await self.catalog()
+        rows = await catalog.read(sidecars_of, ids)
+        if not rows:
+            return {}
+        sizes = await self.pool.run(_sizes, self.folder, [row.path for row in rows])
+        return {
+            (row.call_id, row.kind): row
+            for row, size in zip(rows, sizes, strict=True)
+            if size == row.size
+        }
+
+    async def store(self, files: Sequence[Beside]) -> None:
+        """Write files, and then their rows; what a call had under another name is removed.
+
+        Raises:
+            DestinationError: the disk failed; rows of files that are not there are not written.
+        """
+        if not files:
+            return
+        catalog = await self.catalog()
+        old = await catalog.read(sidecars_of, sorted({file.call_id for file in files}))
+        await self.sink.publish([body_of(file.path, [file.body]) for file in files])
+        rows = [_row(file, self.now()) for file in files]
+        await catalog.write(store_sidecars, rows)
+        self.changed.update(file.path.parent for file in files)
+        places = {(row.call_id, row.kind): row.path for row in rows}
+        moved = [row for row in old if places.get((row.call_id, row.kind), row.path) != row.path]
+        if moved:
+            self.changed.update(row.path.parent for row in moved)
+            await self.pool.run(_remove_ours, self.folder, moved)
+
+
+def _row(file: Beside, now: datetime) -> SidecarRow:
+    sha256 = sha256_of(file.body)
+    return SidecarRow(file.call_id, file.kind, file.path, len(file.body), sha256, now)
+
+
+def body_of(path: PurePosixPath, chunks: Sequence[bytes]) -> Body:
+    """A file for a sink, under exactly this name."""
+    target = Target(path.parent, path.name, extension="")
+    return Body(target, chunks, sum(map(len, chunks)), Audio("text/plain"))
+
+
+def sha256_of(body: bytes) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def pretty(raw: Mapping[str, Any]) -> bytes:
+    """JSON for people: one field a line, keys in order, pure ASCII; equal for equal objects."""
+    if raw and not any(isinstance(value, dict | list) for value in raw.values()):
+        # The same as below, by the encoder in C: a run does this for every call that it lists.
+        fields = json.dumps(raw, sort_keys=True, separators=(",\n  ", ": "))
+        return f"{{\n  {fields[1:-1]}\n}}\n".encode("ascii")
+    return (json.dumps(raw, sort_keys=True, indent=2) + "\n").encode("ascii")
+
+
+def _sizes(folder: Path, paths: Sequence[PurePosixPath]) -> list[int | None]:
+    return [size_of(folder, path) for path in paths]
+
+
+def _remove_ours(folder: Path, rows: Sequence[SidecarRow]) -> None:
+    for row in rows:
+        path = folder / row.path
+        with destination_errors(path):
+            try:
+                ours = sha256_of(path.read_bytes()) == row.sha256
+            except FileNotFoundError:
+                continue
+        if ours:
+            remove(os.fspath(path))

@@ -1,0 +1,216 @@
+"""What is written beside recordings: each call's JSON, and what was said.
+
+For a call ``call_ghi012``, beside its recording or where that would be::
+
+    recording-call_ghi012.json    the call, as the list of calls has it
+    transcript-call_ghi012.json   its transcript, as the API gives it
+    transcript-call_ghi012.txt    the same for people
+
+With a template of your own, the first has the recording's name and ``.json``. No two files of an
+archive meet in a name: in ids as they are rendered there is no dot.
+
+Each appears in one rename and is catalogued with size and SHA-256. They are written for calls that
+are over, with a recording or without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta, tzinfo
+from pathlib import PurePosixPath
+
+import anyio
+
+from agentphone_async.archive.beside.files import Beside, BesideFiles, Known, pretty, sha256_of
+from agentphone_async.archive.beside.transcript_text import transcript_text
+from agentphone_async.archive.options import Placed
+from agentphone_async.archive.report import MOST_KEPT
+from agentphone_async.archive.workers import work_on
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import (
+    AgentPhoneError,
+    AuthenticationError,
+    DestinationError,
+    NotFoundError,
+)
+from agentphone_async.models import Call, Transcript
+
+METADATA = "metadata"
+TRANSCRIPT = "transcript"
+TRANSCRIPT_TEXT = "transcript_text"
+
+AT_ONCE = 8
+"""Transcripts that are asked for at a time."""
+
+SETTLED = timedelta(hours=1)
+"""A transcript fetched sooner than this after the call's end may have lacked its last words; it
+is fetched once more by a later run."""
+
+_BATCH = 64
+
+
+class Metadata:
+    """Keeps ``recording-{id}.json`` as the call is listed; a `Companion`.
+
+    Attributes:
+        written: files that were new or have changed.
+    """
+
+    def __init__(self, files: BesideFiles) -> None:
+        self._files = files
+        self.written = 0
+
+    async def attend(self, calls: Sequence[Placed]) -> None:
+        """Write the JSON of calls that are new, or not as they were.
+
+        Raises:
+            DestinationError: the disk or the catalog failed.
+        """
+        over = [placed for placed in calls if placed.call.is_finished]
+        for start in range(0, len(over), _BATCH):
+            batch = over[start : start + _BATCH]
+            known = await self._files.known([placed.call.id for placed in batch])
+            wanted = [_metadata(placed) for placed in batch]
+            news = [file for file in wanted if not _is_current(file, known)]
+            await self._files.store(news)
+            self.written += len(news)
+
+    async def finish(self, folders: Sequence[PurePosixPath]) -> None:
+        """Nothing is left to do."""
+
+
+@dataclass(slots=True)
+class TranscriptReport:
+    """What became of transcripts in one run.
+
+    Attributes:
+        written: transcripts that were new or have changed.
+        absent: calls that have none, or none yet; asked again by the next run that meets them.
+        failed: transcripts that could not be had; likewise.
+        failures: of those, ids and errors; the first 100.
+    """
+
+    written: int = 0
+    absent: int = 0
+    failed: int = 0
+    failures: list[tuple[str, AgentPhoneError]] = field(default_factory=list)
+
+    def add_failure(self, call_id: str, error: AgentPhoneError) -> None:
+        """Count one, and keep it if there are not very many already."""
+        self.failed += 1
+        if len(self.failures) < MOST_KEPT:
+            self.failures.append((call_id, error))
+
+
+class Transcripts:
+    """Fetches transcripts that are not there yet; a `Companion`.
+
+    One that cannot be had is counted in `report`, and no reason to stop; the next run that meets
+    the call asks again.
+
+    Args:
+        files: where they go.
+        client: an open client with an API key.
+        zone: of the times in texts.
+        at_once: requests at a time, of all batches together.
+    """
+
+    def __init__(
+        self,
+        files: BesideFiles,
+        client: AsyncAgentPhone,
+        *,
+        zone: tzinfo = UTC,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self.report = TranscriptReport()
+        self._files = files
+        self._client = client
+        self._zone = zone
+        self._at_once = at_once
+        self._limiter = anyio.CapacityLimiter(at_once)
+
+    async def attend(self, calls: Sequence[Placed]) -> None:
+        """Fetch and write what is missing for these calls.
+
+        Raises:
+            DestinationError: the disk or the catalog failed.
+            AuthenticationError: the API key is refused.
+        """
+        over = [placed for placed in calls if placed.call.is_finished]
+        for start in range(0, len(over), _BATCH):
+            batch = over[start : start + _BATCH]
+            known = await self._files.known([placed.call.id for placed in batch])
+            wanted = [placed for placed in batch if self._is_wanted(placed.call, known)]
+            if wanted:
+                await self._bring(wanted, known)
+
+    async def finish(self, folders: Sequence[PurePosixPath]) -> None:
+        """Nothing is left to do."""
+
+    def _is_wanted(self, call: Call, known: Known) -> bool:
+        row = known.get((call.id, TRANSCRIPT))
+        if row is None or (call.id, TRANSCRIPT_TEXT) not in known:
+            return True
+        ended = call.ended_at
+        return ended is not None and timedelta(0) <= row.updated - ended < SETTLED
+
+    async def _bring(self, wanted: Sequence[Placed], known: Known) -> None:
+        files: list[Beside] = []
+
+        async def bring(placed: Placed) -> None:
+            async with self._limiter:
+                found = await self.ask(placed.call.id)
+            if found is None:
+                return
+            name = f"transcript-{self._files.named(placed.call.id)}"
+            folder = placed.stem.parent
+            both = transcript_files(placed.call, found, folder / name, self._zone)
+            # Both, even if only one has changed: the time of the row says when it was asked for.
+            files.extend(both)
+            self.report.written += not all(_is_current(file, known) for file in both)
+
+        await work_on(wanted, bring, at_once=min(self._at_once, len(wanted)))
+        await self._files.store(files)
+
+    async def ask(self, call_id: str) -> Transcript | None:
+        """A call's transcript; None if there is none, or it cannot be had (counted in `report`)."""
+        try:
+            found = await self._client.calls.get_transcript(call_id)
+        except NotFoundError:
+            self.report.absent += 1
+            return None
+        except (DestinationError, AuthenticationError):
+            raise
+        except AgentPhoneError as error:
+            self.report.add_failure(call_id, error)
+            return None
+        if not found.turns:
+            self.report.absent += 1
+            return None
+        return found
+
+
+def transcript_files(
+    call: Call, transcript: Transcript, stem: PurePosixPath, zone: tzinfo
+) -> tuple[Beside, Beside]:
+    """The two files of a transcript; ``stem`` is their path without extension."""
+    text = transcript_text(call, transcript, zone).encode()
+    return (
+        Beside(call.id, TRANSCRIPT, stem.parent / f"{stem.name}.json", pretty(transcript.raw)),
+        Beside(call.id, TRANSCRIPT_TEXT, stem.parent / f"{stem.name}.txt", text),
+    )
+
+
+def _metadata(placed: Placed) -> Beside:
+    stem = placed.stem
+    # A template may make another call's recording look like a transcript: ``transcript-x``.
+    ending = ".call.json" if stem.name.casefold().startswith("transcript-") else ".json"
+    path = stem.parent / f"{stem.name}{ending}"
+    return Beside(placed.call.id, METADATA, path, pretty(placed.call.raw))
+
+
+def _is_current(file: Beside, known: Known) -> bool:
+    row = known.get((file.call_id, file.kind))
+    return row is not None and row.path == file.path and row.sha256 == sha256_of(file.body)

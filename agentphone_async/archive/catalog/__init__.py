@@ -1,0 +1,1 @@
+"""What is known of calls, recordings and runs, in one SQLite file."""

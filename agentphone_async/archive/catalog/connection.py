@@ -1,0 +1,168 @@
+"""The catalog as a file: is it ours, and may it be opened? Looked at before anything is changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from agentphone_async.archive.catalog.migrations import migrate, refuse_newer, version_of
+from agentphone_async.archive.catalog.schema import APPLICATION_ID, FILE_NAME
+from agentphone_async.errors import CatalogError
+from agentphone_async.protocol.display import printable
+from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_errors
+
+BUSY_SECONDS = 30.0
+"""How long a write waits for another process's transaction."""
+
+_MAGIC = b"SQLite format 3\0"
+_REBUILD = "put it aside and run 'agentphone-async catalog rebuild'"
+_FULL = frozenset({sqlite3.SQLITE_FULL})
+_READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+
+
+def path_of(folder: Path) -> Path:
+    """Where the catalog of an archive is."""
+    return folder / FILE_NAME
+
+
+def inspect(folder: Path) -> bool:
+    """Whether there is a catalog; by reading the file's header, so that nothing is changed.
+
+    Raises:
+        CatalogError: it is somebody else's, damaged, newer than we are, or not accessible.
+    """
+    path = path_of(folder)
+    shown = printable(os.fspath(path), 300)
+    with destination_errors(path):
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    if not stat.S_ISREG(status.st_mode):
+        raise CatalogError(f"{shown} is no file; move it away", filename=os.fspath(path))
+    if status.st_size == 0:
+        return False  # we were killed before the first page was written
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise CatalogError(
+            f"cannot read the catalog {shown}: {error.strerror}; check owner and mode",
+            errno=error.errno,
+            filename=os.fspath(path),
+        ) from error
+    if not header.startswith(_MAGIC) or len(header) < 100:
+        raise CatalogError(
+            f"{shown} is no catalog of ours, or its beginning is damaged; if the archive is "
+            f"yours, {_REBUILD}, otherwise choose another destination",
+            filename=os.fspath(path),
+        )
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise CatalogError(
+            f"{shown} belongs to another program; choose another destination, or move it away",
+            filename=os.fspath(path),
+        )
+    refuse_newer(int.from_bytes(header[60:64], "big"), shown)
+    return True
+
+
+def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
+    """Open the catalog of an archive, made and migrated if it is to be written.
+
+    The file is 0600 from its first moment, since it holds call ids; SQLite gives its
+    write-ahead log the same mode.
+
+    Raises:
+        CatalogError: as `inspect`; or there is none, and it is only to be read.
+    """
+    path = path_of(folder)
+    there = inspect(folder)
+    if not there and not write:
+        raise CatalogError(
+            f"there is no archive in {printable(os.fspath(folder), 300)}: it has no {FILE_NAME}",
+            filename=os.fspath(folder),
+        )
+    if write and there and not os.access(path, os.W_OK):
+        raise CatalogError(
+            f"the catalog {printable(os.fspath(path), 300)} may not be written; check owner and "
+            "mode",
+            filename=os.fspath(path),
+        )
+    with catalog_errors(path):
+        if write:
+            _create(path)
+        mode = "rw" if write else "ro"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,  # one thread uses it; another one may have to close it
+        )
+        try:
+            _prepare(connection, path, write=write)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def in_memory() -> sqlite3.Connection:
+    """An empty catalog that leaves no trace, for dry runs over a new archive."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    migrate(connection, ":memory:")
+    return connection
+
+
+def _create(path: Path) -> None:
+    with destination_errors(path):
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -16000")
+    if not write:
+        refuse_newer(version_of(connection), os.fspath(path))
+        connection.execute("SELECT 1 FROM recordings LIMIT 1").fetchall()
+        return
+    # The tables first, in rollback mode: application id and all are in the file from then on.
+    migrate(connection, os.fspath(path))
+    connection.execute("PRAGMA journal_mode = WAL")
+    # Rows that a power cut takes are found again on disk; files without sync would not be.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("SELECT 1 FROM calls, recordings, runs LIMIT 1").fetchall()
+
+
+@contextmanager
+def catalog_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors inside the block into `CatalogError`, with advice."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise catalog_error(error, path) from error
+
+
+def catalog_error(error: sqlite3.Error, path: Path) -> CatalogError:
+    """The error of ours for one of SQLite's."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    shown = printable(os.fspath(path), 300)
+    said = printable(str(error), 120)
+    if code in _FULL:
+        line = f"cannot write the catalog {shown}: the disk is full; make room and run again"
+    elif code in _READ_ONLY:
+        line = f"the catalog {shown} may not be written; check owner, mode and file system"
+    elif code in _DAMAGED:
+        line = f"the catalog {shown} is damaged ({said}); {_REBUILD}"
+    elif code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        line = f"the catalog {shown} is held by another process; run again when it is done"
+    else:
+        line = f"the catalog {shown} cannot be used: {said}; check the disk, or {_REBUILD}"
+    return CatalogError(line, filename=os.fspath(path))

@@ -1,0 +1,143 @@
+"""The catalog's runs and settings. To be run by `Catalog.read` or `Catalog.write`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from agentphone_async.archive.catalog.rows import (
+    RunRow,
+    moment_of,
+    moment_or_none,
+    plain,
+    stamp,
+    stamp_or_none,
+)
+from agentphone_async.archive.selection.selection import Selection
+
+_COLUMNS = (
+    "id, started, finished, since, until, status, direction, complete, covered_until, "
+    "stop_reason, counts"
+)
+
+
+def begin_run(connection: sqlite3.Connection, selection: Selection, now: datetime) -> int:
+    """Note that a run begins, and return its number."""
+    cursor = connection.execute(
+        "INSERT INTO runs (started, since, until, status, direction) VALUES (?, ?, ?, ?, ?)",
+        (
+            stamp(now),
+            stamp_or_none(selection.since),
+            stamp_or_none(selection.until),
+            plain(selection.status),
+            plain(selection.direction),
+        ),
+    )
+    if cursor.lastrowid is None:
+        raise AssertionError("an insert has a row id")
+    return cursor.lastrowid
+
+
+def finish_run(
+    connection: sqlite3.Connection,
+    run: int,
+    now: datetime,
+    *,
+    complete: bool,
+    covered_until: datetime | None,
+    stop_reason: str | None,
+    counts: Mapping[str, int],
+    unattended: bool = False,
+) -> None:
+    """Note how a run ended.
+
+    Its folders are forgotten, unless they are ``unattended``: then the next run takes them over,
+    and has done with them what this one had no time for.
+    """
+    connection.execute(
+        "UPDATE runs SET finished = ?, complete = ?, covered_until = ?, stop_reason = ?, "
+        "counts = ? WHERE id = ?",
+        (
+            stamp(now),
+            int(complete),
+            stamp_or_none(covered_until) if complete else None,
+            stop_reason,
+            json.dumps(dict(counts)),
+            run,
+        ),
+    )
+    if not unattended:
+        connection.execute("DELETE FROM run_folders WHERE run = ?", (run,))
+
+
+def last_covered(connection: sqlite3.Connection, selection: Selection) -> datetime | None:
+    """Up to when complete runs have seen everything that this selection's filters let through.
+
+    A run counts if its filters let through at least as much: each was the same, or not set.
+    """
+    (moment,) = connection.execute(
+        "SELECT max(covered_until) FROM runs WHERE complete = 1 "
+        "AND (status IS NULL OR status = ?) AND (direction IS NULL OR direction = ?)",
+        (plain(selection.status), plain(selection.direction)),
+    ).fetchone()
+    return moment_or_none(moment)
+
+
+def runs(connection: sqlite3.Connection, limit: int = 100) -> list[RunRow]:
+    """The latest runs, newest first."""
+    query = f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC LIMIT ?"  # noqa: S608 - names of ours
+    return [_run_row(row) for row in connection.execute(query, (limit,))]
+
+
+def use_folders(connection: sqlite3.Connection, run: int, folders: Iterable[PurePosixPath]) -> None:
+    """Note folders in which this run may leave partial files if it dies."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO run_folders (run, folder) VALUES (?, ?)",
+        [(run, folder.as_posix()) for folder in folders],
+    )
+
+
+def unfinished_folders(connection: sqlite3.Connection, run: int) -> list[PurePosixPath]:
+    """Folders in which runs other than this one may have left partial files."""
+    rows = connection.execute("SELECT DISTINCT folder FROM run_folders WHERE run <> ?", (run,))
+    return [PurePosixPath(folder) for (folder,) in rows]
+
+
+def take_over(connection: sqlite3.Connection, run: int, folders: Sequence[PurePosixPath]) -> None:
+    """These folders of other runs are this run's business now."""
+    use_folders(connection, run, folders)
+    connection.executemany(
+        "DELETE FROM run_folders WHERE folder = ? AND run <> ?",
+        [(folder.as_posix(), run) for folder in folders],
+    )
+
+
+def hash_key(connection: sqlite3.Connection) -> bytes:
+    """The key that file names are hashed with; made at first use (needs `Catalog.write`)."""
+    connection.execute(
+        "INSERT OR IGNORE INTO settings (name, value) VALUES ('hash_key', ?)",
+        (secrets.token_bytes(32),),
+    )
+    (key,) = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
+    return bytes(key)
+
+
+def _run_row(row: Sequence[Any]) -> RunRow:
+    return RunRow(
+        id=row[0],
+        started=moment_of(row[1]),
+        finished=moment_or_none(row[2]),
+        since=moment_or_none(row[3]),
+        until=moment_or_none(row[4]),
+        status=row[5],
+        direction=row[6],
+        complete=bool(row[7]),
+        covered_until=moment_or_none(row[8]),
+        stop_reason=row[9],
+        counts=json.loads(row[10]) if row[10] else {},
+    )

@@ -1,0 +1,246 @@
+"""How a single finding of `verify` is put right."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from agentphone_async.archive.beside.files import Beside, BesideFiles, pretty
+from agentphone_async.archive.beside.sidecars import METADATA, transcript_files
+from agentphone_async.archive.beside.sums import Sums
+from agentphone_async.archive.catalog.calls import get_calls
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.files import CatalogFile
+from agentphone_async.archive.catalog.recordings import (
+    current_recordings,
+    owner_of,
+    store_recordings,
+)
+from agentphone_async.archive.catalog.rows import RecordingRow
+from agentphone_async.archive.check.checker import Finding
+from agentphone_async.archive.disk.names import stem_of, target_of
+from agentphone_async.archive.disk.truth import examine
+from agentphone_async.archive.workers import work_on
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
+from agentphone_async.models import Call
+from agentphone_async.protocol.recording import Audio
+from agentphone_async.recordings.fetch import Fetched, Fetcher
+from agentphone_async.sinks.disk import destination_errors, link_or_replace
+from agentphone_async.sinks.interface import Body, Stored, Target
+from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.sinks.threads import FilePool
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What became of a finding.
+
+    Attributes:
+        finding: what was wrong.
+        repaired: whether the file is whole and sound now.
+        line: what was done, or why nothing could be.
+    """
+
+    finding: Finding
+    repaired: bool
+    line: str
+
+
+class HopelessError(Exception):
+    """A finding cannot be put right; its text says why."""
+
+
+class Mender:
+    """Puts findings right, a batch at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        catalog: Catalog,
+        client: AsyncAgentPhone,
+        transfers: int,
+        fsync: Fsync,
+    ) -> None:
+        self._folder = folder
+        self._catalog = catalog
+        self._client = client
+        self._transfers = transfers
+        self._pool = FilePool(2)
+        self._sink = LocalSink(folder, fsync=fsync, pool=self._pool)
+        limit = client.settings.max_file_size
+        self._fetcher = Fetcher(client.session, self._sink, max_file_size=limit)
+        self._files = BesideFiles(folder, fsync=fsync, catalog=catalog)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._sink.aclose()
+            await self._files.aclose()
+        finally:
+            self._pool.close()
+
+    async def finish(self) -> None:
+        """Bring the sums of the folders up to date in which something was put right."""
+        await Sums(self._files).write(self._files.changed)
+
+    async def mend(self, findings: Sequence[Finding]) -> list[Mended]:
+        """What became of each, in the same order."""
+        mended: dict[int, Mended] = {}
+
+        async def one(numbered: tuple[int, Finding]) -> None:
+            number, finding = numbered
+            mended[number] = await self._mend(finding)
+
+        at_once = min(self._transfers, len(findings))
+        await work_on(enumerate(findings), one, at_once=at_once)
+        return [mended[number] for number in sorted(mended)]
+
+    async def _mend(self, finding: Finding) -> Mended:
+        file = finding.file
+        if file is None:
+            return Mended(finding, repaired=False, line=f"left alone: {finding.reason}")
+        try:
+            if file.kind == "recording":
+                return await self._mend_recording(finding, file)
+            return await self._mend_sidecar(finding, file)
+        except HopelessError as error:
+            return Mended(finding, repaired=False, line=str(error))
+        except DestinationError:
+            raise
+        except RecordingNotFoundError:
+            return Mended(finding, repaired=False, line="the server has no recording of this call")
+        except AgentPhoneError as error:
+            return Mended(finding, repaired=False, line=str(error))
+
+    # ---------------------------------------------------------------- recordings
+
+    async def _mend_recording(self, finding: Finding, file: CatalogFile) -> Mended:
+        row = await self._catalog.read(owner_of, file.path)
+        latest = (await self._catalog.read(current_recordings, [file.call_id])).get(file.call_id)
+        if row is None or latest is None:
+            raise HopelessError("the catalog has forgotten it meanwhile")
+        fetched = await self._fetcher.fetch(file.call_id, _target(file.path))
+        try:
+            same = await self._pool.run(_sha256, fetched) == row.sha256
+            audio = fetched.ready.audio
+            _object(finding, audio, same=same, current=row.version == latest.version)
+            aside = await self._pool.run(_put_aside, self._folder, finding)
+            stored = (await self._sink.publish([fetched.ready]))[0]
+        finally:
+            self._fetcher.release(fetched)
+        if not stored.new:
+            raise HopelessError("its name was taken meanwhile; verify again")
+        await self._catalog.write(store_recordings, [_restored(row, fetched, stored)])
+        self._files.changed.add(stored.name.parent)
+        line = "fetched again" if same else "fetched again; the server has other bytes than before"
+        if audio.suspect is not None:
+            line += f", still suspect: {audio.suspect}"
+        return Mended(finding, audio.suspect is None, line + _kept(aside))
+
+    # ---------------------------------------------------------------- sidecars
+
+    async def _mend_sidecar(self, finding: Finding, file: CatalogFile) -> Mended:
+        calls = await self._catalog.read(get_calls, [file.call_id])
+        if file.call_id not in calls:
+            raise HopelessError("the catalog does not have its call")
+        call = Call.from_json(json.loads(calls[file.call_id].raw))
+        if file.kind == METADATA:
+            fresh = Beside(call.id, METADATA, file.path, pretty(call.raw))
+            line = "written again from the catalog"
+        else:
+            transcript = await self._client.calls.get_transcript(call.id)
+            if not transcript.turns:
+                raise HopelessError("the server has no transcript of this call")
+            both = transcript_files(call, transcript, file.path.with_suffix(""), UTC)
+            fresh = next(each for each in both if each.kind == file.kind)
+            line = "fetched again"
+        aside = await self._pool.run(_put_aside, self._folder, finding)
+        await self._files.store([fresh])
+        return Mended(finding, repaired=True, line=line + _kept(aside))
+
+
+def _target(path: PurePosixPath) -> Target:
+    if path.suffix in {".wav", ".mp3"}:
+        return target_of(stem_of(path))
+    return Target(path.parent, path.name, extension="")
+
+
+def _object(finding: Finding, audio: Audio, *, same: bool, current: bool) -> None:
+    """Refuse to replace what is better than what has arrived."""
+    if finding.kind == "suspect":
+        if same:
+            raise HopelessError(f"the server has the same bytes: {finding.reason}")
+        if audio.suspect is not None:
+            raise HopelessError(f"the server has other bytes, suspect, too: {audio.suspect}")
+    if not same and not current:
+        raise HopelessError("an earlier version, which the server has no more")
+
+
+def _sha256(fetched: Fetched) -> str:
+    ready = fetched.ready
+    if not isinstance(ready, Body):
+        return ready.sha256
+    digest = hashlib.sha256()
+    for chunk in ready.chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _restored(row: RecordingRow, fetched: Fetched, stored: Stored) -> RecordingRow:
+    audio = fetched.ready.audio
+    return replace(
+        row,
+        state="archived" if audio.suspect is None else "suspect",
+        path=stored.name,
+        size=stored.size,
+        sha256=stored.sha256,
+        media_type=audio.media_type,
+        sample_rate=audio.sample_rate,
+        channels=audio.channels,
+        duration=audio.duration_seconds,
+        etag=fetched.etag,
+        attempts=row.attempts + fetched.attempts,
+        updated=datetime.now(UTC),
+        last_error=audio.suspect,
+    )
+
+
+def _put_aside(folder: Path, finding: Finding) -> PurePosixPath | None:
+    """Rename what lies at a finding's place, and return its new name; None if nothing does."""
+    path = folder / finding.path
+    if not os.path.lexists(path):
+        return None
+    what = "suspect" if finding.kind == "suspect" else "altered"
+    ending = f".{what}-{_beginning(folder, finding)}"
+    for number in itertools.count(1):
+        name = finding.path.name + (ending if number == 1 else f"{ending}-{number}")
+        aside = finding.path.parent / name
+        if os.path.lexists(folder / aside):
+            continue
+        with destination_errors(path):
+            if not link_or_replace(os.fspath(path), os.fspath(folder / aside)):
+                raise OSError(f"{name} has appeared meanwhile")
+        return aside
+    raise AssertionError  # the count is endless
+
+
+def _beginning(folder: Path, finding: Finding) -> str:
+    try:
+        found = examine(folder, finding.path)
+    except DestinationError:
+        found = None
+    return "0" * 8 if found is None else found.sha256[:8]
+
+
+def _kept(aside: PurePosixPath | None) -> str:
+    return "" if aside is None else f"; the bad file is kept as {aside.name}"

@@ -1,0 +1,1 @@
+"""What an archive holds and what it lacks, told to people and programs."""

@@ -1,0 +1,213 @@
+"""What an archive holds, call by call: the catalog for people, for spreadsheets and programs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agentphone_async.archive.catalog.calls import call_row
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.recordings import COLUMNS, count_states, recording_row
+from agentphone_async.archive.catalog.rows import (
+    CallRow,
+    RecordingRow,
+    RunRow,
+    stamp,
+    stamp_or_none,
+)
+from agentphone_async.archive.catalog.runs import runs
+from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.models import Call
+
+PENDING = "pending"
+"""The state of a call that runs have met, and of whose recording none has settled anything."""
+
+STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", PENDING)
+
+_CALLS = (
+    "calls.id, calls.raw, calls.started, calls.ended, calls.status, calls.direction, "
+    "calls.duration, calls.first_seen, calls.last_seen"
+)
+_CALL_COLUMNS = 9
+_RECORDINGS = ", ".join(f"recordings.{name}" for name in COLUMNS.split(", "))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A call, and what is known of its recording.
+
+    Attributes:
+        call: as it was listed last.
+        recording: None if no run has settled anything about it.
+    """
+
+    call: CallRow
+    recording: RecordingRow | None
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`."""
+        return PENDING if self.recording is None else self.recording.state
+
+    def parsed(self) -> Call:
+        """The call as a value."""
+        return Call.from_json(json.loads(self.call.raw))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that is known, ready for JSON; ``call`` is the API's own object."""
+        recording = self.recording
+        fields: dict[str, Any] = {
+            "call_id": self.call.id,
+            "state": self.state,
+            "started": stamp_or_none(self.call.started),
+            "ended": stamp_or_none(self.call.ended),
+            "direction": self.call.direction,
+            "status": self.call.status,
+            "first_seen": stamp(self.call.first_seen),
+            "last_seen": stamp(self.call.last_seen),
+        }
+        for name in _RECORDING_FIELDS:
+            fields[name] = None if recording is None else getattr(recording, name)
+        if recording is not None:
+            fields["path"] = None if recording.path is None else recording.path.as_posix()
+            fields["updated"] = stamp(recording.updated)
+        return fields | {"call": json.loads(self.call.raw)}
+
+
+_RECORDING_FIELDS = (
+    "path", "version", "size", "sha256", "media_type", "sample_rate", "channels", "duration",
+    "etag", "attempts", "last_error", "updated",
+)  # fmt: skip
+
+
+async def entries(
+    catalog: Catalog,
+    selection: Selection | None = None,
+    *,
+    states: Sequence[str] = (),
+    versions: bool = False,
+    at_once: int = 500,
+) -> AsyncGenerator[list[Entry]]:
+    """Calls of the catalog by the time that they began, in lists; memory does not grow.
+
+    Args:
+        catalog: open.
+        selection: which calls; all by default. Calls without a known beginning lie in no span.
+        states: only of these; all by default.
+        versions: every version of each recording instead of the current one.
+        at_once: how many in a list.
+
+    Raises:
+        ValueError: there is no such state.
+    """
+    unknown = [state for state in states if state not in STATES]
+    if unknown:
+        raise ValueError(f"there is no state {unknown[0]!r}; use one of {', '.join(STATES)}")
+    selection = selection or Selection()
+    more = await catalog.read(_begin, selection, tuple(states), versions)
+    while found := await catalog.read(more, at_once):
+        wanted = [entry for entry in found if _wants(selection, entry)]
+        if wanted:
+            yield wanted
+
+
+def _begin(
+    connection: sqlite3.Connection, selection: Selection, states: tuple[str, ...], versions: bool
+) -> Callable[[sqlite3.Connection, int], list[Entry]]:
+    """Start a query, and return a function for the next rows; both for the catalog's thread."""
+    conditions: list[str] = []
+    values: list[str] = []
+    if selection.since is not None:
+        conditions.append("calls.started >= ?")
+        values.append(stamp(selection.since))
+    if selection.until is not None:
+        conditions.append("calls.started < ?")
+        values.append(stamp(selection.until))
+    if states:
+        marks = ",".join("?" * len(states))
+        conditions.append(f"coalesce(recordings.state, '{PENDING}') IN ({marks})")
+        values += states
+    latest = (
+        "" if versions else "AND recordings.version = (SELECT max(version) FROM recordings AS r "
+        "WHERE r.call_id = calls.id)"
+    )  # fmt: skip
+    where = "WHERE " + " AND ".join(conditions) if conditions else ""
+    cursor = connection.execute(
+        f"SELECT {_CALLS}, {_RECORDINGS} FROM calls LEFT JOIN recordings "  # noqa: S608 - our names
+        f"ON recordings.call_id = calls.id {latest} {where} ORDER BY calls.started, calls.rowid",
+        values,
+    )
+
+    def more(_: sqlite3.Connection, at_once: int) -> list[Entry]:
+        return [_entry(row) for row in cursor.fetchmany(at_once)]
+
+    return more
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    recording = row[_CALL_COLUMNS:]
+    return Entry(
+        call_row(row[:_CALL_COLUMNS]), None if recording[0] is None else recording_row(recording)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Dated:
+    started_at: datetime | None
+    status: str | None
+    direction: str | None
+
+
+def _wants(selection: Selection, entry: Entry) -> bool:
+    call = entry.call
+    return selection.wants(_Dated(call.started, call.status, call.direction))
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """An archive in numbers.
+
+    Attributes:
+        schema: of the catalog.
+        calls: that runs have met.
+        states: recordings, all versions, by their state.
+        bytes: of the recordings that are on the disk.
+        sidecars: files beside recordings.
+        runs: the latest runs, newest first.
+    """
+
+    schema: int
+    calls: int
+    states: dict[str, int]
+    bytes: int
+    sidecars: int
+    runs: list[RunRow]
+
+
+def overview(connection: sqlite3.Connection, latest_runs: int = 5) -> Overview:
+    """An archive in numbers; for `Catalog.read`."""
+
+    def one(query: str) -> int:
+        (value,) = connection.execute(query).fetchone()
+        return int(value)
+
+    return Overview(
+        schema=one("PRAGMA user_version"),
+        calls=one("SELECT count(*) FROM calls"),
+        states=count_states(connection),
+        bytes=one(
+            "SELECT coalesce(sum(size), 0) FROM recordings WHERE state IN ('archived', 'suspect')"
+        ),
+        sidecars=one("SELECT count(*) FROM sidecars"),
+        runs=runs(connection, latest_runs),
+    )
+
+
+def damage(connection: sqlite3.Connection, most: int = 20) -> list[str]:
+    """What SQLite finds wrong with the catalog's file; empty if it is sound. For `Catalog.read`."""
+    found = [str(line) for (line,) in connection.execute(f"PRAGMA integrity_check({most})")]
+    return [] if found == ["ok"] else found

@@ -1,0 +1,1 @@
+"""Recordings on the disk: where they go, and what really lies there."""

@@ -1,0 +1,1 @@
+"""One run of an archive: what is listed is planned, fetched and remembered."""

@@ -1,0 +1,1 @@
+"""Which calls are wanted, in the words that people use."""
