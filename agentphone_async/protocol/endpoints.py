@@ -22,6 +22,7 @@ LONGEST_ID = 1024
 WAIT_RANGE = (10.0, 300.0)
 """Seconds that the server accepts as a long-poll's ``timeout``."""
 
+_PLAIN = re.compile(f"[A-Za-z0-9_-]{{1,{LONGEST_ID}}}")
 _ONLY_DOTS = re.compile(r"\.+")
 
 
@@ -64,6 +65,8 @@ def segment(identifier: str, what: str = "call id") -> str:
         InvalidIdError: it is empty, all dots (which URLs treat as folders, encoded or not), or
             longer than `LONGEST_ID`.
     """
+    if _PLAIN.fullmatch(identifier):  # as nearly all are; quoting takes ten times as long
+        return identifier
     if not identifier or _ONLY_DOTS.fullmatch(identifier) or len(identifier) > LONGEST_ID:
         shown = f"'{printable(identifier, 60)}'"
         why = "is too long to be one" if len(identifier) > LONGEST_ID else "cannot be one"

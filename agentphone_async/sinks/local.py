@@ -34,7 +34,7 @@ from agentphone_async.sinks.disk import (
     sync_many,
     write_all,
 )
-from agentphone_async.sinks.interface import SMALL, Body, Ready, Staged, Stored, Target
+from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
 from agentphone_async.sinks.threads import FilePool
 
 
@@ -65,9 +65,10 @@ class LocalSink:
         folder: created, with its parents, when the first file comes.
         fsync: see `Fsync`.
         overwrite: whether a name that is taken is replaced; otherwise what is there stays.
-        own_loop: whether nothing else runs in this event loop. Small files are then written right
-            in it, as long as the disk is quick: a thread would take longer to get hold of the
-            interpreter lock, six times a file, than the disk takes. Syncing is never done there.
+        own_loop: whether nothing else runs in this event loop. Batches are then written and renamed
+            right in it, as long as the disk is quick: a thread would take longer to get hold of
+            the interpreter lock, six times a file, than the disk takes. Syncing is never done
+            there.
         pool: threads to work on; one of its own if not given.
     """
 
@@ -110,11 +111,7 @@ class LocalSink:
     async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
         """Write and hash what is in memory, sync, rename, sync the folders: all in one hop."""
         if self._here:
-            with self._watching(len(batch)):
-                batch = [
-                    self._write(ready) if isinstance(ready, Body) and ready.size <= SMALL else ready
-                    for ready in batch
-                ]
+            return await self._publish_here(batch)
         return await self._pool.run(self._publish, batch)
 
     async def aclose(self) -> None:
@@ -125,6 +122,19 @@ class LocalSink:
         finally:
             if self._own_pool:
                 self._pool.close()
+
+    async def _publish_here(self, batch: Sequence[Ready]) -> list[Stored]:
+        """The same as `_publish`, with hops for nothing but syncing."""
+        syncing = self._fsync is not Fsync.OFF
+        with self._watching(len(batch)):
+            staged = [self._named(ready) for ready in batch]
+        if syncing:
+            await self._pool.run(self._sync, staged)
+        with self._watching(len(batch)):
+            stored = [self._reveal(item) for item in staged]
+        if syncing:
+            await self._pool.run(self._sync_folders, staged)
+        return stored
 
     @contextlib.contextmanager
     def _watching(self, files: int) -> Iterator[None]:
@@ -195,20 +205,26 @@ class LocalSink:
 
     def _publish(self, batch: Sequence[Ready]) -> list[Stored]:
         staged = [self._named(ready) for ready in batch]
+        self._sync(staged)
+        stored = [self._reveal(item) for item in staged]
+        self._sync_folders(staged)
+        return stored
+
+    def _sync(self, staged: Sequence[Staged]) -> None:
         with destination_errors(self.folder):
             if self._fsync is Fsync.BATCH:
                 sync_many([item.key for item in staged])
             elif self._fsync is Fsync.EACH:
                 sync_each([item.key for item in staged])
-            stored = [self._reveal(item) for item in staged]
-            if self._fsync is not Fsync.OFF:
-                self._sync_folders({item.target.folder for item in staged})
-        return stored
 
-    def _sync_folders(self, folders: set[PurePosixPath]) -> None:
+    def _sync_folders(self, staged: Sequence[Staged]) -> None:
+        if self._fsync is Fsync.OFF:
+            return
         made = tuple(self._made)
-        for path in {self.folder / folder for folder in folders} | {path.parent for path in made}:
-            sync_folder(path)
+        folders = {self.folder / folder for folder in {item.target.folder for item in staged}}
+        with destination_errors(self.folder):
+            for path in folders | {path.parent for path in made}:
+                sync_folder(path)
         self._made.difference_update(made)  # only now: a batch beside this one relies on them, too
 
     def _named(self, ready: Ready) -> Staged:

@@ -181,12 +181,18 @@ class TestWhereItIsDone:
             await sink.aclose()
 
     async def test_in_a_shared_loop_nothing(self, written, tmp_path):
-        await self.publish(LocalSink(tmp_path), 10, local.SMALL + 1)
-        assert written == [(10, False), (local.SMALL + 1, False)]
+        await self.publish(LocalSink(tmp_path), 10, 20)
+        assert written == [(10, False), (20, False)]
 
-    async def test_in_our_own_what_is_small(self, written, tmp_path):
-        await self.publish(LocalSink(tmp_path, own_loop=True), 10, local.SMALL, local.SMALL + 1)
-        assert written == [(10, True), (local.SMALL, True), (local.SMALL + 1, False)]
+    async def test_in_our_own_whole_batches(self, written, tmp_path):
+        await self.publish(LocalSink(tmp_path, own_loop=True), 10, 20)
+        assert written == [(10, True), (20, True)]
+
+    async def test_what_is_staged_by_itself_never(self, written, tmp_path):
+        sink = LocalSink(tmp_path, own_loop=True)
+        await sink.publish([await sink.stage(body(b"x" * 30))])
+        await sink.aclose()
+        assert written == [(30, False)]
 
     async def test_but_never_syncing(self, monkeypatch, tmp_path):
         def sync(*_):
@@ -196,6 +202,9 @@ class TestWhereItIsDone:
             monkeypatch.setattr(local, name, sync)
         await self.publish(LocalSink(tmp_path, own_loop=True), 10)
         await self.publish(LocalSink(tmp_path / "each", own_loop=True, fsync=Fsync.EACH), 10)
+        monkeypatch.setattr(local.FilePool, "run", None)
+        sink = LocalSink(tmp_path / "off", own_loop=True, fsync=Fsync.OFF)
+        assert [stored.new for stored in await sink.publish([body()])] == [True]
 
     @pytest.mark.parametrize(("seconds", "here"), [(0.02, True), (0.021, False)])
     async def test_a_slow_disk_gets_it_once(self, seconds, here, written, monkeypatch, tmp_path):
