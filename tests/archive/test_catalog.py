@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async.archive.catalog import calls as calls_table
+from agentphone_async.archive.catalog import connection as connection_module
 from agentphone_async.archive.catalog import migrations
 from agentphone_async.archive.catalog import recordings as recordings_table
 from agentphone_async.archive.catalog import runs as runs_table
@@ -348,6 +349,33 @@ async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypa
             lambda db: db.execute("SELECT name FROM migrations ORDER BY version").fetchall()
         )
         assert names == [("first",), ("second",)]
+
+
+class TestSwitchingToTheLog:
+    """Two archivers begin one archive at once; the other one is in its first transaction."""
+
+    @pytest.fixture
+    def other(self, tmp_path):
+        path_of(tmp_path).touch()
+        writing = sqlite3.connect(path_of(tmp_path), isolation_level=None)
+        migrations.migrate(writing, "new")
+        writing.execute("BEGIN IMMEDIATE")
+        yield writing
+        writing.close()
+
+    def test_it_is_waited_for(self, other, tmp_path, monkeypatch):
+        monkeypatch.setattr(connection_module.time, "sleep", lambda _: other.execute("ROLLBACK"))
+        mine = connect(tmp_path, write=True)
+        assert mine.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        mine.close()
+
+    def test_but_not_for_ever(self, other, tmp_path, monkeypatch):
+        slept = []
+        monkeypatch.setattr(connection_module.time, "sleep", slept.append)
+        monkeypatch.setattr(connection_module.time, "monotonic", lambda: 10.0 * len(slept))
+        with pytest.raises(CatalogError, match="held by another process"):
+            connect(tmp_path, write=True)
+        assert len(slept) == 4
 
 
 def test_two_processes_may_migrate_at_once(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -135,10 +136,28 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
         return
     # The tables first, in rollback mode: application id and all are in the file from then on.
     migrate(connection, os.fspath(path))
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     # Rows that a power cut takes are found again on disk; files without sync would not be.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("SELECT 1 FROM calls, recordings, runs LIMIT 1").fetchall()
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Log ahead from now on.
+
+    The switch needs the file for itself. If another process is just writing to it, SQLite fails at
+    once, whatever its time-out, so the waiting is done here.
+    """
+    patience = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                raise
+        else:
+            return
+        time.sleep(0.01)
 
 
 @contextmanager
