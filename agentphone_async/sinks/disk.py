@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import itertools
@@ -29,6 +30,8 @@ FOLDER_MODE = 0o700
 _MOST_BUFFERS = 1024  # IOV_MAX on Linux, the BSDs and macOS
 _FEW_FILES = 8  # from so many on, one syncfs beats an fsync for each
 _DEAD_AFTER = 24 * 3600.0
+NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+"""What an error's number is when too many files are open; the disk has no part in it."""
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _CANNOT_SYNC = frozenset(
     {
@@ -189,16 +192,29 @@ def _open(path: str, flags: int, *, links: bool = False) -> int:
 def _patiently(opening: Callable[[], T]) -> T:
     """Open something, for some seconds even when there is no descriptor left.
 
-    Connections take descriptors, too; as they end, fewer are made, and there is room again.
+    Connections take descriptors, too; as they end, fewer are made, and there is room again. In the
+    event loop that would be waited for in vain: it is where they end.
     """
-    patience = time.monotonic() + 10.0
+    patience: float | None = None
     while True:
         try:
             return opening()
         except OSError as error:
-            if error.errno not in {errno.EMFILE, errno.ENFILE} or time.monotonic() > patience:
+            if error.errno not in NO_DESCRIPTOR or _in_event_loop():
+                raise
+            if patience is None:
+                patience = time.monotonic() + 10.0
+            elif time.monotonic() > patience:
                 raise
         time.sleep(0.05)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def write_all(fd: int, chunks: Sequence[bytes]) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.disk import (
+    NO_DESCRIPTOR,
     TempNames,
     create,
     destination_errors,
@@ -126,8 +127,13 @@ class LocalSink:
     async def _publish_here(self, batch: Sequence[Ready]) -> list[Stored]:
         """The same as `_publish`, with hops for nothing but syncing."""
         syncing = self._fsync is not Fsync.OFF
-        with self._watching(len(batch)):
-            staged = [self._named(ready) for ready in batch]
+        try:
+            with self._watching(len(batch)):
+                staged = [self._named(ready) for ready in batch]
+        except DestinationError as error:
+            if error.errno not in NO_DESCRIPTOR:
+                raise
+            return await self._pool.run(self._publish, batch)  # there one can wait for some
         if syncing:
             await self._pool.run(self._sync, staged)
         with self._watching(len(batch)):

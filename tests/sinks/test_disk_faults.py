@@ -251,8 +251,9 @@ class TestFileDescriptors:
 
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
     @pytest.mark.parametrize("when", [is_part, is_folder], ids=["file", "folder"])
-    async def test_when_they_run_out_it_waits_for_one(
-        self, number, when, clock, monkeypatch, tmp_path
+    @pytest.mark.parametrize("own_loop", [False, True], ids=["shared loop", "own loop"])
+    async def test_when_they_run_out_it_waits_for_one_in_a_thread(
+        self, number, when, own_loop, clock, monkeypatch, tmp_path
     ):
         real = os.open
         refused = []
@@ -264,10 +265,12 @@ class TestFileDescriptors:
             return real(path, *args, **kwargs)
 
         monkeypatch.setattr(disk.os, "open", scarce)
-        sink = LocalSink(tmp_path)
+        sink = LocalSink(tmp_path, own_loop=own_loop)
+        in_the_loop = int(own_loop and when is is_part)  # where nothing is waited for
         assert all(stored.new for stored in await sink.publish(bodies(2)))
         await sink.aclose()
-        assert clock.slept == 5
+        assert clock.slept == 5 - in_the_loop
+        assert len(files(tmp_path)) == 2
 
     async def test_but_not_for_ever(self, clock, monkeypatch, tmp_path):
         sink = LocalSink(tmp_path)
