@@ -11,10 +11,9 @@ are divided equally; a pause that the host asks one for holds for all, the sessi
 Writing to the catalog, the progress, the names, and deciding when to end stay here.
 
 One process saturates most networks, and each costs half a second of processor time to start, and
-some 80 MB. Several pay where one core is not enough for the network, and others are idle. Measured
-on two cores that the server used, too, two processes took 0.91 of the time of one for 850 MB over
-TLS, and 1.07 to 1.3 of it without TLS and for small recordings: there, the one had no lack of
-processor time.
+some 80 MB. Several pay where one core is not enough for the network, and others are idle. On two
+cores that the server used, too, nothing was idle, and two processes took 1.0 to 1.4 of the time of
+one (docs/performance.md).
 """
 
 from __future__ import annotations
