@@ -14,12 +14,13 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentphone_async import own_loop
 from benchmarks import machine
 from benchmarks.check import complaint
 from benchmarks.compare import RESULTS, say, writable
@@ -194,14 +195,6 @@ def _row(each: NetworkRun) -> list[str]:
     ]
 
 
-def _run(main: Coroutine[None, None, list[NetworkRun]]) -> list[NetworkRun]:
-    try:
-        import uvloop  # noqa: PLC0415 - optional, as it is for the package
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)
-
-
 def main() -> int:
     """Measure, write ``latency.json``, ``latency.md`` and ``latency.png``, print the markdown."""
     options = arguments()
@@ -216,7 +209,7 @@ def main() -> int:
     runs: dict[str, list[NetworkRun]] = {}
     try:
         for network in networks:
-            runs[network.name] = _run(sweep(network, plan, home / "run"))
+            runs[network.name] = own_loop.run(sweep(network, plan, home / "run"))
     finally:
         shutil.rmtree(home, ignore_errors=True)
     about = machine.describe(cache) | {"agentphone-async": version}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import collections
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentphone_async.own_loop import run
 from benchmarks.corpus import cache_folder
 from benchmarks.stopping import BenchError, exit_code
 
@@ -88,14 +88,6 @@ async def download(base_url: str, ids: Iterator[str], dest: Path, transfers: int
     )
 
 
-def _run(main: Coroutine[None, None, Throughput]) -> Throughput:
-    try:
-        import uvloop  # noqa: PLC0415 - optional, as it is for the package
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)
-
-
 def main() -> int:
     """Measure, print, and tell by the exit code whether something failed."""
     options = arguments()
@@ -107,7 +99,7 @@ def main() -> int:
     dest = kept or Path(tempfile.mkdtemp(prefix="throughput-", dir=cache_folder()))
     ids = read_ids(options.from_file)
     try:
-        measured = _run(download(options.base_url, ids, dest, options.transfers))
+        measured = run(download(options.base_url, ids, dest, options.transfers))
     finally:
         if kept is None:
             shutil.rmtree(dest, ignore_errors=True)

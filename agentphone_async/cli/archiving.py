@@ -16,10 +16,11 @@ from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.display import Json, Quiet, display_for
 from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.signals import interruptible
 from agentphone_async.cli.tally import Tally, size_text
 from agentphone_async.cli.transfers import Transfers
 from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.own_loop import run
 from agentphone_async.recordings.outcomes import Outcome
 
 

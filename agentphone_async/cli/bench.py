@@ -20,8 +20,9 @@ from agentphone_async.cli.bench_network import Network, emulated
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED
 from agentphone_async.cli.kinds import Seconds, Size
-from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.signals import interruptible
 from agentphone_async.cli.transfers import Count, Transfers
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.bench.figures import Step

@@ -79,7 +79,7 @@ def serve() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         with contextlib.suppress(AttributeError):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    from agentphone_async.cli.loop import run
+    from agentphone_async.own_loop import run
 
     run(_serve(Network(**json.loads(sys.stdin.readline()))))
 

@@ -12,7 +12,8 @@ import click
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED
 from agentphone_async.cli.kinds import Seconds
-from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone

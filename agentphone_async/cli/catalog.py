@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED
-from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.check.rebuild import RebuildReport

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentphone_async.cli.kinds import Seconds
+from agentphone_async.cli.options import Function, add_options
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Connection:
         return key
 
 
-def connection_options(command: F) -> F:
+def connection_options(command: Function) -> Function:
     """Add the options; the command gets them as one ``connection`` argument."""
     import functools
 
@@ -89,7 +87,8 @@ def connection_options(command: F) -> F:
         connection = Connection(base_url, api_key_file, sub_account, ca_file, retries, retry_time)
         return command(*args, connection=connection, **kwargs)
 
-    options = [
+    return add_options(
+        with_connection,
         click.option(
             "--base-url",
             metavar="URL",
@@ -123,9 +122,4 @@ def connection_options(command: F) -> F:
             show_default=True,
             help="How long to go on trying, and to wait out an outage.",
         ),
-    ]
-    decorated: Any = with_connection
-    for option in reversed(options):
-        decorated = option(decorated)
-    result: F = decorated
-    return result
+    )

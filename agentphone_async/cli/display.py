@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import click
 
+from agentphone_async.cli.options import Function, add_options
 from agentphone_async.cli.tally import Tally, name_of, size_text
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
@@ -21,8 +21,6 @@ from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
 LINE_EVERY = 10.0
 UPDATES_PER_SECOND = 5
 MOST_FAILURES_SHOWN = 20
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Display(Protocol):
@@ -225,17 +223,16 @@ def _account(outcome: Outcome) -> str:
     return f"{name}: {outcome.call_id}"
 
 
-def display_options(command: F) -> F:
+def display_options(command: Function) -> Function:
     """Add ``--json``, ``--quiet`` and ``--verbose``."""
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Name every call."),
-        click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
+    return add_options(
+        command,
         click.option(
             "--json", "as_json", is_flag=True, help="JSON events on standard output, one a line."
         ),
-    ):
-        command = option(command)
-    return command
+        click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
+        click.option("-v", "--verbose", is_flag=True, help="Name every call."),
+    )
 
 
 def display_for(tally: Tally, *, as_json: bool, quiet: bool, verbose: bool) -> Quiet:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from agentphone_async.cli.signals import on_signals
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -119,7 +121,7 @@ def command(
     emulator = _emulator(options)
     for fault in faults:
         emulator.fail(fault)
-    _run(_serve(emulator, shown_key=emulator.api_key if api_key_file is None else None))
+    run(_serve(emulator, shown_key=emulator.api_key if api_key_file is None else None))
 
 
 def _emulator(options: Options) -> Emulator:
@@ -160,15 +162,6 @@ def _tls(certificate: Path | None, key: Path | None) -> SSLContext | None:
     return context
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
-
-
 async def _serve(emulator: Emulator, shown_key: str | None) -> None:
     try:
         await emulator.start()
@@ -179,7 +172,7 @@ async def _serve(emulator: Emulator, shown_key: str | None) -> None:
             param_hint="--port",
         ) from error
     stopped = asyncio.Event()
-    _on_signal(stopped.set)
+    on_signals(stopped.set)
     click.echo(emulator.base_url)
     key = f"the key {shown_key}" if shown_key else "the key of --api-key-file"
     click.echo(
@@ -190,12 +183,3 @@ async def _serve(emulator: Emulator, shown_key: str | None) -> None:
         await stopped.wait()
     finally:
         await emulator.stop()
-
-
-def _on_signal(stop: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(name, stop)
-        except NotImplementedError:  # Windows
-            signal.signal(name, lambda *_: loop.call_soon_threadsafe(stop))

@@ -13,10 +13,11 @@ import click
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import conclude, display_for, display_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.signals import interruptible
 from agentphone_async.cli.tally import Tally
 from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
 from agentphone_async.errors import DestinationError
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.cli.display import Quiet

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.options import Function, add_options
 from agentphone_async.cli.period import Period, period_options
 
 if TYPE_CHECKING:
     from agentphone_async.archive.selection.selection import Selection
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 # As in archive.contents.listing.STATES, which help must not wait for; a test compares the two.
 STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", "pending")
@@ -40,7 +39,7 @@ def bounded(period: Period) -> Selection:
     return period.selection()
 
 
-def archive_filters(command: F) -> F:
+def archive_filters(command: Function) -> Function:
     """Add the options; the command gets them as one ``filters`` argument."""
 
     @functools.wraps(command)
@@ -49,16 +48,20 @@ def archive_filters(command: F) -> F:
     ) -> Any:
         return command(*args, filters=Filters(bounded(period), states, versions), **kwargs)
 
-    decorated: Any = with_filters
-    decorated = click.option(
-        "--versions", is_flag=True, help="Every version of a recording, not only the current one."
-    )(decorated)
-    decorated = click.option(
-        "--state",
-        "states",
-        multiple=True,
-        type=click.Choice(STATES),
-        help="Only calls in this state; may be given more than once.",
-    )(decorated)
-    result: F = period_options(decorated)
-    return result
+    return period_options(
+        add_options(
+            with_filters,
+            click.option(
+                "--state",
+                "states",
+                multiple=True,
+                type=click.Choice(STATES),
+                help="Only calls in this state; may be given more than once.",
+            ),
+            click.option(
+                "--versions",
+                is_flag=True,
+                help="Every version of a recording, not only the current one.",
+            ),
+        )
+    )

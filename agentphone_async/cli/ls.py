@@ -11,7 +11,8 @@ import click
 
 from agentphone_async.cli.exits import DONE, INTERRUPTED
 from agentphone_async.cli.filters import Filters, archive_filters
-from agentphone_async.cli.loop import interruptible, run
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.contents.listing import Entry

@@ -12,8 +12,9 @@ import click
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.filters import bounded
-from agentphone_async.cli.loop import interruptible, run
 from agentphone_async.cli.period import Period, period_options
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.contents.missing import MissingCall, MissingReport

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from agentphone_async.cli.options import Function, add_options
 
 if TYPE_CHECKING:
     from agentphone_async.archive.selection.selection import Selection
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 LAST = "last"
 
@@ -73,7 +73,7 @@ class Period:
         )
 
 
-def period_options(command: F) -> F:
+def period_options(command: Function) -> Function:
     """Add the options; the command gets them as one ``period`` argument."""
     import functools
 
@@ -91,7 +91,8 @@ def period_options(command: F) -> F:
         period = Period(date, since, until, tz, status, direction)
         return command(*args, period=period, **kwargs)
 
-    options = [
+    return add_options(
+        with_period,
         click.option("--date", metavar="DAY", help="One day: YYYY-MM-DD, today, or yesterday."),
         click.option(
             "--since",
@@ -112,9 +113,4 @@ def period_options(command: F) -> F:
             type=click.Choice(["inbound", "outbound"]),
             help="Only calls of this direction.",
         ),
-    ]
-    decorated: Any = with_period
-    for option in reversed(options):
-        decorated = option(decorated)
-    result: F = decorated
-    return result
+    )

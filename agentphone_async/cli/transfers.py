@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from agentphone_async.cli.options import Function, add_options
 
 if TYPE_CHECKING:
     from agentphone_async.cli.connection import Connection
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from agentphone_async.recordings.fetch import Progress
     from agentphone_async.recordings.outcomes import Outcome
     from agentphone_async.sinks.local import Fsync
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 PROCESSES_HELP = (
@@ -109,7 +109,7 @@ async def _one_by_one(batches: AsyncGenerator[list[Outcome]]) -> AsyncGenerator[
                 yield outcome
 
 
-def transfer_options(command: F) -> F:
+def transfer_options(command: Function) -> Function:
     """Add the options; the command gets them as one ``transfers`` argument."""
     import functools
 
@@ -124,7 +124,8 @@ def transfer_options(command: F) -> F:
     ) -> Any:
         return command(*args, transfers=Transfers(transfers, tpslimit, bwlimit, fsync), **kwargs)
 
-    options = [
+    return add_options(
+        with_transfers,
         click.option(
             "--transfers",
             type=Count(),
@@ -150,15 +151,10 @@ def transfer_options(command: F) -> F:
             show_default=True,
             help="When bytes are forced to the disk.",
         ),
-    ]
-    decorated: Any = with_transfers
-    for option in reversed(options):
-        decorated = option(decorated)
-    result: F = decorated
-    return result
+    )
 
 
-def processes_option(command: F) -> F:
+def processes_option(command: Function) -> Function:
     """Add ``--processes``, below `transfer_options`: it becomes a part of ``transfers``."""
     import functools
 
@@ -166,14 +162,14 @@ def processes_option(command: F) -> F:
     def with_processes(*args: Any, transfers: Transfers, processes: int, **kwargs: Any) -> Any:
         return command(*args, transfers=replace(transfers, processes=processes), **kwargs)
 
-    decorated: Any = with_processes
-    option = click.option(
-        "--processes",
-        type=click.IntRange(1, 32),
-        default=1,
-        show_default=True,
-        metavar="N",
-        help=PROCESSES_HELP,
+    return add_options(
+        with_processes,
+        click.option(
+            "--processes",
+            type=click.IntRange(1, 32),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help=PROCESSES_HELP,
+        ),
     )
-    result: F = option(decorated)
-    return result

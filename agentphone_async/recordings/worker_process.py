@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.models import Call
+from agentphone_async.own_loop import run
 from agentphone_async.recordings.descriptors import affordable
 from agentphone_async.recordings.downloader import Downloader, Job
 from agentphone_async.recordings.fetch import BUDGET, Fetcher
@@ -230,7 +231,7 @@ def main() -> None:
     inbox = messages_of(os.fdopen(os.dup(0), "rb"))
     order = next(inbox, None)
     if isinstance(order, Order):
-        _run(_serve(order, inbox, outbox))
+        run(_serve(order, inbox, outbox))
     # Without the usual end of an interpreter, which would wait for the thread that reads.
     sys.stderr.flush()
     os._exit(0)
@@ -238,12 +239,3 @@ def main() -> None:
 
 async def _serve(order: Order, inbox: Iterator[Any], outbox: BinaryIO) -> None:
     await Worker(order, inbox, outbox).run()
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop  # noqa: PLC0415 - optional
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)

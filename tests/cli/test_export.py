@@ -6,24 +6,12 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import CommandLine, fill, make_archive
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatorThread]:
-    with EmulatorThread() as running:
-        yield running
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
 
 
 @pytest.fixture

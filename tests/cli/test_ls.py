@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,17 +10,6 @@ import pytest
 
 from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import DAY, CommandLine, day_folder, fill, make_archive
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatorThread]:
-    with EmulatorThread() as running:
-        yield running
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
 
 
 @pytest.fixture

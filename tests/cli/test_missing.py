@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import DAY, CommandLine, fill, make_archive
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatorThread]:
-    with EmulatorThread() as running:
-        yield running
 
 
 @pytest.fixture

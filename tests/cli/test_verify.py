@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,6 @@ from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import CommandLine, day_folder, fill, make_archive
 
 FOLDER = day_folder()
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatorThread]:
-    with EmulatorThread() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-"""Running a command's coroutine: uvloop where there is one, and signals that end it cleanly."""
+"""Signals that end a command's coroutine cleanly."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -16,16 +15,6 @@ T = TypeVar("T")
 
 GRACE = 5.0
 """Seconds that running transfers get after the first signal."""
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, on uvloop if it is installed."""
-    gc.set_threshold(10_000, 20)  # there is next to no cyclic garbage, and looking for it takes 3 %
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)
 
 
 async def interruptible(
@@ -55,14 +44,20 @@ async def interruptible(
         stop()
         loop.call_later(GRACE, task.cancel)
 
-    if sys.platform == "win32":
-        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(on_signal))
-    else:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, on_signal)
+    on_signals(on_signal)
     try:
         return await task
     except asyncio.CancelledError:
         if not signals:
             raise
         return None
+
+
+def on_signals(act: Callable[[], None]) -> None:
+    """From now on call ``act`` in the running loop at each SIGINT, SIGTERM and SIGHUP."""
+    loop = asyncio.get_running_loop()
+    if sys.platform == "win32":
+        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(act))
+    else:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, act)
