@@ -1,8 +1,8 @@
 """A folder on a local disk.
 
 Order of things: the bytes are written aside under a name of this process, synced, renamed, and
-their folder is synced; only then `LocalSink.publish` returns, after one thread hop for all of it.
-Files are 0600 and folders 0700, because recordings are private. No symbolic link is followed inside
+their folder is synced; only then `LocalSink.publish` returns. A whole batch takes two thread hops,
+one for what keeps a core busy and one for what waits for the disk. Files are 0600 and folders 0700, because recordings are private. No symbolic link is followed inside
 the destination.
 """
 
@@ -55,6 +55,9 @@ class Fsync(enum.Enum):
 QUICK = 0.0005
 """Seconds a file; a disk that takes longer is slow, and its work is no longer done in the loop."""
 
+SYNCING = 2
+"""Batches that wait for the disk at the same time, in threads that no writing needs."""
+
 HICCUP = 0.02
 """Seconds beyond that which are forgiven: the process may not have been running."""
 
@@ -70,7 +73,7 @@ class LocalSink:
             right in it, as long as the disk is quick: a thread would take longer to get hold of
             the interpreter lock, six times a file, than the disk takes. Syncing is never done
             there.
-        pool: threads to work on; one of its own if not given.
+        pool: threads to write and hash on; one of its own if not given.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class LocalSink:
         self._here = own_loop
         self._own_pool = pool is None
         self._pool = pool or FilePool()
+        self._syncing = FilePool(SYNCING)
         self._names = TempNames()
         self._unpublished: set[str] = set()
         self._uploads: set[LocalUpload] = set()
@@ -110,10 +114,11 @@ class LocalSink:
         return await self._pool.run(self._write, body)
 
     async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
-        """Write and hash what is in memory, sync, rename, sync the folders: all in one hop."""
+        """Write and hash what is in memory; then sync, rename, and sync the folders."""
         if self._here:
             return await self._publish_here(batch)
-        return await self._pool.run(self._publish, batch)
+        staged = await self._pool.run(self._named, batch)
+        return await self._syncing.run(self._settle, staged)
 
     async def aclose(self) -> None:
         """Discard what was not published, and let the threads go."""
@@ -121,25 +126,26 @@ class LocalSink:
             if self._unpublished or self._uploads:
                 await self._pool.run(self._discard_all)
         finally:
+            self._syncing.close()
             if self._own_pool:
                 self._pool.close()
 
     async def _publish_here(self, batch: Sequence[Ready]) -> list[Stored]:
-        """The same as `_publish`, with hops for nothing but syncing."""
+        """The same, with hops for nothing but syncing."""
         syncing = self._fsync is not Fsync.OFF
         try:
             with self._watching(len(batch)):
-                staged = [self._named(ready) for ready in batch]
+                staged = self._named(batch)
         except DestinationError as error:
             if error.errno not in NO_DESCRIPTOR:
                 raise
-            return await self._pool.run(self._publish, batch)  # there one can wait for some
+            staged = await self._pool.run(self._named, batch)  # there one can wait for some
         if syncing:
-            await self._pool.run(self._sync, staged)
+            await self._syncing.run(self._sync, staged)
         with self._watching(len(batch)):
             stored = [self._reveal(item) for item in staged]
         if syncing:
-            await self._pool.run(self._sync_folders, staged)
+            await self._syncing.run(self._sync_folders, staged)
         return stored
 
     @contextlib.contextmanager
@@ -209,8 +215,10 @@ class LocalSink:
         for temp in tuple(self._unpublished):
             self._discard(temp)
 
-    def _publish(self, batch: Sequence[Ready]) -> list[Stored]:
-        staged = [self._named(ready) for ready in batch]
+    def _named(self, batch: Sequence[Ready]) -> list[Staged]:
+        return [self._with_name(ready) for ready in batch]
+
+    def _settle(self, staged: Sequence[Staged]) -> list[Stored]:
         self._sync(staged)
         stored = [self._reveal(item) for item in staged]
         self._sync_folders(staged)
@@ -233,7 +241,7 @@ class LocalSink:
                 sync_folder(path)
         self._made.difference_update(made)  # only now: a batch beside this one relies on them, too
 
-    def _named(self, ready: Ready) -> Staged:
+    def _with_name(self, ready: Ready) -> Staged:
         staged = self._write(ready) if isinstance(ready, Body) else ready
         target = staged.target.for_bytes(staged.sha256)
         if target is staged.target:

@@ -373,13 +373,13 @@ class TestMemory:
         held = []
         given = [server.add_call(id=f"call_{n}", audio=wave(60_000)).id for n in range(30)]
         fetcher, downloader = self.downloader(client, tmp_path, budget=150_000, concurrency=8)
-        real = LocalSink._publish
+        real = LocalSink._named
 
-        def publish(sink, batch):
+        def named(sink, batch):
             held.append(sum(ready.size for ready in batch))
             return real(sink, batch)
 
-        monkeypatch.setattr(LocalSink, "_publish", publish)
+        monkeypatch.setattr(LocalSink, "_named", named)
         await self.run(downloader, given)
         assert max(held) <= 150_000
         assert sum(held) == 30 * 60_000
