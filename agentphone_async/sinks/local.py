@@ -2,8 +2,8 @@
 
 Order of things: the bytes are written aside under a name of this process, synced, renamed, and
 their folder is synced; only then `LocalSink.publish` returns. A whole batch takes two thread hops,
-one for what keeps a core busy and one for what waits for the disk. Files are 0600 and folders 0700, because recordings are private. No symbolic link is followed inside
-the destination.
+one for what keeps a core busy and one for what waits for the disk. Files are 0600 and folders 0700,
+because recordings are private. No symbolic link is followed inside the destination.
 """
 
 from __future__ import annotations
