@@ -505,7 +505,7 @@ class TestPublishing:
 
 class TestLeaving:
     async def test_breaking_off_ends_everything_at_once(self, server, client, tmp_path):
-        given = add(server, 200)
+        given = add(server, 1000)  # more than may be on their way when the first one has settled
         large = [server.add_call(audio=wave(6_000_000)).id for _ in range(4)]
         server.fail(route="recording", call_id=large[0], stall=5_000_000)
         async with aclosing(
