@@ -55,7 +55,7 @@ PATIENCE = 1.0
 RESUMED = 8 * 1024 * 1024
 """Bytes; only bodies larger than this are worth a range request."""
 
-BUDGET = 20 * 1024 * 1024
+BUDGET = 32 * 1024 * 1024
 """Bytes that all transfers of one client together hold in memory, short steps aside."""
 
 Progress = Callable[[int], None]

@@ -14,9 +14,10 @@ import stat
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 from typing import TypeVar
 
 from agentphone_async.errors import DestinationError
@@ -40,6 +41,7 @@ _CANNOT_SYNC = frozenset(
         errno.EACCES,
     }  # network file systems; folders that hide their list
 )
+_CAN_LOOK = os.access in os.supports_follow_symlinks  # without an exception for what is absent
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -61,13 +63,25 @@ _ADVICE = {
 }
 
 
-@contextmanager
-def destination_errors(path: str | Path) -> Iterator[None]:
+class destination_errors:  # noqa: N801 - used like a function; a generator takes five times as long
     """Turn an OSError inside the block into a `DestinationError` that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise destination_error(error, path) from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            raise destination_error(error, self._path) from error
 
 
 def destination_error(error: OSError, path: str | Path) -> DestinationError:
@@ -176,6 +190,13 @@ def _make_with_parents(path: Path) -> list[Path]:
             raise
         return []
     return [path]
+
+
+def is_there(path: str) -> bool:
+    """Whether a name is taken, be it by a link that leads nowhere."""
+    if _CAN_LOOK:
+        return os.access(path, os.F_OK, follow_symlinks=False)
+    return os.path.lexists(path)
 
 
 def create(path: str) -> int:
@@ -299,7 +320,7 @@ def link_or_replace(temp: str, final: str) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if os.path.lexists(final):
+        if is_there(final):
             remove(temp)
             return False
         os.rename(temp, final)  # noqa: PTH104 - strings all the way down here

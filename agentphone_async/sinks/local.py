@@ -26,6 +26,7 @@ from agentphone_async.sinks.disk import (
     TempNames,
     create,
     destination_errors,
+    is_there,
     link_or_replace,
     make_folder,
     remove,
@@ -161,14 +162,8 @@ class LocalSink:
     def _existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
         with destination_errors(self.folder):
             self._check()
-            return [self._taken(target) for target in targets]
-
-    def _taken(self, target: Target) -> PurePosixPath | None:
-        prefix = self._prefix(target.folder)
-        for name in target.file_names():
-            if os.path.lexists(prefix + name):
-                return target.folder / name
-        return None
+            prefixes = {folder: self._prefix(folder) for folder in {t.folder for t in targets}}
+            return [_taken(target, prefixes[target.folder]) for target in targets]
 
     def _prefix(self, folder: PurePosixPath) -> str:
         """The folder as a string that a file name can follow: joining paths costs more than I/O."""
@@ -274,6 +269,13 @@ class LocalSink:
                 new = link_or_replace(staged.key, final)
         self._unpublished.discard(staged.key)
         return Stored(target.folder / name, staged.size, staged.sha256, new)
+
+
+def _taken(target: Target, prefix: str) -> PurePosixPath | None:
+    for name in target.file_names():
+        if is_there(prefix + name):
+            return target.folder / name
+    return None
 
 
 class LocalUpload:
