@@ -15,7 +15,7 @@ REGISTRY: tuple[Peer, ...] = (
     Ours(processes=2),
     Curl(),
     CurlAndHash("curl -Z + sha256sum", ("sha256sum",)),
-    CurlAndHash("curl -Z + sha256sum, 2 at once", ("sha256sum",), at_once=2),
+    CurlAndHash("curl -Z + 2 sha256sum", ("sha256sum",), at_once=2),
     # Debian's sha256sum does not use the processor's SHA instructions; OpenSSL does.
     CurlAndHash("curl -Z + openssl sha256", ("openssl", "dgst", "-sha256", "-r")),
     Aria2(),

@@ -50,7 +50,7 @@ class NaiveAiohttp(Peer):
 class Prototype(Peer):
     """What is possible without any verification: uvloop, workers, one thread hop a file."""
 
-    name = "prototype, no verification"
+    name = "prototype without verification"
     skips_absent = True
 
     def version(self) -> str | None:
