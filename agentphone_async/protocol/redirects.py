@@ -60,14 +60,15 @@ def _objection(current: SplitResult, target: SplitResult) -> str:
         return "its target contains credentials"
     if current.scheme == "https" and target.scheme == "http":
         return "it leads from https to unencrypted http"
-    if not _is_inside(current.hostname or "") and _is_inside(target.hostname):
+    if not is_inside(current.hostname or "") and is_inside(target.hostname):
         return "it leads into a private network"
-    if target.scheme == "http" and not _is_inside(target.hostname):
+    if target.scheme == "http" and not is_inside(target.hostname):
         return "it leads to unencrypted http"
     return ""
 
 
-def _is_inside(host: str) -> bool:
+def is_inside(host: str) -> bool:
+    """Whether a host is none of the public network, by its address or by the look of its name."""
     host = host.rstrip(".")  # the absolute form of a name is the same name
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return True

@@ -13,6 +13,7 @@ import json
 import math
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -33,6 +34,7 @@ from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.fast_lane import FastLane
 from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.resolver import OutwardResolver
 from agentphone_async.transport.retry import Retrier
 from agentphone_async.transport.timetable import Timetable
 
@@ -132,12 +134,14 @@ class Session:
 
     def _opened(self) -> _Clients:
         if self._clients is None:
-            tls = self._tls()
-            limit = self.settings.connections
-            pooled = self._client_on(aiohttp.TCPConnector(limit=limit, ttl_dns_cache=60, ssl=tls))
-            fresh = self._client_on(
-                aiohttp.TCPConnector(limit=0, force_close=True, ttl_dns_cache=60, ssl=tls)
+            connector = partial(
+                aiohttp.TCPConnector,
+                resolver=OutwardResolver(URL(self.settings.base_url).raw_host or ""),
+                ttl_dns_cache=60,
+                ssl=self._tls(),
             )
+            pooled = self._client_on(connector(limit=self.settings.connections))
+            fresh = self._client_on(connector(limit=0, force_close=True))
             lane = FastLane.beside(
                 pooled, self.settings.base_url, HEADERS, self.settings.timeouts, READ_BUFFER
             )
