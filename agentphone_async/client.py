@@ -124,6 +124,11 @@ class AsyncAgentPhone:
     ) -> None:
         await self.aclose()
 
+    @property
+    def base_url(self) -> str:
+        """Where the API is, without a slash at the end."""
+        return self.settings.base_url
+
     # The resources are made on use: who only fetches recordings needs no models of the API, whose
     # import takes as long as everything else here.
 
@@ -212,6 +217,8 @@ class AsyncAgentPhone:
     async def stream_recording(self, call_id: str) -> AsyncGenerator[bytes]:
         """The bytes of a recording as they arrive, for those who pipe them elsewhere.
 
+        Each has a connection of its own, since nobody knows how slowly they are piped.
+
         What is transient is tried again until the first byte is yielded, and not afterwards. The
         length is verified at the end, the structure is not.
 
@@ -223,7 +230,7 @@ class AsyncAgentPhone:
         request = endpoints.get_recording(call_id)
 
         async def attempt(_: int) -> Answer:
-            answer = await self.session.send(request)
+            answer = await self.session.send(request, apart=True)
             if answer.status != 200:
                 async with answer:
                     reply = Reply(answer.status, answer.headers, await answer.beginning())

@@ -8,7 +8,7 @@ client to loopback, link-local (cloud metadata) or private addresses.
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from agentphone_async.errors import UnexpectedResponseError
 from agentphone_async.protocol.display import printable
@@ -17,6 +17,8 @@ from agentphone_async.protocol.responses import what_was_asked
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LONGEST_CHAIN = 5
+_KEPT = "!#$%&'()*+,/:;=?@[]~"
+"""What may stand in a URL besides letters, digits, ``-``, ``.`` and ``_`` (RFC 3986 section 2)."""
 
 
 def next_hop(request: Request, current: str, location: str | None, *, status: int, hop: int) -> str:
@@ -40,7 +42,7 @@ def next_hop(request: Request, current: str, location: str | None, *, status: in
         why = f"that was more than {LONGEST_CHAIN} in a row"
     else:
         try:
-            target = urljoin(current, location)
+            target = _wellformed(urljoin(current, location))
             why = _objection(urlsplit(current), urlsplit(target))
         except ValueError:
             target, why = "", "its target is malformed"
@@ -51,6 +53,19 @@ def next_hop(request: Request, current: str, location: str | None, *, status: in
         f"{_without_secrets(location)}; not followed: {why}",
         status=status,
     ).about(request)
+
+
+def _wellformed(url: str) -> str:
+    """The URL with everything encoded that must be; what was encoded stays as it is.
+
+    Raises:
+        ValueError: no port, no host name, or no text that could be sent.
+    """
+    parts = urlsplit(url)
+    _ = parts.port  # looked at only now, since nothing else does
+    parts.netloc.encode("ascii")
+    (parts.hostname or "").encode("idna")  # for its check of labels
+    return quote(url, safe=_KEPT)
 
 
 def _objection(current: SplitResult, target: SplitResult) -> str:

@@ -336,7 +336,6 @@ class _Transfer:
         Leaves in ``chunks`` what was not passed on, and returns the size of the whole body.
         """
         fetcher = self._fetcher
-        limits = fetcher.session.limits
         length = promise.length
         received = self._upload.size if self._upload is not None else 0
         gathered = 0
@@ -352,8 +351,6 @@ class _Transfer:
             chunks.append(chunk)
             if fetcher.progress is not None:
                 fetcher.tell(size)
-            if limits.limited_bytes:
-                await limits.take_bytes(size)
             if gathered > most:
                 if self._upload is None:
                     self._head = beginning(chunks)

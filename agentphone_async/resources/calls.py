@@ -188,9 +188,10 @@ class Calls(Resource):
 
         Raises:
             RecordingNotFoundError: there is none, or none yet.
+            UnexpectedResponseError: it is larger than the client's ``max_file_size``.
         """
         request = endpoints.get_recording(call_id)
-        reply = await self._session.call(request)
+        reply = await self._session.call(request, largest=self._session.settings.max_file_size)
         if reply.status != 200:
             raise error_of(request, reply)
         return CallRecording(reply.body, reply.headers.get("Content-Type"))

@@ -9,6 +9,7 @@ import socket
 import ssl
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from agentphone_async.errors import (
     AgentPhoneError,
@@ -16,6 +17,7 @@ from agentphone_async.errors import (
     ConnectionFailedError,
     TimedOutError,
     TooManyOpenFilesError,
+    TransportError,
     UnexpectedResponseError,
 )
 from agentphone_async.protocol.display import printable
@@ -26,27 +28,48 @@ FOREIGN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """What aiohttp raises while connecting, sending, waiting and reading."""
 
 
-def translated(error: BaseException, request: Request, host: str) -> AgentPhoneError:
-    """The error of ours that a foreign one stands for; raise it ``from`` the foreign one."""
-    return _kind(error, what_was_asked(request), host).about(request)
+def translated(
+    error: BaseException, request: Request, host: str, *, redirected: bool = False
+) -> AgentPhoneError:
+    """The error of ours that a foreign one stands for; raise it ``from`` the foreign one.
+
+    Args:
+        error: the foreign one. What it tells of the request's headers is taken out of it.
+        request: what was asked.
+        host: who was asked.
+        redirected: whether the API had answered, and sent us to that host.
+    """
+    if isinstance(error, aiohttp.ClientResponseError):
+        _forget_the_request(error)
+    advice = "the API redirects there" if redirected else "check the base URL and the network"
+    kind = _kind(error, what_was_asked(request), host, advice)
+    if redirected and isinstance(kind, TransportError):
+        kind.sent = True
+    return kind.about(request)
 
 
-def _kind(error: BaseException, asked: str, host: str) -> AgentPhoneError:
+def _forget_the_request(error: aiohttp.ClientResponseError) -> None:
+    """An error that is shown with all that it has must not show the API key."""
+    error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
+    error.args = (error.request_info, error.history)
+
+
+def _kind(error: BaseException, asked: str, host: str, advice: str) -> AgentPhoneError:
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
             why = f"the certificate of {host} does not hold: {_certificate(error)}"
             return CertificateError(why, sent=False)
         case aiohttp.ClientConnectorDNSError():
-            why = f"cannot find {host}: {_reason(error)}; check the base URL and the network"
+            why = f"cannot find {host}: {_reason(error)}; {advice}"
             return ConnectionFailedError(why, sent=False)
         case aiohttp.ClientConnectorError(errno=errno.EMFILE | errno.ENFILE):
             why = f"no file descriptor is left to connect to {host}; raise 'ulimit -n'"
             return TooManyOpenFilesError(why, sent=False)
         case aiohttp.ClientConnectorError():
-            why = f"cannot connect to {host}: {_reason(error)}; check the base URL and the network"
+            why = f"cannot connect to {host}: {_reason(error)}; {advice}"
             return ConnectionFailedError(why, sent=False)
         case aiohttp.ConnectionTimeoutError():
-            why = f"connecting to {host} took too long; check the base URL and the network"
+            why = f"connecting to {host} took too long; {advice}"
             return TimedOutError(why, sent=False)
         case asyncio.TimeoutError():
             return TimedOutError(f"{host} did not answer {asked} in time")

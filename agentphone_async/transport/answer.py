@@ -17,6 +17,7 @@ from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.fast_lane import LaneResponse
+from agentphone_async.transport.limits import HostLimits
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one JSON answer; a page of 100 calls has about 60 kB."""
@@ -32,7 +33,7 @@ class Answer:
     and closes it otherwise.
     """
 
-    __slots__ = ("_host", "_request", "_response", "_timeouts", "headers", "status")
+    __slots__ = ("_host", "_limits", "_request", "_response", "_timeouts", "headers", "status")
 
     def __init__(
         self,
@@ -40,8 +41,10 @@ class Answer:
         request: Request,
         host: str,
         timeouts: Timeouts,
+        limits: HostLimits,
     ) -> None:
         self._response = response
+        self._limits = limits
         self._request = request
         self._host = host
         self._timeouts = timeouts
@@ -72,11 +75,12 @@ class Answer:
             self._response.close()
 
     def chunks(self) -> AsyncGenerator[bytes]:
-        """The body in the pieces in which it arrives, decoded if it came compressed.
+        """The body in the pieces in which it arrives, within the byte rate, decoded if necessary.
 
         Raises:
             TransportError: the connection broke, fell silent, or stayed below the minimum speed.
-            UnexpectedResponseError: the content coding cannot be decoded.
+            UnexpectedResponseError: the content coding cannot be decoded. With an error's status
+                it ends there instead: what matters about an error, its status says.
         """
         coding = coding_of(self.headers.get("Content-Encoding"))
         return self._raw_chunks() if coding is None else self._decoded_chunks(coding)
@@ -89,6 +93,8 @@ class Answer:
                     yield piece
             decoder.finish()
         except CodingError as error:
+            if self.status >= 400:
+                return
             raise UnexpectedResponseError(
                 f"cannot decode the answer to {what_was_asked(self._request)}: {error}",
                 status=self.status,
@@ -117,6 +123,8 @@ class Answer:
                         raise self._too_slow(arrived, waited)
                     waited = 0.0
                     arrived = 0
+                if self._limits.limited_bytes and not self._request.live:
+                    await self._limits.take_bytes(len(chunk))
                 yield chunk
         except FOREIGN as error:
             raise translated(error, self._request, self._host) from error
@@ -127,8 +135,8 @@ class Answer:
             f"{what_was_asked(self._request)}; that counts as stalled",
         ).about(self._request)
 
-    async def body(self, limit: int = LARGEST_REPLY) -> bytes:
-        """All of the body.
+    async def body(self, limit: int | None = LARGEST_REPLY) -> bytes:
+        """All of the body; no more than ``limit`` bytes, None for no limit.
 
         Raises:
             TransportError, UnexpectedResponseError: as for `chunks`; or it exceeds ``limit``.
@@ -138,7 +146,7 @@ class Answer:
         async for chunk in self.chunks():
             pieces.append(chunk)
             size += len(chunk)
-            if size > limit:
+            if limit is not None and size > limit:
                 raise UnexpectedResponseError(
                     f"the answer to {what_was_asked(self._request)} has over {limit} bytes",
                     status=self.status,

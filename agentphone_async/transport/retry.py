@@ -133,7 +133,11 @@ class Retrier:
 
     async def _once(self, attempt: Attempt[T], number: int) -> T:
         limits = self._limits
-        await limits.acquire()
+        try:
+            await limits.acquire()
+        except AgentPhoneError as error:  # an outage's, which others have met
+            error.attempts = number - 1
+            raise
         began = self._clock()
         try:
             result = await attempt(number)

@@ -31,7 +31,7 @@ from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.redirects import REDIRECTS, next_hop
 from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
-from agentphone_async.transport.answer import Answer
+from agentphone_async.transport.answer import LARGEST_REPLY, Answer
 from agentphone_async.transport.fast_lane import FastLane
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.resolver import OutwardResolver
@@ -55,7 +55,8 @@ class _Clients(NamedTuple):
         pooled: for nearly everything; connections are used again.
         fresh: a new connection for each request. For those that must not be sent twice, since a
             pooled connection may turn out to be dead when the request is already on its way; and
-            for those that stay open as long as a call lasts, since they would use up the pool.
+            for those that stay open as long as a call lasts or a reader likes, since they would use
+            up the pool.
         lane: a quicker way to the pooled connections for what is plain and public; None if this
             aiohttp has none.
     """
@@ -180,8 +181,12 @@ class Session:
             finally:
                 await clients.fresh.close()
 
-    async def call(self, request: Request) -> Reply:
+    async def call(self, request: Request, *, largest: int | None = LARGEST_REPLY) -> Reply:
         """Send a request, tried again where that is safe, and read the whole answer.
+
+        Args:
+            request: what to ask.
+            largest: bytes of the body beyond which it is refused; None for no limit.
 
         Raises:
             AgentPhoneError: no answer, or one that is transient, after all attempts. Other
@@ -190,7 +195,7 @@ class Session:
 
         async def attempt(number: int) -> Reply:
             async with await self.send(request) as answer:
-                body = await answer.body()
+                body = await answer.body(largest)
                 reply = Reply(answer.status, answer.headers, body, attempts=number)
             error = transient_error(request, reply)
             if error is not None:
@@ -199,7 +204,9 @@ class Session:
 
         return await self.retrier.run(request, attempt)
 
-    async def send(self, request: Request, headers: Mapping[str, str] | None = None) -> Answer:
+    async def send(
+        self, request: Request, headers: Mapping[str, str] | None = None, *, apart: bool = False
+    ) -> Answer:
         """Send a request once and return when the response head is there.
 
         Redirects of public requests are followed, others are returned as they are. Takes no slot
@@ -208,6 +215,8 @@ class Session:
         Args:
             request: what to ask.
             headers: more headers, such as ``Range``.
+            apart: over a connection of its own, which is closed afterwards: for a body that is read
+                as slowly as its reader likes, and would keep one of the pool for as long.
 
         Raises:
             MissingKeyError: the endpoint needs a key and the settings have none.
@@ -218,10 +227,12 @@ class Session:
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
         for hop in itertools.count():
-            if hop == 0 and not headers and (lane := self._lane_for(request)) is not None:
+            lane = None if hop or headers or apart else self._lane_for(request)
+            if lane is not None:
                 answer = await self._send_by(lane, request)
             else:
-                answer = await self._send_once(request, url, headers, at_home=hop == 0)
+                client = self._client_for(request, apart=apart)
+                answer = await self._send_once(client, request, url, headers, at_home=hop == 0)
             if answer.status not in REDIRECTS:
                 return answer
             location = answer.headers.get("Location")
@@ -230,9 +241,14 @@ class Session:
         raise AssertionError  # next_hop bounds the chain
 
     async def _send_once(
-        self, request: Request, url: str, headers: Mapping[str, str] | None, *, at_home: bool
+        self,
+        client: aiohttp.ClientSession,
+        request: Request,
+        url: str,
+        headers: Mapping[str, str] | None,
+        *,
+        at_home: bool,
     ) -> Answer:
-        client = self._client_for(request)
         sent = {"Accept": request.accept}
         if headers:
             sent.update(headers)
@@ -250,6 +266,7 @@ class Session:
         timeout = self._timeout
         if request.live or request.patience:
             timeout = _timeout(timeouts, math.inf if request.live else request.patience)
+        host = self.host if at_home else urlsplit(url).netloc
         try:
             async with asyncio.timeout(timeouts.connect + timeouts.head + request.patience):
                 response = await client.request(
@@ -261,9 +278,9 @@ class Session:
                     timeout=timeout,
                 )
         except FOREIGN as error:
-            raise translated(error, request, self.host) from error
+            raise translated(error, request, host, redirected=not at_home) from error
         self.limits.connection_worked()
-        return Answer(response, request, self.host, timeouts)
+        return Answer(response, request, host, timeouts, self.limits)
 
     async def _send_by(self, lane: FastLane, request: Request) -> Answer:
         try:
@@ -271,15 +288,17 @@ class Session:
         except FOREIGN as error:
             raise translated(error, request, self.host) from error
         self.limits.connection_worked()
-        return Answer(response, request, self.host, self.settings.timeouts)
+        return Answer(response, request, self.host, self.settings.timeouts, self.limits)
 
     def _lane_for(self, request: Request) -> FastLane | None:
         lane = self._connected().lane
         return lane if lane is not None and lane.takes(request) else None
 
-    def _client_for(self, request: Request) -> aiohttp.ClientSession:
+    def _client_for(self, request: Request, *, apart: bool) -> aiohttp.ClientSession:
         clients = self._connected()
-        return clients.pooled if request.repeatable and not request.live else clients.fresh
+        if apart or request.live or not request.repeatable:
+            return clients.fresh
+        return clients.pooled
 
 
 def _timeout(timeouts: Timeouts, patience: float = 0.0) -> aiohttp.ClientTimeout:

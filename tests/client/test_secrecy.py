@@ -125,6 +125,8 @@ async def test_errors_and_logs_at_their_most_talkative(client_of, caplog):
                 error = caught.value
                 shown += [str(error), repr(error), str(vars(error))]
                 shown += traceback.format_exception(error)
+                while (error := error.__cause__ or error.__context__) is not None:
+                    shown += [repr(error), str(error.args), str(vars(error))]
     shown += [record.getMessage() + str(record.args) for record in caplog.records]
     assert len(shown) > 50
     assert not [text for text in shown if API_KEY in text]

@@ -15,6 +15,9 @@ FOLLOWED = [
     ("https://storage.example.com/a.wav?sig=x", "https://storage.example.com/a.wav?sig=x"),
     ("//cdn.example.com/a.wav", "https://cdn.example.com/a.wav"),
     ("https://8.8.8.8/a.wav", "https://8.8.8.8/a.wav"),
+    ("/a%2Fb?x=%3d&y=a+b", "https://api.agentphone.ai/a%2Fb?x=%3d&y=a+b"),
+    ("/two words\u00fc", "https://api.agentphone.ai/two%20words%C3%BC"),
+    ("/\x01x", "https://api.agentphone.ai/%01x"),
 ]
 REFUSED = [
     (None, "does not say where"),
@@ -27,6 +30,13 @@ REFUSED = [
     ("file:///etc/passwd", "no web server"),
     ("javascript:alert(1)", "no web server"),
     ("https://[::1", "malformed"),
+    ("https://cdn.example.com:99999/x", "malformed"),
+    ("https://cdn.example.com:abc/x", "malformed"),
+    ("https://a..b/", "malformed"),
+    (f"https://{'a' * 64}.example/", "malformed"),
+    ("https://\xff.example/", "malformed"),
+    ("https://xn--\xe9.example/", "malformed"),
+    ("/\udcff", "malformed"),
     ("https://localhost/", "private network"),
     ("https://x.localhost/", "private network"),
     ("https://127.0.0.1/", "private network"),

@@ -273,6 +273,22 @@ async def test_an_outage_costs_no_attempts_and_has_a_budget(sleeps: Sleeps):
     assert tries < 30  # probes, not a storm
 
 
+async def test_what_an_outage_kept_from_being_sent_was_attempted_no_time(
+    sleeps: Sleeps, monkeypatch
+):
+    again = retrier(sleeps, RetryPolicy(attempts=1))
+
+    async def refused() -> None:
+        error = ConnectionFailedError("as somebody else has met it", sent=False)
+        error.attempts = 5
+        raise error
+
+    monkeypatch.setattr(again._limits, "acquire", refused)
+    with pytest.raises(ConnectionFailedError) as caught:
+        await again.run(GET, Attempts())
+    assert caught.value.attempts == 0
+
+
 async def test_cancellation_passes_through(sleeps: Sleeps):
     async def attempt(_: int) -> Answered:
         raise asyncio.CancelledError

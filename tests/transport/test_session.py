@@ -7,6 +7,7 @@ import gzip
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import AsyncExitStack, aclosing
 
 import aiohttp
 import pytest
@@ -14,9 +15,13 @@ import trustme
 
 from agentphone_async import (
     AsyncAgentPhone,
+    AuthenticationError,
     CertificateError,
     ConfigurationError,
     ConnectionFailedError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
     TimedOutError,
     Timeouts,
     UnexpectedResponseError,
@@ -25,6 +30,7 @@ from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.transport import answer as answer_module
 from tests.conftest import BRISK, SHORT
+from tests.support.downloads import wave
 from tests.support.raw_server import (
     Connection,
     RawRequest,
@@ -38,6 +44,7 @@ from tests.support.raw_server import (
 
 CALL = respond(body={"id": "call_1"})
 WAV = respond(body=b"RIFF", content_type="audio/wav")
+RECORDING = wave(16_044)
 
 
 @pytest.fixture(params=["public", "with the key"])
@@ -79,6 +86,93 @@ async def test_a_redirect_with_credentials_or_from_tls_to_none_is_refused(client
                 with pytest.raises(UnexpectedResponseError, match="not followed"):
                     await client_of(server.base_url, ca_file=ca_file).calls.get_recording("c")
         assert plain.requests == []
+
+
+async def test_an_address_that_the_api_redirects_to_is_no_outage_of_the_api(client_of):
+    """Whoever is away is named, and the others go on."""
+    async with RawServer(respond(302, location="http://localhost:1/a.wav")) as server:
+        client = client_of(server.base_url)
+        with pytest.raises(ConnectionFailedError) as caught:
+            await client.calls.get_recording("c")
+        assert str(caught.value).startswith("cannot connect to localhost:1: ")
+        assert str(caught.value).endswith("; the API redirects there")
+        assert caught.value.attempts == len(server.requests) == 3
+        assert not client.session.limits.in_outage
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:99999/", "https://a..b/", "/\x01"])
+async def test_a_redirect_to_nonsense_is_one_error_like_others(client_of, location):
+    async with RawServer(respond(302, location=location)) as server:
+        with pytest.raises(UnexpectedResponseError):
+            await client_of(server.base_url).calls.get_recording("c")
+
+
+async def test_streams_that_nobody_reads_do_not_use_up_the_pool(client_of):
+    held = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 99\r\n\r\nRIFF"
+    page = respond(body={"data": [], "hasMore": False})
+    async with (
+        RawServer(then_hold(held), then_hold(held), page) as server,
+        AsyncExitStack() as stack,
+    ):
+        client = client_of(server.base_url, connections=2)
+        for number in range(2):
+            stream = await stack.enter_async_context(
+                aclosing(client.stream_recording(f"call_{number}"))
+            )
+            assert await anext(stream) == b"RIFF"
+        assert (await client.calls.list()).data == []
+
+
+@pytest.mark.parametrize("way", ["in memory", "stream", "to disk"])
+async def test_every_way_to_a_recording_keeps_to_the_byte_rate(client_of, tmp_path, way):
+    taken = []
+
+    async def take_bytes(size):
+        taken.append(size)
+
+    async with RawServer(respond(body=RECORDING, content_type="audio/wav")) as server:
+        client = client_of(server.base_url, bwlimit="100M")
+        client.session.limits.take_bytes = take_bytes
+        match way:
+            case "in memory":
+                await client.calls.get_recording("c")
+            case "stream":
+                assert (
+                    b"".join([chunk async for chunk in client.stream_recording("c")]) == RECORDING
+                )
+            case _:
+                await client.fetch_recording("c", tmp_path)
+    assert sum(taken) == len(RECORDING)
+
+
+async def test_a_recording_in_memory_may_be_as_large_as_the_limit(client_of, monkeypatch):
+    monkeypatch.setattr(answer_module, "LARGEST_REPLY", 10)
+    async with RawServer(respond(body=RECORDING, content_type="audio/wav")) as server:
+        exact = client_of(server.base_url, max_file_size=len(RECORDING))
+        assert len(await exact.calls.get_recording("c")) == len(RECORDING)
+        tight = client_of(server.base_url, max_file_size=len(RECORDING) - 1)
+        with pytest.raises(UnexpectedResponseError, match="over 16043 bytes"):
+            await tight.calls.get_recording("c")
+
+
+CODED = [
+    (401, AuthenticationError, 1),
+    (404, NotFoundError, 1),
+    (429, RateLimitError, 3),
+    (503, ServerError, 3),
+]
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip"])
+@pytest.mark.parametrize(("status", "kind", "attempts"), CODED)
+async def test_an_error_whose_body_cannot_be_decoded_is_what_its_status_says(
+    client_of, status, kind, attempts, coding
+):
+    body = respond(status, b"\x1b\x00", content_encoding=coding)
+    async with RawServer(body) as server:
+        with pytest.raises(kind) as caught:
+            await client_of(server.base_url).calls.get("c")
+        assert caught.value.attempts == len(server.requests) == attempts
 
 
 async def test_the_large_body_of_a_redirect_is_not_waited_for(client_of):
@@ -175,7 +269,11 @@ async def test_connecting_takes_too_long(client_of, asked):
             client = client_of(f"http://127.0.0.1:{address[1]}", timeouts=timeouts)
             with pytest.raises(TimedOutError, match="connecting to") as caught:
                 await client.session._send_once(
-                    asked, f"http://127.0.0.1:{address[1]}/", None, at_home=True
+                    client.session._connected().pooled,
+                    asked,
+                    f"http://127.0.0.1:{address[1]}/",
+                    None,
+                    at_home=True,
                 )
             assert caught.value.sent is False
         finally:
