@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -59,10 +60,9 @@ class ReplayFilter:
             return False
         if first:
             self._next = len(self._told)  # no replay: the server goes on where it broke off
-        at_end = self._next == len(self._told)
-        self._told.append(mark)
-        if at_end:
-            self._next = len(self._told)
+        # Where the history has it, so that what follows it there is known again next time.
+        self._told.insert(self._next, mark)
+        self._next += 1
         return True
 
     def _place(self, mark: _Mark) -> int | None:
@@ -78,9 +78,22 @@ class ReplayFilter:
 
 
 def _mark(event: str, data: Mapping[str, Any]) -> _Mark:
-    created = data.get("createdAt")
-    moment = None if created is None else _digest([event, data.get("role"), created])
-    return _Mark(_digest([event, data]), moment)
+    said = {name: value for name, value in data.items() if value is not None}
+    created = said.get("createdAt")
+    if created is None:
+        return _Mark(_digest([event, said]), None)
+    said["createdAt"] = created = _instant(created)
+    return _Mark(_digest([event, said]), _digest([event, said.get("role"), created]))
+
+
+def _instant(created: Any) -> Any:
+    """The same for every way to write the same moment: with milliseconds and without, say."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except (TypeError, ValueError):
+        return created
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment.timestamp()
 
 
 def _digest(value: Any) -> bytes:

@@ -72,6 +72,27 @@ def test_a_replay_that_leaves_turns_out_is_followed():
     assert [replay.is_new("turn", turn(name)) for name in "bde"] == [False, False, True]
 
 
+def test_a_turn_that_appears_within_the_history_is_told_where_it_stands():
+    replay = ReplayFilter()
+    told = []
+    for names in ("ac", "ab", "abcd", "abcd"):
+        replay.connected()
+        told += [name for name in names if replay.is_new("turn", turn(name, at=name))]
+    assert "".join(told) == "acbd"
+
+
+def test_the_same_moment_and_the_same_nothing_may_be_written_in_several_ways():
+    replay = ReplayFilter()
+    replay.connected()
+    assert replay.is_new("turn", turn("Hi", at="2026-11-21T10:00:01.000Z"))
+    assert replay.is_new("turn", turn("Ho") | {"createdAt": None})
+    replay.connected()
+    assert not replay.is_new("turn", turn("Hi", at="2026-11-21T10:00:01Z"))
+    assert not replay.is_new("turn", turn("Ho"))
+    replay.connected()
+    assert not replay.is_new("turn", turn("Hi", at="2026-11-21T11:00:01+01:00"))
+
+
 def test_a_corrected_turn_is_not_told_again():
     replay = ReplayFilter()
     replay.connected()
