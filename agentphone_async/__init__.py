@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     )
     from agentphone_async.models import (
         Call,
+        CallList,
         CallPage,
         CallRecording,
         CallTranscript,
@@ -123,6 +124,7 @@ _HOMES = {
     ],
     "models": [
         "Call",
+        "CallList",
         "CallPage",
         "CallRecording",
         "CallTranscript",

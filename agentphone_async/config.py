@@ -92,7 +92,7 @@ def check_base_url(base_url: str) -> str:
         ConfigurationError: no http(s) URL, no host, credentials, query or fragment inside, or
             ``http://`` to a host that is not loopback.
     """
-    shown = repr(base_url)
+    shown = _without_secrets(base_url)
     try:
         parts = urlsplit(base_url)
         host, _ = parts.hostname, parts.port
@@ -115,6 +115,13 @@ def check_base_url(base_url: str) -> str:
             f"base URL {shown} is not encrypted; use https:// (http:// is for loopback only)"
         )
     return base_url.rstrip("/")
+
+
+def _without_secrets(base_url: str) -> str:
+    """The value for a message, unless it looks as if a key were in it."""
+    if "@" in base_url or base_url.lstrip().startswith("sk_"):
+        return "(not shown, since it seems to contain a key or password)"
+    return repr(base_url)
 
 
 def _is_loopback(host: str) -> bool:

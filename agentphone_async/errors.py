@@ -78,6 +78,8 @@ class AgentPhoneError(Exception):
         path: path of the request without host and query; None where none was made.
         call_id: the call that it was about, if it was about one.
         attempts: how many times the request was sent, 0 if never.
+        status: HTTP status of the answer; None where there was none, or none that says no.
+        code: the API's own code, such as ``RATE_LIMIT_EXCEEDED``; None when not given.
     """
 
     transient: bool = False
@@ -85,6 +87,8 @@ class AgentPhoneError(Exception):
     path: str | None = None
     call_id: str | None = None
     attempts: int = 0
+    status: int | None = None
+    code: str | None = None
 
     def about(self, request: Asked) -> Self:
         """Note which request this error is about, and return it."""
@@ -148,8 +152,7 @@ class ResponseError(AgentPhoneError):
     """The server answered, and the answer says no.
 
     Attributes:
-        status: HTTP status.
-        code: the API's own code, such as ``RATE_LIMIT_EXCEEDED``; None when not given.
+        status: HTTP status; 0 if the answer did not get as far.
         details: the fields that were not accepted; empty unless the server named some.
         retry_after: seconds that the server asks to wait; None when it does not ask.
     """

@@ -3,15 +3,16 @@
 Attributes are snake_case, the wire is camelCase. Parsing is tolerant on purpose, because an archive
 must survive the API's growth: unknown fields and statuses pass, a field that makes no sense
 becomes None, and ``raw`` keeps the JSON as it came. Only an object without an id is refused. Wire
-names also work as subscripts (``call["fromNumber"]``), as with the official SDK's plain dicts.
+names also work as subscripts (``call["fromNumber"]``), in ``{**call}`` and with the other methods
+of a mapping, as with the official SDK's plain dicts; ``json.dumps`` needs ``raw``.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -27,6 +28,10 @@ from pydantic.alias_generators import to_camel
 
 LIVE_STATUSES = frozenset({"queued", "registered", "ringing", "in-progress"})
 """Statuses of calls that go on; every other one, known to us or not, is a finished call."""
+
+EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
+LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+"""Moments that exist in every zone; the very first one is often written for "never"."""
 
 
 def _or_none(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
@@ -47,11 +52,12 @@ def _aware(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
     moment = _or_none(value, parse)
     if not isinstance(moment, datetime):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment if EARLIEST <= moment <= LATEST else None
 
 
 Text = Annotated[str | None, WrapValidator(_or_none)]
-Number = Annotated[float | None, WrapValidator(_or_none)]
+Number = Annotated[int | float | None, WrapValidator(_or_none)]
 Flag = Annotated[bool | None, WrapValidator(_or_none)]
 Moment = Annotated[datetime | None, WrapValidator(_aware)]
 
@@ -85,9 +91,30 @@ class ApiModel(BaseModel):
     def __contains__(self, name: object) -> bool:
         return name in self._raw
 
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # pydantic's gives fields
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __bool__(self) -> bool:
+        return True  # even an empty answer is one
+
     def get(self, name: str, default: Any = None) -> Any:
         """The value under a wire name, as with a dict."""
         return self._raw.get(name, default)
+
+    def keys(self) -> KeysView[str]:
+        """The wire names, as with a dict."""
+        return self._raw.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Their values, as with a dict."""
+        return self._raw.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Both, as with a dict."""
+        return self._raw.items()
 
 
 class RecordingState(enum.Enum):
@@ -190,11 +217,17 @@ class CallPage(ApiModel):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CallPage:
-        """Make one from a decoded page; rows that cannot be read become ``problems``."""
+        """Make one from a decoded page; rows that cannot be read become ``problems``.
+
+        Raises:
+            ValueError: it is no page: there is no list in it.
+        """
         calls: list[Call] = []
         problems: list[RowProblem] = []
         rows = data.get("data")
-        for number, row in enumerate(rows if isinstance(rows, list) else ()):
+        if not isinstance(rows, list):
+            raise ValueError("there is no list of calls")  # noqa: TRY004 - of the data, not of a caller
+        for number, row in enumerate(rows):
             try:
                 calls.append(Call.from_json(row))
             except (ValidationError, TypeError, ValueError):
@@ -208,6 +241,10 @@ class CallPage(ApiModel):
         )
         page._raw = dict(data)
         return page
+
+
+CallList = CallPage
+"""The official SDK's name for it."""
 
 
 class WebCall(ApiModel):
@@ -244,11 +281,14 @@ class Transcript(ApiModel):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Transcript:
-        """Make one from ``{transcript: […]}``, ``{data: […]}`` or ``{transcripts: […]}``."""
-        rows: list[Any] = next(
-            (data[name] for name in ("transcript", "data", "transcripts") if _is_list(data, name)),
-            [],
-        )
+        """Make one from ``{transcript: […]}``, ``{data: […]}`` or ``{transcripts: […]}``.
+
+        Raises:
+            ValueError: it is none of these, not even with null for its list.
+        """
+        if data and not data.keys() & _TURNS:
+            raise ValueError("there is no list of turns")
+        rows: list[Any] = next((data[name] for name in _TURNS if _is_list(data, name)), [])
         turns = [turn for row in rows if isinstance(row, dict) for turn in _turns(row)]
         call_id = data.get("callId")
         transcript = cls.model_construct(
@@ -256,6 +296,10 @@ class Transcript(ApiModel):
         )
         transcript._raw = dict(data)
         return transcript
+
+
+_TURNS = {"transcript": None, "data": None, "transcripts": None}
+"""Where the turns may be; in the order in which they are looked for."""
 
 
 def _is_list(data: Mapping[str, Any], name: str) -> bool:

@@ -38,6 +38,8 @@ BAD_URLS = [
     ("https:///v1", "not an http"),
     ("https://sk_live_1@api.agentphone.ai", "credentials"),
     ("https://me:pw@api.agentphone.ai", "credentials"),
+    ("https://sk_live_1@api.agentphone.ai:44x", "malformed"),
+    ("sk_live_1", "not an http"),
     ("https://api.agentphone.ai?key=1", "query or a fragment"),
     ("https://api.agentphone.ai#x", "query or a fragment"),
     ("https://api.agentphone.ai/a b", "white space"),

@@ -69,7 +69,7 @@ class RequestLog:
         self.peak_in_flight = 0
 
     def __len__(self) -> int:
-        return sum(self._routes.values())
+        return sum(tuple(self._routes.values()))
 
     def __iter__(self) -> Iterator[LoggedRequest]:
         return iter(tuple(self._kept))
@@ -103,11 +103,15 @@ class RequestLog:
             if status is not None or not self._keep:
                 raise ValueError("requests are counted by call id or by status, as far as kept")
             return sum(
-                n for (at, of), n in self._calls.items() if of == call_id and route in {None, at}
+                n
+                for (at, of), n in tuple(self._calls.items())  # other threads count meanwhile
+                if of == call_id and route in {None, at}
             )
         if status is not None:
             return sum(
-                n for (at, of), n in self._statuses.items() if of == status and route in {None, at}
+                n
+                for (at, of), n in tuple(self._statuses.items())
+                if of == status and route in {None, at}
             )
         return len(self) if route is None else self._routes[route]
 

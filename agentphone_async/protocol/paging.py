@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 OVERLAP = 5
-"""Rows of the last page that are asked for again; more removals than this cost a step back."""
+"""Rows of the last page that are asked for again, at most half of them; more removals than this
+cost a step back."""
 
 FRUITLESS_PAGES = 10
 """So many pages in a row without a single new call, and the server is going in circles."""
@@ -93,7 +94,7 @@ class Crawl:
 
     @property
     def _overlap(self) -> int:
-        return min(OVERLAP, self.limit - 1)
+        return min(OVERLAP, self.limit // 2)
 
     @property
     def _missing(self) -> bool:

@@ -118,7 +118,7 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     code = f" [{said.code}]" if said.code else ""
     fields = "".join(f"; {printable(str(detail))}" for detail in said.details)
     advice = f"; {_ADVICE[reply.status]}" if reply.status in _ADVICE else ""
-    if kind is NotFoundError and request.name == "List Calls":
+    if kind is NotFoundError and request.name == "List Calls" and not said.code:
         advice = "; there is no AgentPhone API: check the base URL"
     error = kind(
         f"{reply.status} from {what_was_asked(request)}: {printable(words)}{code}{fields}{advice}",

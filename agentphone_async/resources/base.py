@@ -8,7 +8,7 @@ from agentphone_async.errors import UnexpectedResponseError
 from agentphone_async.models import ApiModel
 from agentphone_async.protocol.display import sample
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.responses import data_of, what_was_asked
+from agentphone_async.protocol.responses import Reply, data_of, what_was_asked
 from agentphone_async.transport.session import Session
 
 M = TypeVar("M", bound=ApiModel)
@@ -24,23 +24,28 @@ class Resource:
         return data_of(request, await self._session.call(request))
 
     async def _model(self, kind: type[M], request: Request, **defaults: Any) -> M:
-        """Ask, and make the answer a model; ``defaults`` stand in for what the answer lacks.
+        """Ask, and make the answer a model, as `model_of` does."""
+        return model_of(kind, request, await self._session.call(request), **defaults)
 
-        Raises:
-            UnexpectedResponseError: the answer lacks what the model cannot do without.
-        """
-        reply = await self._session.call(request)
-        data = data_of(request, reply)
-        try:
-            return kind.from_json({**defaults, **data})
-        except ValueError as problem:
-            error = UnexpectedResponseError(
-                f"{reply.status} from {what_was_asked(request)}, but what came is no "
-                f"{kind.__name__}: {sample(reply.body)}; check the base URL",
-                status=reply.status,
-            ).about(request)
-            error.attempts = reply.attempts
-            raise error from problem
+
+def model_of(kind: type[M], request: Request, reply: Reply, **defaults: Any) -> M:
+    """Make a reply a model; ``defaults`` stand in for what it lacks.
+
+    Raises:
+        ResponseError: the reply says no.
+        UnexpectedResponseError: it lacks what the model cannot do without.
+    """
+    data = data_of(request, reply)
+    try:
+        return kind.from_json({**defaults, **data})
+    except ValueError as problem:
+        error = UnexpectedResponseError(
+            f"{reply.status} from {what_was_asked(request)}, but what came is no "
+            f"{kind.__name__}: {sample(reply.body)}; check the base URL",
+            status=reply.status,
+        ).about(request)
+        error.attempts = reply.attempts
+        raise error from problem
 
 
 def without_none(**fields: Any) -> dict[str, Any]:

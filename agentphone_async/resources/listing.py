@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 from agentphone_async.models import Call, CallPage, RowProblem
 from agentphone_async.protocol.endpoints import PAGE_SIZE_LIMIT, Request
 from agentphone_async.protocol.paging import Crawl
-from agentphone_async.protocol.responses import data_of
+from agentphone_async.resources.base import model_of
 from agentphone_async.transport.session import Session
 
 ONE_PAGE = 20
@@ -19,11 +19,12 @@ PageRequest = Callable[[int, int], Request]
 """Makes the request for a page from its limit and its offset."""
 
 
-class CallListing:
+class CallListing(Coroutine[Any, Any, CallPage]):
     """Calls, page by page.
 
-    ``await listing`` gives one `CallPage`. ``async for call in listing`` walks over all pages and
-    gives every call once, whatever the server inserts, removes or repeats meanwhile.
+    ``await listing`` gives one `CallPage`; it may also become a task (``create_task``), as the
+    coroutine may that the official SDK returns. ``async for call in listing`` walks over all pages
+    and gives every call once, whatever the server inserts, removes or repeats meanwhile.
 
     Attributes:
         complete: True after a walk that saw every call which existed throughout; False before its
@@ -39,14 +40,35 @@ class CallListing:
         self._page_request = page_request
         self._limit = limit
         self._offset = offset
+        self._task: Coroutine[Any, Any, CallPage] | None = None
         self.complete = False
         self.problems: list[RowProblem] = []
         self.total: int | None = None
         page_request(ONE_PAGE if limit is None else limit, offset)  # bad values: at once
 
     def __await__(self) -> Generator[Any, None, CallPage]:
+        return self._one_page().__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on with the coroutine that a task makes of this."""
+        return self._as_coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Let that coroutine fail where it is."""
+        return self._as_coroutine().throw(*error)
+
+    def close(self) -> None:
+        """End that coroutine, if there is one."""
+        if self._task is not None:
+            self._task.close()
+
+    def _as_coroutine(self) -> Coroutine[Any, Any, CallPage]:
+        self._task = self._task or self._one_page()
+        return self._task
+
+    def _one_page(self) -> Coroutine[Any, Any, CallPage]:
         limit = ONE_PAGE if self._limit is None else self._limit
-        return self._page(limit, self._offset).__await__()
+        return self._page(limit, self._offset)
 
     async def __aiter__(self) -> AsyncGenerator[Call]:
         """All calls from the offset on, each once.
@@ -95,4 +117,4 @@ class CallListing:
 
     async def _page(self, limit: int, offset: int) -> CallPage:
         request = self._page_request(limit, offset)
-        return CallPage.from_json(data_of(request, await self._session.call(request)))
+        return model_of(CallPage, request, await self._session.call(request))

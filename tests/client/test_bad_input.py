@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from agentphone_async import (
+    AgentPhoneError,
     InvalidIdError,
     NotFoundError,
     RecordingNotFoundError,
     UnexpectedResponseError,
     ValidationError,
 )
-from tests.support.raw_server import RawServer, respond
+from tests.support.raw_server import RawServer, respond, then_reset
 
 ODD_IDS = [
     "a/b",
@@ -117,6 +118,18 @@ async def test_a_server_that_speaks_no_json(client_of, kind):
             with pytest.raises(UnexpectedResponseError, match="Welcome to nginx"):
                 await ask
         assert len(server.requests) == 3
+
+
+async def test_every_error_has_a_status_and_a_code(client_of):
+    """So that ``error.status == 402`` can be asked of whatever was caught."""
+    async with RawServer(then_reset(), respond(402, {"error": {"code": "EMPTY"}})) as server:
+        calls = client_of(server.base_url).calls
+        with pytest.raises(AgentPhoneError) as caught:
+            await calls.make("agt_1", "+15551230000")
+        assert (caught.value.status, caught.value.code) == (None, None)
+        with pytest.raises(AgentPhoneError) as caught:
+            await calls.make("agt_1", "+15551230000")
+        assert (caught.value.status, caught.value.code) == (402, "EMPTY")
 
 
 async def test_a_call_without_an_id_is_said_to_be_none(client_of):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agentphone_async import CallPage, NotFoundError, ServerError, UnexpectedResponseError
@@ -102,11 +104,44 @@ async def test_rows_that_are_no_calls_are_reported_with_their_place(client_of):
 @pytest.mark.parametrize(
     "body", [{}, {"data": None}, {"data": {}}, {"data": "x", "hasMore": "yes", "total": "many"}]
 )
-async def test_pages_without_rows(client_of, body):
+async def test_json_that_is_no_page_is_no_empty_list(client_of, body):
+    """Another service that speaks JSON, or this one at rest, has not said that there are no calls."""
     async with RawServer(respond(body=body)) as server:
         listing = client_of(server.base_url).calls.list()
-        assert [call async for call in listing] == []
-        assert (await listing).total is None
+        with pytest.raises(UnexpectedResponseError, match=r"no CallPage.*check the base URL"):
+            [call async for call in listing]
+        assert not listing.complete
+        with pytest.raises(UnexpectedResponseError):
+            await listing
+
+
+async def test_a_listing_may_be_a_task(client_of):
+    """As the coroutine may that the official SDK returns."""
+    async with RawServer(page(*"abc")) as server:
+        calls = client_of(server.base_url).calls
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(calls.list(limit=3))
+        assert [call.id for call in task.result().data] == list("abc")
+        pages = await asyncio.gather(calls.list(), calls.list())
+        assert len(pages) == 2
+        doomed = asyncio.create_task(calls.list())
+        await asyncio.sleep(0)
+        doomed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await doomed
+        unused = calls.list()
+        unused.close()  # nothing was begun
+        assert len((await unused).data) == 3
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(1, 301), (2, 300), (5, 101), (20, 21)])
+async def test_a_small_limit_costs_no_more_than_twice_as_many_pages(
+    emulator, client, limit, requests
+):
+    for number in range(300):
+        emulator.add_call(id=f"call_{number}")
+    assert len([call async for call in client.calls.list(limit=limit)]) == 300
+    assert emulator.requests.count("list_calls") <= requests
 
 
 async def test_a_server_that_never_says_that_it_is_done(client_of):
