@@ -45,7 +45,10 @@ _CAN_LOOK = os.access in os.supports_follow_symlinks  # without an exception for
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
-_TEMP = re.compile(r"\.agentphone-([0-9a-f]{8})-([0-9a-f]+)-[0-9a-f]{8}-[0-9a-f]+\.part")
+_TEMP = re.compile(r"\.agentphone-([0-9a-f]{8})-([0-9a-f]+)-([0-9a-f]{8})-[0-9a-f]+\.part")
+_TOKEN = secrets.token_hex(4)  # tells this process from others that had its number
+_STARTED = time.time()
+_NUMBERS = itertools.count()
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; make room and run again",
@@ -54,6 +57,7 @@ _ADVICE = {
     errno.EACCES: "no permission; check owner and mode",
     errno.EPERM: "not permitted; check owner and mode",
     errno.ENAMETOOLONG: "the path is too long; choose a shorter destination",
+    errno.ENOENT: "it is not there",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "it is in the way; move it or choose another destination",
     errno.ELOOP: "a symbolic link is in the way; it is not followed",
@@ -97,13 +101,11 @@ class TempNames:
     """Names that no other process uses, and by which a dead process's leftovers are known."""
 
     def __init__(self) -> None:
-        token = secrets.token_hex(4)
-        self._prefix = f".agentphone-{_this_host()}-{os.getpid():x}-{token}-"
-        self._numbers = itertools.count()
+        self._prefix = f".agentphone-{_this_host()}-{os.getpid():x}-{_TOKEN}-"
 
     def next(self) -> str:
         """A new name."""
-        return f"{self._prefix}{next(self._numbers):x}.part"
+        return f"{self._prefix}{next(_NUMBERS):x}.part"
 
 
 def _this_host() -> str:
@@ -116,31 +118,37 @@ def is_temp(name: str) -> bool:
 
 
 def sweep(folder: Path) -> int:
-    """Remove what dead processes left in a folder, and return how many files that were.
+    """Remove what dead processes left in a folder; return how many such files may not go yet.
 
     A process counts as dead if it ran on this host and has no entry in the process table any
-    more, or if its file has not been written to for a day.
+    more, or has left its number to this one (in a container, each process is the first); or if
+    its file has not been written to for a day.
     """
-    removed = 0
+    staying = 0
     with (
         suppress(FileNotFoundError, NotADirectoryError),
         _patiently(lambda: os.scandir(folder)) as entries,
     ):
         for entry in entries:
             match = _TEMP.fullmatch(entry.name)
-            if match and entry.is_file(follow_symlinks=False) and _is_dead(match, entry):
-                removed += remove(entry.path)
-    return removed
+            if match and entry.is_file(follow_symlinks=False):
+                staying += not (_is_dead(match, entry) and remove(entry.path))
+    return staying
 
 
 def _is_dead(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
     pid = int(match[2], 16)
-    if match[1] == _this_host() and pid != os.getpid() and not _is_alive(pid):
-        return True
+    ours = pid == os.getpid()
     try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _DEAD_AFTER
+        written = entry.stat(follow_symlinks=False).st_mtime
     except FileNotFoundError:
         return False
+    if match[1] == _this_host():
+        if not ours and not _is_alive(pid):
+            return True
+        if ours and match[3] != _TOKEN and written < _STARTED:
+            return True
+    return time.time() - written > _DEAD_AFTER
 
 
 def _is_alive(pid: int) -> bool:
@@ -190,6 +198,24 @@ def _make_with_parents(path: Path) -> list[Path]:
             raise
         return []
     return [path]
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Look whether files can be made in a folder, or in the nearest one above that is there.
+
+    Raises:
+        DestinationError: they cannot; it says why.
+    """
+    nearest = folder
+    while not os.path.lexists(nearest) and nearest.parent != nearest:
+        nearest = nearest.parent
+    with destination_errors(folder):
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if hasattr(os, "statvfs") and os.statvfs(nearest).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def is_there(path: str) -> bool:

@@ -158,5 +158,8 @@ class Sink(Protocol):
         Which name it gets may depend on its bytes: see `Target.for_bytes`.
         """
 
+    async def discard(self, ready: Ready) -> None:
+        """Give up one that is not going to be published."""
+
     async def aclose(self) -> None:
         """Discard whatever was begun or staged and not published."""

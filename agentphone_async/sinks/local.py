@@ -121,6 +121,11 @@ class LocalSink:
         staged = await self._pool.run(self._named, batch)
         return await self._syncing.run(self._settle, staged)
 
+    async def discard(self, ready: Ready) -> None:
+        """Remove what was written of it."""
+        if isinstance(ready, Staged):
+            await self._pool.run(self._discard, ready.key)
+
     async def aclose(self) -> None:
         """Discard what was not published, and let the threads go."""
         try:

@@ -41,6 +41,9 @@ class NullSink:
         """Hash what is in memory, in one hop, and let go of it."""
         return await self.pool.run(_hash_all, batch)
 
+    async def discard(self, ready: Ready) -> None:
+        """Nothing was kept."""
+
     async def aclose(self) -> None:
         """Let the threads go."""
         if self._own_pool:

@@ -254,6 +254,23 @@ async def test_more_than_one_batch(emulator: Emulator, client: AsyncAgentPhone, 
     assert await is_clean(tmp_path)
 
 
+async def test_what_was_fetched_in_vain_does_not_fill_the_disk(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for number in range(12):
+        emulator.add_call(id=f"call_{number}", duration=20.0)  # too large to wait in memory
+    emulator.fail(route="recording", wav="long")
+    await archived(client, tmp_path)
+    partial: list[int] = []
+
+    def settled(_: Mended) -> None:
+        partial.append(len(list(tmp_path.rglob("*.part"))))
+
+    report = await repair(tmp_path, client, settled=settled)
+    assert (report.problems, report.repaired) == (12, 0)
+    assert max(partial) == 0
+
+
 async def test_a_full_disk_ends_it_and_nothing_is_lost(
     client: AsyncAgentPhone, archive: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -362,9 +362,27 @@ class TestLeftovers:
         await self.publish_one(tmp_path)
         assert not left.exists()
 
-    @pytest.mark.parametrize(
-        "pid", [os.getppid(), os.getpid(), 1], ids=["parent", "itself", "first"]
-    )
+    async def test_a_dead_process_that_had_our_number(self, tmp_path):
+        """In a container each process is the first, and the host's name stays the same."""
+        (tmp_path / "day").mkdir()
+        left = self.leave(tmp_path / "day", pid=os.getpid(), age=3600)
+        await self.publish_one(tmp_path)
+        assert not left.exists()
+
+    @pytest.mark.parametrize("who", ["this process", "one that has our number just now"])
+    async def test_what_has_our_number_and_is_young_stays(self, who, tmp_path):
+        (tmp_path / "day").mkdir()
+        left = tmp_path / "day" / disk.TempNames().next()
+        if who == "this process":
+            left.write_bytes(b"rest")
+            os.utime(left, (0.0, time.time() - 3600))
+        else:
+            left = self.leave(tmp_path / "day", pid=os.getpid())
+        await self.publish_one(tmp_path)
+        assert left.exists()
+        assert disk.sweep(tmp_path / "day") == 1
+
+    @pytest.mark.parametrize("pid", [os.getppid(), 1], ids=["parent", "first"])
     async def test_a_process_that_lives(self, pid, tmp_path):
         (tmp_path / "day").mkdir()
         left = self.leave(tmp_path / "day", pid=pid, age=3600)

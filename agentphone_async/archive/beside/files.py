@@ -16,7 +16,7 @@ from typing import Any, Self
 from agentphone_async.archive.catalog.catalog import Catalog
 from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
 from agentphone_async.archive.catalog.rows import SidecarRow
-from agentphone_async.archive.catalog.runs import hash_key
+from agentphone_async.archive.disk.names import key_of_names
 from agentphone_async.archive.disk.truth import size_of
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.recordings.naming import hashed_id, safe_component
@@ -55,7 +55,8 @@ class BesideFiles:
     Args:
         folder: the archive.
         fsync: when bytes are forced to the disk; always before a file is visible, unless off.
-        hash_ids: name files by the archive's keyed hash of the call id.
+        hash_ids: name files by the archive's keyed hash of the call id; an archive that has such
+            names keeps to them.
         now: the wall clock.
         catalog: one that is open already, and stays open.
 
@@ -81,6 +82,7 @@ class BesideFiles:
         self.sink = LocalSink(folder, fsync=fsync, overwrite=True, pool=self.pool)
         self._hash_ids = hash_ids
         self._key: bytes | None = None
+        self._has_looked_for_key = False
         self._catalog = catalog
         self._owned = catalog is None
         self._opening = asyncio.Lock()
@@ -114,8 +116,9 @@ class BesideFiles:
         async with self._opening:
             if self._catalog is None:
                 self._catalog = await Catalog.open(self.folder)
-            if self._hash_ids and self._key is None:
-                self._key = await self._catalog.write(hash_key)
+            if not self._has_looked_for_key:
+                self._has_looked_for_key = True
+                self._key = await key_of_names(self._catalog, hash_ids=self._hash_ids)
             return self._catalog
 
     def named(self, call_id: str) -> str:

@@ -18,6 +18,7 @@ from agentphone_async.archive.catalog.rows import (
     stamp,
     stamp_or_none,
 )
+from agentphone_async.archive.selection.coverage import Span, covered_without_gap
 from agentphone_async.archive.selection.selection import Selection
 
 _COLUMNS = (
@@ -53,11 +54,13 @@ def finish_run(
     stop_reason: str | None,
     counts: Mapping[str, int],
     unattended: bool = False,
+    untidy: Sequence[PurePosixPath] = (),
 ) -> None:
     """Note how a run ended.
 
     Its folders are forgotten, unless they are ``unattended``: then the next run takes them over,
-    and has done with them what this one had no time for.
+    and has done with them what this one had no time for. So it does with those that are
+    ``untidy``, because partial files in them may be somebody's who is still alive.
     """
     connection.execute(
         "UPDATE runs SET finished = ?, complete = ?, covered_until = ?, stop_reason = ?, "
@@ -73,19 +76,26 @@ def finish_run(
     )
     if not unattended:
         connection.execute("DELETE FROM run_folders WHERE run = ?", (run,))
+        use_folders(connection, run, untidy)
 
 
 def last_covered(connection: sqlite3.Connection, selection: Selection) -> datetime | None:
-    """Up to when complete runs have seen everything that this selection's filters let through.
+    """Up to when runs have seen everything that they were asked for and these filters let through.
 
     A run counts if its filters let through at least as much: each was the same, or not set.
+
+    Returns:
+        As `covered_without_gap`; None if no run was complete.
     """
-    (moment,) = connection.execute(
-        "SELECT max(covered_until) FROM runs WHERE complete = 1 "
-        "AND (status IS NULL OR status = ?) AND (direction IS NULL OR direction = ?)",
+    rows = connection.execute(
+        "SELECT since, covered_until FROM runs "
+        "WHERE (status IS NULL OR status = ?) AND (direction IS NULL OR direction = ?)",
         (plain(selection.status), plain(selection.direction)),
-    ).fetchone()
-    return moment_or_none(moment)
+    )
+    spans = [Span(moment_or_none(since), moment_or_none(until)) for since, until in rows]
+    if all(span.covered_until is None for span in spans):
+        return None
+    return covered_without_gap(spans)
 
 
 def runs(connection: sqlite3.Connection, limit: int = 100) -> list[RunRow]:
@@ -125,6 +135,12 @@ def hash_key(connection: sqlite3.Connection) -> bytes:
     )
     (key,) = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
     return bytes(key)
+
+
+def known_hash_key(connection: sqlite3.Connection) -> bytes | None:
+    """The same, if it was ever used here."""
+    row = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def _run_row(row: Sequence[Any]) -> RunRow:

@@ -136,6 +136,9 @@ class Mender:
             _object(finding, audio, same=same, current=row.version == latest.version)
             aside = await self._pool.run(_put_aside, self._folder, finding)
             stored = (await self._sink.publish([fetched.ready]))[0]
+        except (HopelessError, AgentPhoneError):
+            await self._sink.discard(fetched.ready)  # there may be very many of these
+            raise
         finally:
             self._fetcher.release(fetched)
         if not stored.new:

@@ -8,6 +8,7 @@ run takes them in when it comes to their calls. The old catalog is kept aside.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -90,7 +91,8 @@ def rebuild_now(folder: Path, now: datetime) -> RebuildReport:
     """`rebuild`, blocking."""
     with destination_errors(folder):
         if not folder.is_dir():
-            raise NotADirectoryError(20, "Not a directory", str(folder))
+            missing = errno.ENOTDIR if folder.exists() else errno.ENOENT
+            raise OSError(missing, os.strerror(missing), str(folder))
     _refuse_foreign(folder)
     with ArchiveLock(folder) as lock:
         lock.acquire()

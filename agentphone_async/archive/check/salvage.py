@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agentphone_async.archive.catalog.catalog import in_transaction
 
-_TABLES = ("settings", "calls", "recordings", "sidecars", "runs")
+_TABLES = ("settings", "calls", "recordings", "sidecars", "owed", "runs")
 _BATCH = 256
 
 

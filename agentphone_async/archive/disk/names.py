@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import PurePosixPath
 
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.runs import hash_key, known_hash_key
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import hashed_id
 from agentphone_async.recordings.template import FIELDS, Template
@@ -45,6 +47,11 @@ class Names:
             return None if moment is None else moment.astimezone(self.zone)
         except (OverflowError, ValueError):
             return moment  # the template knows what to say of it
+
+
+async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
+    """The key of an archive whose names are hashed; one that has begun with that goes on."""
+    return await (catalog.write(hash_key) if hash_ids else catalog.read(known_hash_key))
 
 
 def target_of(stem: PurePosixPath) -> Target:
