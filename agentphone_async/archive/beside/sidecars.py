@@ -16,6 +16,7 @@ are over, with a recording or without.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta, tzinfo
 from pathlib import PurePosixPath
@@ -24,6 +25,7 @@ import anyio
 
 from agentphone_async.archive.beside.files import Beside, BesideFiles, Known, pretty, sha256_of
 from agentphone_async.archive.beside.transcript_text import transcript_text
+from agentphone_async.archive.catalog.owed import note_owed, owing
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.workers import work_on
@@ -39,6 +41,9 @@ from agentphone_async.models import Call, Transcript
 METADATA = "metadata"
 TRANSCRIPT = "transcript"
 TRANSCRIPT_TEXT = "transcript_text"
+
+EXPECTED = timedelta(days=7)
+"""A transcript that is absent for longer than this after the call's end is not waited for."""
 
 AT_ONCE = 8
 """Transcripts that are asked for at a time."""
@@ -86,8 +91,8 @@ class TranscriptReport:
 
     Attributes:
         written: transcripts that were new or have changed.
-        absent: calls that have none, or none yet; asked again by the next run that meets them.
-        failed: transcripts that could not be had; likewise.
+        absent: calls that have none, or none yet; asked again by the next runs, for a week.
+        failed: transcripts that could not be had; asked again by the next runs, for ever.
         failures: of those, ids and errors; the first 100.
     """
 
@@ -106,8 +111,8 @@ class TranscriptReport:
 class Transcripts:
     """Fetches transcripts that are not there yet; a `Companion`.
 
-    One that cannot be had is counted in `report`, and no reason to stop; the next run that meets
-    the call asks again.
+    One that cannot be had is counted in `report`, and no reason to stop. It is remembered in the
+    catalog, so that the next run asks again, whatever the days that it is for.
 
     Args:
         files: where they go.
@@ -158,11 +163,22 @@ class Transcripts:
 
     async def _bring(self, wanted: Sequence[Placed], known: Known) -> None:
         files: list[Beside] = []
+        owed: set[str] = set()
 
         async def bring(placed: Placed) -> None:
-            async with self._limiter:
-                found = await self.ask(placed.call.id)
+            try:
+                async with self._limiter:
+                    found = await self._ask(placed.call.id)
+            except AgentPhoneError as error:
+                if isinstance(error, DestinationError | AuthenticationError):
+                    raise
+                self.report.add_failure(placed.call.id, error)
+                owed.add(placed.call.id)
+                return
             if found is None:
+                self.report.absent += 1
+                if self._may_still_come(placed.call):
+                    owed.add(placed.call.id)
                 return
             name = f"transcript-{self._files.named(placed.call.id)}"
             folder = placed.stem.parent
@@ -173,23 +189,28 @@ class Transcripts:
 
         await work_on(wanted, bring, at_once=min(self._at_once, len(wanted)))
         await self._files.store(files)
+        await self._remember([placed.call.id for placed in wanted], owed)
 
-    async def ask(self, call_id: str) -> Transcript | None:
-        """A call's transcript; None if there is none, or it cannot be had (counted in `report`)."""
+    async def _remember(self, asked: Sequence[str], owed: AbstractSet[str]) -> None:
+        catalog = await self._files.catalog()
+        before = await catalog.read(owing, asked)
+        if owed != before:
+            now = self._files.now()
+            await catalog.write(
+                note_owed, TRANSCRIPT, now, owed=sorted(owed - before), paid=sorted(before - owed)
+            )
+
+    def _may_still_come(self, call: Call) -> bool:
+        ended = call.ended_at or call.started_at
+        return ended is None or self._files.now() - ended < EXPECTED
+
+    async def _ask(self, call_id: str) -> Transcript | None:
+        """A call's transcript; None if there is none."""
         try:
             found = await self._client.calls.get_transcript(call_id)
         except NotFoundError:
-            self.report.absent += 1
             return None
-        except (DestinationError, AuthenticationError):
-            raise
-        except AgentPhoneError as error:
-            self.report.add_failure(call_id, error)
-            return None
-        if not found.turns:
-            self.report.absent += 1
-            return None
-        return found
+        return found if found.turns else None
 
 
 def transcript_files(

@@ -62,6 +62,14 @@ FIRST = (
     ) WITHOUT ROWID
     """,
     """
+    CREATE TABLE owed (
+        call_id TEXT NOT NULL,
+        kind    TEXT NOT NULL,         -- of a sidecar that failed, or was not there yet
+        since   TEXT NOT NULL,
+        PRIMARY KEY (call_id, kind)
+    ) WITHOUT ROWID
+    """,
+    """
     CREATE TABLE runs (
         id            INTEGER PRIMARY KEY,
         started       TEXT NOT NULL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -11,6 +11,7 @@ from typing import Any
 
 from agentphone_async.archive.catalog.calls import changed_calls, store_calls
 from agentphone_async.archive.catalog.catalog import in_transaction
+from agentphone_async.archive.catalog.owed import owing
 from agentphone_async.archive.catalog.recordings import (
     STATE,
     current_columns,
@@ -53,7 +54,8 @@ class Planner:
         """
         batch = Batch(self._terms, self._strays, connection, now)
         rows = current_columns(connection, [call.id for call in calls])
-        wanted = [call for call in calls if self._wants(call, rows.get(call.id))]
+        lacking = owing(connection, [call.id for call in calls]) if self._terms.placing else set()
+        wanted = [call for call in calls if self._wants(call, rows.get(call.id), lacking)]
         batch.plan.selected = len(wanted)
         if self._has_range:
             batch.plan.undated = sum(
@@ -82,8 +84,9 @@ class Planner:
             self._folders |= folders
         return batch.plan
 
-    def _wants(self, call: Call, row: Sequence[Any] | None) -> bool:
+    def _wants(self, call: Call, row: Sequence[Any] | None, lacking: Collection[str]) -> bool:
         """Whether it is selected, or remembered from another run as unfinished."""
         if self._selection.wants(call):
             return True
-        return row is not None and row[STATE] in OPEN and self._any_day.wants(call)
+        unfinished = call.id in lacking or (row is not None and row[STATE] in OPEN)
+        return unfinished and self._any_day.wants(call)
