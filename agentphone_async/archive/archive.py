@@ -17,13 +17,15 @@ from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Companion, RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.run.gate import free_space, is_writable
+from agentphone_async.archive.run.gate import free_space
 from agentphone_async.archive.run.intake import Intake
 from agentphone_async.archive.run.run import Environment, Run
+from agentphone_async.archive.selection.coverage import BEGINNING
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
 from agentphone_async.protocol.display import printable
+from agentphone_async.sinks.disk import refuse_unwritable
 
 
 def utc_now() -> datetime:
@@ -115,7 +117,7 @@ class Archive:
         options = options or RunOptions()
         selection = selection or Selection()
         told = IsolatedObserver(observer)
-        there = self._look()
+        there = self._look(dry=options.dry_run)
         if options.since_last:
             selection = await self._since_last(selection, options, there=there)
         intake = self._intake = Intake(client.calls.list())
@@ -160,19 +162,16 @@ class Archive:
         told.stopping(line)
         return Report(stop_reason=reason, stopped_because=line)
 
-    def _look(self) -> bool:
+    def _look(self, *, dry: bool) -> bool:
         """Whether there is a catalog; complains about a destination that cannot work at all."""
-        shown = printable(os.fspath(self.folder), 300)
         if self.folder.exists() and not self.folder.is_dir():
+            shown = printable(os.fspath(self.folder), 300)
             raise DestinationError(
                 f"{shown} is a file; name a folder", filename=os.fspath(self.folder)
             )
         there = inspect(self.folder)
-        if not is_writable(self.folder):
-            raise DestinationError(
-                f"cannot write to {shown}: no permission; check owner and mode",
-                filename=os.fspath(self.folder),
-            )
+        if not dry:
+            refuse_unwritable(self.folder)
         return there
 
     async def _since_last(
@@ -187,6 +186,8 @@ class Archive:
                 "there is no complete run of this archive to go on from; give a date first, such "
                 "as --since 7d"
             )
+        if moment == BEGINNING:
+            return replace(selection, since=None)
         since = moment - options.overlap
         if selection.until is not None and since >= selection.until:
             since = selection.until - options.overlap

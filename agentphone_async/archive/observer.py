@@ -29,7 +29,7 @@ class Observer:
         """So many more bytes of recordings have arrived."""
 
     def settled(self, outcome: Outcome) -> None:
-        """A call came to this; with ``wait``, another one may follow for the same call."""
+        """A call came to this; told once for each, of ``not ready`` when the waiting is over."""
 
     def paused(self, seconds: float) -> None:
         """The host asked for a pause of so long, or cannot be reached (then 0.0)."""
@@ -72,7 +72,12 @@ class IsolatedObserver:
         except Exception as error:  # noqa: BLE001 - whatever a hook of somebody else's raises
             if not self._complained:
                 self._complained = True
-                # A reader that has gone away is no bug, so it takes no traceback to say so.
-                trace = None if isinstance(error, OSError) else error
-                line = "the observer failed in %s(): %s; the run goes on"
-                _log.error(line, what, printable(str(error)), exc_info=trace)
+                if isinstance(error, OSError):  # a reader that has gone away is no bug
+                    _log.error("cannot tell how it goes: %s; the run goes on", _reason(error))
+                else:
+                    line = "the observer failed in %s(): %s; the run goes on"
+                    _log.error(line, what, printable(str(error)), exc_info=error)
+
+
+def _reason(error: OSError) -> str:
+    return printable((error.strerror or str(error)).lower())

@@ -56,7 +56,7 @@ class RunOptions:
         fsync: when bytes are forced to the disk.
         grace: how long after a call's end a recording that is absent counts as not ready yet.
         min_age: calls that ended less than this ago are left for a later run.
-        since_last: begin where the last complete run of the same filters ended, minus
+        since_last: begin where runs of the same filters have seen everything up to, minus
             ``overlap``; the selection's own ``since`` is replaced.
         overlap: see ``since_last``.
         recheck: ask again for recordings of calls that are known to have none.
@@ -68,7 +68,8 @@ class RunOptions:
         limits: when to end early.
         template: how files are named; archived ones keep their names when it changes.
         zone: in which the dates in names are written.
-        hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog.
+        hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog, and
+            an archive that has one goes on using it, whatever later runs say.
         wait_lock: seconds to wait for another process that works on this archive.
         stop_grace: seconds that transfers under way get to finish after a stop.
         own_loop: as for `AsyncAgentPhone.download_recordings`.

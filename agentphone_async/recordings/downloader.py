@@ -201,7 +201,9 @@ class Downloader:
     async def _through(self, job: Job) -> Fetched:
         if self.valve is None:
             return await self.fetcher.fetch(job.call_id, job.target)
-        return await self.valve.through(lambda: self.fetcher.fetch(job.call_id, job.target))
+        return await self.valve.through(
+            lambda passage: self.fetcher.fetch(job.call_id, job.target, passage)
+        )
 
     async def _publish(self, settled: Channel[_Pending | Outcome], outcomes: Outcomes) -> None:
         with suppress(Closed):
@@ -231,7 +233,8 @@ class Downloader:
     def _archived(self, item: _Pending, stored: Stored) -> Outcome:
         job = item.job
         if not stored.new:  # another process was faster
-            return AlreadyArchived(job.call_id, self.folder / stored.name, job.call)
+            path = self.folder / stored.name
+            return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
         recording = recording_of(job.call_id, self.folder, item.fetched, stored)
         return Archived(job.call_id, recording, job.call)
 

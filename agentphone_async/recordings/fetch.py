@@ -35,6 +35,7 @@ from agentphone_async.protocol.recording import (
     short,
 )
 from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
+from agentphone_async.recordings.valve import Passage
 from agentphone_async.sinks.interface import SMALL, Body, Ready, Sink, Staged, Target, Upload
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
@@ -117,10 +118,16 @@ class Fetcher:
         )
         self.progress = progress
 
-    async def fetch(self, call_id: str, target: Target) -> Fetched:
+    async def fetch(self, call_id: str, target: Target, passage: Passage | None = None) -> Fetched:
         """Fetch one recording; publishing it, and then `release`, are up to the caller.
 
+        Args:
+            call_id: whose.
+            target: the name that it is to have.
+            passage: told when its turn has come, after waiting for a slot, a pause or a rate.
+
         Raises:
+            LeftError: the passage was closed before its turn.
             RecordingNotFoundError: 404.
             InvalidIdError: the id cannot be sent.
             RecordingError: what came is no whole recording.
@@ -128,7 +135,7 @@ class Fetcher:
             DestinationError: the sink failed.
         """
         request = endpoints.get_recording(call_id)
-        transfer = _Transfer(self, request, target)
+        transfer = _Transfer(self, request, target, passage)
         started = time.monotonic()
         try:
             ready = await self.session.retrier.run(request, transfer.attempt)
@@ -179,6 +186,7 @@ class _Transfer:
     __slots__ = (
         "_fetcher",
         "_head",
+        "_passage",
         "_promise",
         "_request",
         "_target",
@@ -191,10 +199,13 @@ class _Transfer:
     _upload: Upload | None
     _promise: Promise | None
 
-    def __init__(self, fetcher: Fetcher, request: Request, target: Target) -> None:
+    def __init__(
+        self, fetcher: Fetcher, request: Request, target: Target, passage: Passage | None
+    ) -> None:
         self._fetcher = fetcher
         self._request = request
         self._target = target
+        self._passage = passage
         self._upload = None
         self._promise = None
         self._head = b""
@@ -203,7 +214,19 @@ class _Transfer:
         self.sent = self.first_byte = 0.0
 
     async def attempt(self, number: int) -> Ready:
-        """Try once, from where the last attempt broke off if that is possible."""
+        """Try once; it is this transfer's turn."""
+        passage = self._passage
+        if passage is None:
+            return await self._try(number)
+        passage.begin()
+        try:
+            return await self._try(number)
+        except AgentPhoneError:
+            passage.wait()
+            raise
+
+    async def _try(self, number: int) -> Ready:
+        """Go on from where the last attempt broke off if that is possible."""
         self.attempts = number
         upload, promise = self._upload, self._promise
         if upload is not None and promise is not None and promise.validator is not None:

@@ -73,11 +73,16 @@ class NotReadyYet:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyArchived:
-    """A file of that name was there before; nothing was fetched."""
+    """A file of that name was there; what was fetched, if anything, was discarded.
+
+    Attributes:
+        sha256: of the bytes that were fetched meanwhile, in hexadecimal; None if nothing was.
+    """
 
     call_id: str
     path: Path
     call: Call | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

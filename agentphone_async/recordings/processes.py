@@ -62,7 +62,7 @@ from agentphone_async.recordings.pipes import (
     next_from,
     share_of_connections,
 )
-from agentphone_async.recordings.valve import Valve
+from agentphone_async.recordings.valve import LeftError, Valve
 from agentphone_async.sinks.disk import sweep
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import Fsync
@@ -133,7 +133,7 @@ class ProcessDownloader:
 
         Raises:
             DestinationError: the disk failed; what is not published is discarded.
-            WorkerLostError: no process is left.
+            WorkerLostError: no process is left, or one cannot be started.
             BaseException: whatever iterating over ``calls`` raises.
         """
         crew = _Crew(self)
@@ -266,8 +266,10 @@ class _Crew:
             with suppress(Closed):
                 await given.filled()
                 for order in orders:
+                    starting = asyncio.create_task(self._start(order))
                     # Not to be torn: a process that nobody knows of would never be ended.
-                    await outlast(asyncio.create_task(self._start(order)))
+                    await outlast(starting)
+                    starting.result()
             self._plan.valve.listeners.add(self._pass_on_valve)
             self._limits.listeners.add(self._pass_on_pause)
             self._pass_on_valve()
@@ -276,12 +278,17 @@ class _Crew:
         outcomes.done()
 
     async def _start(self, order: Order) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _START, _ROOT),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is for us alone
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", _START, _ROOT),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C is for us alone
+            )
+        except OSError as error:
+            raise WorkerLostError(
+                f"cannot start a download process: {error.strerror or error}; use fewer processes"
+            ) from error
         worker = _Worker(order, process)
         worker.stdin.write(framed(order))
         self._workers.append(worker)
@@ -308,7 +315,13 @@ class _Crew:
         """Jobs are counted here as the requests that they are: the session here makes some, too."""
         if self._plan.skip_existing or not self._limits.limited_requests:
             return None  # what is there already is no request
-        return self._limits.take_request
+        valve = self._plan.valve
+
+        async def pace() -> None:
+            with suppress(LeftError):  # what is only passed on to be left needs no permission
+                await valve.through(lambda _: self._limits.take_request())
+
+        return pace
 
     def _job(self, item: str | Call) -> Job:
         call = None if isinstance(item, str) else item

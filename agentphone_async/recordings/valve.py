@@ -11,9 +11,43 @@ from agentphone_async.errors import AgentPhoneError
 
 T = TypeVar("T")
 
+_STOPPED = "the run was stopped"
+
 
 class LeftError(AgentPhoneError):
     """Not done in this run, because the run was stopped; no failure of the call's."""
+
+
+class Passage:
+    """One transfer on its way through a `Valve`: it waits for its turn, or it is under way."""
+
+    __slots__ = ("_scope", "_valve", "under_way")
+
+    def __init__(self, valve: Valve, scope: anyio.CancelScope) -> None:
+        self._valve = valve
+        self._scope = scope
+        self.under_way = False
+
+    def begin(self) -> None:
+        """Its turn has come.
+
+        Raises:
+            LeftError: too late.
+        """
+        if self._valve.closed:
+            raise LeftError(_STOPPED)
+        self.under_way = True
+
+    def wait(self) -> None:
+        """It was in vain, and another turn may come."""
+        self.under_way = False
+        if self._valve.closed:
+            self._scope.cancel()
+
+    def cut(self, *, all_of_it: bool) -> None:
+        """Let go of it if it waits, or in any case."""
+        if all_of_it or not self.under_way:
+            self._scope.cancel()
 
 
 class Valve:
@@ -23,7 +57,7 @@ class Valve:
     `Failed` with a `LeftError`. Belongs to one event loop.
 
     Attributes:
-        closed: nothing more begins.
+        closed: nothing more begins, not even what waits for its turn already.
         dropping: nothing goes on, either.
         listeners: called when one of these has become true.
     """
@@ -32,37 +66,60 @@ class Valve:
         self.closed = False
         self.dropping = False
         self.listeners: set[Callable[[], None]] = set()
-        self._inside: set[anyio.CancelScope] = set()
+        self._inside: set[Passage] = set()
 
     def close(self) -> None:
         """Let nothing more begin."""
         if not self.closed:
             self.closed = True
-            self._tell()
+            self._cut(all_of_it=False)
 
     def drop(self) -> None:
         """Close, and let go of everything that is under way."""
         if not self.dropping:
             self.closed = self.dropping = True
-            for scope in tuple(self._inside):
-                scope.cancel()
-            self._tell()
+            self._cut(all_of_it=True)
 
-    async def through(self, begin: Callable[[], Awaitable[T]]) -> T:
-        """Begin something, and return what it returns.
-
-        Raises:
-            LeftError: closed before, or dropped on the way.
-        """
-        if not self.closed:
-            with anyio.CancelScope() as scope:
-                self._inside.add(scope)
-                try:
-                    return await begin()
-                finally:
-                    self._inside.discard(scope)
-        raise LeftError("the run was stopped")
-
-    def _tell(self) -> None:
+    def _cut(self, *, all_of_it: bool) -> None:
+        for passage in tuple(self._inside):
+            passage.cut(all_of_it=all_of_it)
         for listener in tuple(self.listeners):
             listener()
+
+    async def through(self, begin: Callable[[Passage], Awaitable[T]]) -> T:
+        """Do something that waits for its turn first, and return what it returns.
+
+        Args:
+            begin: does it, and tells its passage when its turn has come.
+
+        Raises:
+            LeftError: closed before its turn, or dropped on the way.
+        """
+        if self.closed:
+            raise LeftError(_STOPPED)
+        return await self._inside_of(begin)
+
+    async def to_the_end(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that is worth finishing even when the valve is closed.
+
+        Raises:
+            LeftError: dropped before, or on the way.
+        """
+        if self.dropping:
+            raise LeftError(_STOPPED)
+
+        async def begin(passage: Passage) -> T:
+            passage.under_way = True
+            return await work()
+
+        return await self._inside_of(begin)
+
+    async def _inside_of(self, begin: Callable[[Passage], Awaitable[T]]) -> T:
+        with anyio.CancelScope() as scope:
+            passage = Passage(self, scope)
+            self._inside.add(passage)
+            try:
+                return await begin(passage)
+            finally:
+                self._inside.discard(passage)
+        raise LeftError(_STOPPED)

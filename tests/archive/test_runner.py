@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from agentphone_async.archive.catalog.recordings import (
     store_recordings,
 )
 from agentphone_async.archive.catalog.rows import RecordingRow
+from agentphone_async.archive.catalog.runs import unfinished_folders
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, Placed, RunOptions
 from agentphone_async.archive.report import Report
@@ -34,8 +36,9 @@ from agentphone_async.errors import (
     ConnectionFailedError,
     DestinationError,
 )
-from agentphone_async.recordings.outcomes import NotReadyYet, Outcome
+from agentphone_async.recordings.outcomes import Archived, NotReadyYet, Outcome
 from agentphone_async.recordings.template import Template
+from agentphone_async.sinks.disk import TempNames
 from tests.conftest import Sleeps
 from tests.faults.oracle import Oracle
 from tests.support.archives import execute
@@ -196,7 +199,10 @@ async def test_waiting_polls_within_the_run(
     Oracle.counts(report)
     assert (report.archived, report.not_ready, report.selected) == (3, 1, 4)
     assert sum(sleeps) == pytest.approx(60.0)
-    assert next(type(o) for o in seen if o.call_id == "soon") is NotReadyYet
+    assert {o.call_id: type(o) for o in seen} == {
+        "ready": Archived, "soon": Archived, "live": Archived, "never": NotReadyYet
+    }  # fmt: skip
+    assert len(seen) == 4, "one for each, though some were asked for again and again"
     assert emulator.requests.count("recording", call_id="soon") == 3
 
 
@@ -281,6 +287,66 @@ async def test_a_file_that_was_not_catalogued_is_adopted_if_it_proves_itself(
         assert (report.already_archived, emulator.requests.count("recording")) == (1, 1)
         assert (row.sample_rate, row.channels, row.duration) == (8000, 1, pytest.approx(0.1))
     assert files(tmp_path) == [name], "what was put aside was the same, and is gone"
+
+
+@pytest.mark.parametrize("kind", ["streamed", "long"])
+@pytest.mark.parametrize("first_is_lost", [False, True])
+async def test_a_second_version_that_was_not_catalogued_is_taken_in(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, kind, first_is_lost
+):
+    """Killed between renaming and writing the row; the header alone does not prove it whole."""
+    emulator.add_call(id="x", started_at=now() - DAY, duration=0.2)
+    archive = Archive(tmp_path)
+    await archive.run(client)
+    emulator.fail(route="recording", wav=kind, etag="new")
+    await archive.run(client, options=RunOptions(refresh=True))
+    second = next(tmp_path.rglob("*.v2.wav")).read_bytes()
+    await execute(tmp_path, "DELETE FROM recordings WHERE version = 2")
+    if first_is_lost:
+        (tmp_path / (await rows(tmp_path))["x", 1].path).unlink()
+    report = await archive.run(client, options=RunOptions(refresh=not first_is_lost))
+    assert (report.failed, report.already_archived + report.archived + report.suspect) == (0, 1)
+    row = (await rows(tmp_path))["x", 2]
+    assert (tmp_path / row.path).read_bytes() == second
+
+
+async def test_a_leftover_in_the_way_of_a_second_version_goes_aside(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    emulator.add_call(id="x", started_at=now() - DAY, duration=0.2)
+    archive = Archive(tmp_path)
+    await archive.run(client)
+    first = next(tmp_path.rglob("*.wav"))
+    leftover = first.with_name("recording-x.v2.wav")
+    leftover.write_bytes(b"half of something")
+    os.utime(leftover, (0.0, 0.0))
+    emulator.fail(route="recording", wav="long", etag="new")
+    refresh = RunOptions(refresh=True)
+    assert (await archive.run(client, options=refresh)).failed == 1
+    assert (await archive.run(client, options=refresh)).failed == 0
+    assert first.with_name("recording-x.v2.wav.damaged").read_bytes() == b"half of something"
+    assert (await rows(tmp_path))["x", 2].path == leftover.relative_to(tmp_path)
+
+
+async def test_folders_stay_noted_until_what_is_left_in_them_may_go(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    emulator.add_call(id="x", started_at=now() - DAY, duration=0.2)
+    archive = Archive(tmp_path)
+    await archive.run(client)
+    left = next(tmp_path.rglob("*.wav")).with_name(TempNames().next())  # of one that lives
+    left.write_bytes(b"rest")
+    folder = left.parent.relative_to(tmp_path).as_posix()
+    await execute(tmp_path, "INSERT INTO run_folders VALUES (1, ?)", folder)
+    for _ in range(2):
+        await archive.run(client)
+        assert left.exists()
+    month = left.stat().st_mtime - 30 * DAY.total_seconds()
+    os.utime(left, (month, month))
+    await archive.run(client)
+    assert not left.exists()
+    async with await Catalog.open(tmp_path, write=False) as catalog:
+        assert await catalog.read(unfinished_folders, 0) == []
 
 
 async def test_an_unsound_file_is_put_aside_and_fetched_anew(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -10,7 +9,9 @@ from pathlib import Path
 
 from agentphone_async.archive.observer import IsolatedObserver
 from agentphone_async.archive.options import Limits
+from agentphone_async.errors import DestinationError
 from agentphone_async.recordings.valve import Valve
+from agentphone_async.sinks.disk import destination_error
 
 _LOOK_EVERY = 1024 * 1024
 """Bytes that may arrive between two looks at the free space."""
@@ -40,6 +41,7 @@ class Gate:
         transferred: bytes so far.
         reason: why the valve was closed, as a word and a line; None if it was not. Whether the run
             ends early for that turns out when something has to be left.
+        failure: the free space could not be found out, and everything was let go of.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Gate:
     ) -> None:
         self.transferred = 0
         self.reason: tuple[str, str] | None = None
+        self.failure: DestinationError | None = None
         self._folder = folder
         self._limits = limits
         self._valve = valve
@@ -87,7 +90,7 @@ class Gate:
         """Begin nothing more if enough was transferred."""
         most = self._limits.max_transfer
         if most is not None and self.transferred >= most and not self._valve.closed:
-            line = f"{self.transferred} bytes were transferred; {most} may be"
+            line = f"{self.transferred:,} bytes were transferred; {most:,} may be"
             self.reason = ("max_transfer", line)
             self._valve.close()
 
@@ -97,14 +100,12 @@ class Gate:
         keep = self._limits.min_free_space
         if keep is None or self._valve.dropping:
             return
-        free = self._free(self._folder)
-        if free - self._held() - _ON_THE_WAY < keep:
-            self.reason = ("min_free_space", f"{free} bytes are free; {keep} are to stay free")
+        try:
+            free = self._free(self._folder)
+        except OSError as error:
+            self.failure = destination_error(error, self._folder)
             self._valve.drop()
-
-
-def is_writable(folder: Path) -> bool:
-    """Whether files may be made in a folder, or in the nearest one above that is there."""
-    while not folder.exists() and folder.parent != folder:
-        folder = folder.parent
-    return os.access(folder, os.W_OK | os.X_OK)
+            return
+        if free - self._held() - _ON_THE_WAY < keep:
+            self.reason = ("min_free_space", f"{free:,} bytes are free; {keep:,} are to stay free")
+            self._valve.drop()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.catalog import in_transaction
-from agentphone_async.archive.catalog.recordings import current_recordings, store_recordings
+from agentphone_async.archive.catalog.recordings import (
+    current_recordings,
+    owners_of,
+    store_recordings,
+)
 from agentphone_async.archive.catalog.rows import RecordingRow, State
 from agentphone_async.archive.disk.names import stem_of, target_of
-from agentphone_async.archive.disk.truth import examine, make_durable, size_of
+from agentphone_async.archive.disk.truth import examine, make_durable, put_aside, size_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.run.batch import adopted_row
 from agentphone_async.archive.run.plan import is_too_young
@@ -43,12 +48,14 @@ class Ledger:
         run: the run's number.
         grace: how long after a call's end a recording may still appear.
         min_age: calls younger than this are left for later.
+        began: when the run did, by the clock of the file system.
     """
 
     folder: Path
     run: int
     grace: timedelta
     min_age: timedelta
+    began: float = field(default_factory=time.time)
 
     def settle(
         self, connection: sqlite3.Connection, batch: Sequence[tuple[Task, Outcome]], now: datetime
@@ -164,15 +171,25 @@ class Ledger:
             return AlreadyArchived(outcome.call_id, self.folder / known.path, task.call), None
         for path in there:
             found = examine(self.folder, path, task.call.id)
-            if found is not None and (found.sound or found.sha256 == task.had):
+            if found is not None and (found.sound or found.sha256 in {task.had, outcome.sha256}):
                 row = adopted_row(task.call.id, task.known, found, now, self.run)
                 return AlreadyArchived(outcome.call_id, self.folder / path, task.call), row
+            if self._is_left_over(connection, path):
+                put_aside(self.folder, path)
         error = RecordingError(
-            f"a file that is no whole recording has just appeared at {stem.name}; run again"
+            f"a file that is no whole recording was in the way at {stem.name}; run again"
         )
         error.call_id = task.call.id
         failed = Failed(task.call.id, error, task.call)
         return self._row(task, failed, now)
+
+    def _is_left_over(self, connection: sqlite3.Connection, path: PurePosixPath) -> bool:
+        """Whether a file that the catalog does not know is older than this run: one was killed."""
+        try:
+            written = (self.folder / path).lstat().st_mtime
+        except OSError:
+            return False
+        return written < self.began and not owners_of(connection, [path.as_posix()])
 
     def _placed(self, task: Task, row: RecordingRow | None, state: str) -> Placed:
         known = row or task.known

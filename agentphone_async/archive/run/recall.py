@@ -15,6 +15,7 @@ from agentphone_async.archive.run.task import Task
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.models import Call
+from agentphone_async.recordings.valve import Valve
 
 
 class Recall:
@@ -26,6 +27,7 @@ class Recall:
         names: of the run.
         run: its number.
         is_due: whether a call may be asked for now; never, once the run is stopped.
+        valve: of the run; once it is closed, nothing more is asked about.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class Recall:
         names: Names,
         run: int,
         is_due: Callable[[Call], bool],
+        valve: Valve,
     ) -> None:
         self._client = client
         self._catalog = catalog
         self._names = names
         self._run = run
         self._is_due = is_due
+        self._valve = valve
 
     async def tasks(self) -> AsyncGenerator[Task]:
         """Each of them once; a call that still goes on is left out."""
@@ -51,13 +55,15 @@ class Recall:
                 return
             after = ids[-1]
             for call, known in await self._catalog.read(_remembered, ids):
+                if self._valve.closed:
+                    return
                 latest = call if call.is_finished else await self._latest(call)
                 if self._is_due(latest):
                     yield Task(latest, self._names.stem(latest), known, again=True)
 
     async def _latest(self, call: Call) -> Call:
         try:
-            return await self._client.calls.get(call.id)
+            return await self._valve.through(lambda _: self._client.calls.get(call.id))
         except AgentPhoneError:
             return call  # it stays not ready; the next run lists it anyway
 

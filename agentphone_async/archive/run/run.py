@@ -18,17 +18,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.catalog import Catalog
 from agentphone_async.archive.catalog.runs import (
     begin_run,
     finish_run,
-    hash_key,
     take_over,
     unfinished_folders,
 )
-from agentphone_async.archive.disk.names import Names
+from agentphone_async.archive.disk.names import Names, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver
 from agentphone_async.archive.options import Companion, Placed, RunOptions
 from agentphone_async.archive.report import MOST_KEPT, Report
@@ -107,22 +107,33 @@ class Run:
         self._dropping: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
         self._folders: set[PurePosixPath] = set()
+        self._untidy: list[PurePosixPath] = []
+        self._waited_for: dict[str, Outcome] = {}
         self._undated = 0
         self._began = environment.monotonic()
         self._started = environment.now()
 
     def stop(self, reason: str, line: str) -> None:
-        """Begin nothing more; drop what is under way after the grace. The first reason counts."""
-        if self._stopped.is_set():
+        """Begin nothing more; drop what is under way after the grace.
+
+        The first reason counts. Enough bytes are no reason to drop what they are followed by. Who
+        interrupts a run that is about to end already wants it to end at once.
+        """
+        first = not self._stopped.is_set()
+        if first:
+            self._stopped.set()
+            self._report.stop_reason = reason
+            self._report.stopped_because = line
+            self._observer.stopping(line)
+            self._intake.stop()
+            self._valve.close()
+        if reason == "max_transfer":
             return
-        self._stopped.set()
-        self._report.stop_reason = reason
-        self._report.stopped_because = line
-        self._observer.stopping(line)
-        self._intake.stop()
-        self._valve.close()
-        loop = asyncio.get_running_loop()
-        self._dropping = loop.call_later(self._options.stop_grace, self._valve.drop)
+        if self._dropping is None:
+            loop = asyncio.get_running_loop()
+            self._dropping = loop.call_later(self._options.stop_grace, self._valve.drop)
+        elif reason == "interrupted" != self._report.stop_reason:
+            self._valve.drop()
 
     async def go(self) -> Report:
         """Do it; `Archive.run` says what is raised."""
@@ -165,14 +176,15 @@ class Run:
         catalog, options = self._catalog, self._options
         run = await catalog.write(begin_run, self._selection, self._started)
         await self._sweep(run)
-        key = await catalog.write(hash_key) if options.hash_ids else None
-        names = self._names(key)
+        names = self._names(await key_of_names(catalog, hash_ids=options.hash_ids))
         planner = self._planner(names, run)
         ledger = Ledger(self._environment.folder, run, options.grace, options.min_age)
         async with aclosing(self._tasks_of(planner)) as tasks:
             await self._fetch(tasks, ledger, options.processes)
         if options.wait > 0:
             await self._wait(run, names, ledger)
+            for outcome in self._waited_for.values():
+                self._observer.settled(outcome)
         self._conclude(left=self._report.selected - self._report.settled)
         if not self._stopped.is_set():
             for companion in self._companions:
@@ -184,7 +196,8 @@ class Run:
         folders = await self._catalog.read(unfinished_folders, run)
         if folders:
             top = self._environment.folder
-            await self._catalog.read(lambda _: [sweep(top / folder) for folder in folders])
+            staying = await self._catalog.read(lambda _: [sweep(top / each) for each in folders])
+            self._untidy = [each for each, count in zip(folders, staying, strict=True) if count]
             await self._catalog.write(take_over, run, folders)
             self._folders.update(folders)  # what their runs added was not finished, either
 
@@ -223,6 +236,12 @@ class Run:
         async with aclosing(downloader.batches(calls)) as batches:
             async for batch in batches:
                 await self._settle(batch, ledger)
+        self._refuse_blindness()
+
+    def _refuse_blindness(self) -> None:
+        """A limit that cannot be watched ends the run as a failure of the disk."""
+        if self._gate.failure is not None:
+            raise self._gate.failure
 
     def _here(self) -> Downloader:
         options, folder = self._options, self._environment.folder
@@ -260,6 +279,7 @@ class Run:
         return self._tasks[call_id].target
 
     async def _settle(self, outcomes: Sequence[Outcome], ledger: Ledger) -> None:
+        self._refuse_blindness()
         if self._gate.reason is not None and any(map(_is_left, outcomes)):
             self.stop(*self._gate.reason)
         batch = [(self._tasks[outcome.call_id], outcome) for outcome in outcomes]
@@ -276,7 +296,7 @@ class Run:
 
     async def _wait(self, run: int, names: Names, ledger: Ledger) -> None:
         """Go on asking for what is not ready, with growing pauses."""
-        recall = Recall(self._client, self._catalog, names, run, self._is_due)
+        recall = Recall(self._client, self._catalog, names, run, self._is_due, self._valve)
         left = self._options.wait
         pause = 2.0
         while left > 0 and self._report.not_ready and not self._stopped.is_set():
@@ -332,12 +352,17 @@ class Run:
                 report.failed += 1
                 if len(report.failures) < MOST_KEPT:
                     report.failures.append((call_id, error))
+        if isinstance(outcome, NotReadyYet) and self._options.wait > 0:
+            self._waited_for[outcome.call_id] = outcome  # told when the waiting is over
+            return
+        self._waited_for.pop(outcome.call_id, None)
         self._observer.settled(outcome)
 
     async def _attend(self, placed: Sequence[Placed]) -> None:
         if placed and not self._options.dry_run:
             for companion in self._companions:
-                await companion.attend(placed)
+                with suppress(LeftError):  # the next run meets these calls again
+                    await self._valve.to_the_end(partial(companion.attend, placed))
 
     def _conclude(self, *, left: int) -> None:
         report, intake = self._report, self._intake
@@ -374,6 +399,7 @@ class Run:
             stop_reason=self._report.stop_reason,
             counts=self._report.counts(),
             unattended=bool(self._companions) and self._stopped.is_set(),
+            untidy=self._untidy,
         )
 
     def _planner(self, names: Names, run: int | None) -> Planner:
