@@ -43,7 +43,7 @@ _KINDS: dict[int, type[ResponseError]] = {
 }
 
 _ADVICE: dict[int, str] = {
-    401: "check AGENTPHONE_API_KEY",
+    401: "check the API key",
     402: "top up the account",
     403: "this key may not do that",
 }

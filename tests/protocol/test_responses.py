@@ -155,7 +155,7 @@ def test_a_recording_that_is_not_there_has_an_error_of_its_own():
 
 
 def test_the_advice_says_what_to_do():
-    assert "check AGENTPHONE_API_KEY" in str(error_of(GET, reply(401, {})))
+    assert "check the API key" in str(error_of(GET, reply(401, {})))
     assert "top up" in str(error_of(GET, reply(402, {})))
 
 
