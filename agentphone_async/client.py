@@ -28,6 +28,7 @@ from agentphone_async.protocol.responses import Reply, error_of
 from agentphone_async.recordings.downloader import Calls, Downloader, flat_target, recording_of
 from agentphone_async.recordings.fetch import BUDGET, Fetched, Fetcher, Progress
 from agentphone_async.recordings.outcomes import Outcome, Recording
+from agentphone_async.recordings.valve import Valve
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.transport.answer import Answer
@@ -261,6 +262,7 @@ class AsyncAgentPhone:
         fsync: Fsync = Fsync.BATCH,
         target_of: Callable[[str, Call | None], Target] = flat_target,
         progress: Progress | None = None,
+        valve: Valve | None = None,
         own_loop: bool = False,
     ) -> AsyncGenerator[Outcome]:
         """Bring many recordings into a folder; yield what became of each, as they settle.
@@ -279,6 +281,8 @@ class AsyncAgentPhone:
             fsync: when bytes are forced to the disk; always before a file is visible, unless off.
             target_of: names a call's file; by default ``recording-{call_id}``.
             progress: told the number of bytes as they arrive.
+            valve: ends it gently: once it is closed, nothing more begins, and every call that was
+                read and not fetched is `Failed` with a ``LeftError``. Reading ``calls`` goes on.
             own_loop: whether nothing else runs in this event loop, as in a script. Small files are
                 then written right in it, which costs less than handing them to a thread; never if
                 the disk is slow, and syncing never.
@@ -291,7 +295,12 @@ class AsyncAgentPhone:
         sink = LocalSink(folder, fsync=fsync, own_loop=own_loop)
         workers = self.workers(concurrency)
         downloader = Downloader(
-            self._fetcher(sink, progress), folder, workers, target_of=target_of, grace=grace
+            self._fetcher(sink, progress),
+            folder,
+            workers,
+            target_of=target_of,
+            grace=grace,
+            valve=valve,
         )
         async with aclosing(downloader.batches(calls)) as batches:
             async for batch in batches:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,7 +15,8 @@ import click
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import conclude, display_for, display_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.signals import interruptible
+from agentphone_async.cli.kinds import File, Folder
+from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
 from agentphone_async.cli.tally import Tally
 from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
 from agentphone_async.errors import DestinationError
@@ -21,6 +24,7 @@ from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.cli.display import Quiet
+    from agentphone_async.recordings.valve import Valve
 
 
 @click.command("fetch")
@@ -29,10 +33,15 @@ if TYPE_CHECKING:
     "--dest",
     metavar="DIR",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Folder(),
     help="Folder for the files; made if it is not there.",
 )
-@click.option("--from-file", metavar="FILE", help="Read ids from a file, one a line; - is stdin.")
+@click.option(
+    "--from-file",
+    metavar="FILE",
+    type=File(readable=False),
+    help="Read ids from a file, one a line; - is stdin.",
+)
 @transfer_options
 @processes_option
 @connection_options
@@ -41,7 +50,7 @@ def command(
     *,
     call_ids: tuple[str, ...],
     dest: Path,
-    from_file: str | None,
+    from_file: Path | None,
     transfers: Transfers,
     connection: Connection,
     as_json: bool,
@@ -55,57 +64,78 @@ def command(
     """
     if not call_ids and from_file is None:
         raise click.UsageError("name at least one CALL_ID, or use --from-file FILE")
+    from agentphone_async.recordings.valve import Valve
+    from agentphone_async.sinks.disk import refuse_unwritable
+
+    refuse_unwritable(dest)
     display = display_for(Tally(), as_json=as_json, quiet=quiet, verbose=verbose)
+    valve = Valve()
+
+    def stop() -> None:
+        display.note(f"stopping: it was interrupted; {SECOND_SIGNAL}")
+        valve.close()
+        asyncio.get_running_loop().call_later(LET_GO, valve.drop)
+
     started = time.monotonic()
-    work = _fetch(call_ids, from_file, dest, transfers, connection, display)
+    work = _fetch(call_ids, from_file, dest, transfers, connection, display, valve)
     failure = None
     finished = None
     try:
-        finished = run(interruptible(work))
+        finished = run(interruptible(work, stop))
     except DestinationError as error:
         failure = error
     finally:
         display.close()
+    if failure is not None and not os.path.isdir(dest):  # noqa: PTH112 - which raises at long names
+        raise failure  # with nothing to sum up
     display.tally.seconds = time.monotonic() - started
     conclude(display, quiet=quiet)
     if failure is not None:
         raise failure
-    if finished is None:
+    if finished is None or valve.closed:
         return INTERRUPTED
     return SOME_FAILED if display.tally.counts["failed"] else DONE
 
 
 async def _fetch(
     arguments: tuple[str, ...],
-    from_file: str | None,
+    from_file: Path | None,
     dest: Path,
     transfers: Transfers,
     connection: Connection,
     display: Quiet,
+    valve: Valve,
 ) -> bool:
     from agentphone_async.cli.ids import call_ids
+    from agentphone_async.recordings.outcomes import Failed
+    from agentphone_async.recordings.valve import LeftError
 
     async with (
-        aclosing(call_ids(arguments, from_file)) as ids,
+        aclosing(call_ids(arguments, from_file, valve)) as ids,
         transfers.client(connection, key_needed=False) as client,
     ):
 
         async def counted() -> AsyncGenerator[str]:
             try:
                 async for call_id in ids:
+                    if valve.closed:
+                        return
                     display.listed(1)
                     yield call_id
+            except LeftError:
+                return
             except OSError as error:
                 raise click.BadParameter(
-                    f"cannot read {from_file!r}: {error.strerror}", param_hint="--from-file"
+                    f"cannot read {str(from_file)!r}: {error.strerror}", param_hint="--from-file"
                 ) from error
             if not display.tally.listed:
                 raise click.BadParameter(
-                    f"there is no call id in {from_file!r}", param_hint="--from-file"
+                    f"there is no call id in {str(from_file)!r}", param_hint="--from-file"
                 )
 
-        outcomes = transfers.downloads(client, counted(), dest, display.bytes)
+        outcomes = transfers.downloads(client, counted(), dest, display.bytes, valve)
         async with aclosing(outcomes):
             async for outcome in outcomes:
-                display.settled(outcome)
+                if not (isinstance(outcome, Failed) and isinstance(outcome.error, LeftError)):
+                    display.settled(outcome)
     return True

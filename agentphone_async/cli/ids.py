@@ -13,22 +13,31 @@ from pathlib import Path
 
 import aiofiles
 
+from agentphone_async.recordings.valve import Valve
+
 BLOCK = 64 * 1024
 
 
-async def call_ids(arguments: Sequence[str], file: str | None) -> AsyncGenerator[str]:
+async def call_ids(
+    arguments: Sequence[str], file: Path | None, valve: Valve | None = None
+) -> AsyncGenerator[str]:
     """The arguments, then the file's lines; empty lines and ``#`` comments are left out.
+
+    The file ``-`` is standard input. It may keep one waiting for ever, but not for longer than the
+    valve is open.
 
     Raises:
         OSError: the file cannot be read.
+        LeftError: the valve was closed while more was to be read.
     """
+    valve = valve or Valve()
     for call_id in arguments:
         yield call_id
     if file is None:
         return
     rest = b""
-    async with aclosing(_stdin_blocks() if file == "-" else _file_blocks(Path(file))) as blocks:
-        async for block in blocks:
+    async with aclosing(_stdin_blocks() if str(file) == "-" else _file_blocks(file)) as blocks:
+        while block := await valve.through(lambda _: anext(blocks, b"")):
             # What is cut off of a line without end only makes a refused id a shorter refused id.
             *lines, rest = (rest[:BLOCK] + block).split(b"\n")
             for line in lines:

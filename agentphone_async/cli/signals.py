@@ -14,7 +14,12 @@ from agentphone_async.cli.exits import INTERRUPTED
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that running transfers get after the first signal."""
+"""Seconds that a command gets to end by itself after the first signal."""
+
+LET_GO = 4.0
+"""Seconds that transfers under way get of these; see `RunOptions.stop_grace`."""
+
+SECOND_SIGNAL = "a second Ctrl-C stops at once"
 
 
 async def interruptible(
@@ -54,10 +59,14 @@ async def interruptible(
 
 
 def on_signals(act: Callable[[], None]) -> None:
-    """From now on call ``act`` in the running loop at each SIGINT, SIGTERM and SIGHUP."""
+    """From now on call ``act`` in the running loop at each SIGINT, SIGTERM and SIGHUP.
+
+    One that is ignored stays so: ``nohup`` and a shell's ``&`` begin a process like that.
+    """
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
         signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(act))
     else:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, act)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, act)

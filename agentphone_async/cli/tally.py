@@ -54,12 +54,18 @@ class Tally:
         """How many have an outcome."""
         return sum(self.counts.values())
 
+    @property
+    def left(self) -> int:
+        """How many have none."""
+        return self.listed - self.settled
+
     def as_event(self) -> dict[str, object]:
         """The last line of ``--json``."""
         return {
             "event": "summary",
             "listed": self.listed,
             **self.counts,
+            "left": self.left,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from agentphone_async.cli.kinds import Finite
 from agentphone_async.cli.options import Function, add_options
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from agentphone_async.recordings.downloader import Calls
     from agentphone_async.recordings.fetch import Progress
     from agentphone_async.recordings.outcomes import Outcome
+    from agentphone_async.recordings.valve import Valve
     from agentphone_async.sinks.local import Fsync
 
 
@@ -70,8 +72,12 @@ class Transfers:
         calls: Calls,
         dest: Path,
         progress: Progress,
+        valve: Valve,
     ) -> AsyncGenerator[Outcome]:
-        """What becomes of each call; to be closed when it is left early."""
+        """What becomes of each call; to be closed when it is left early.
+
+        The valve ends it gently; see `AsyncAgentPhone.download_recordings`.
+        """
         if self.processes == 1:
             return client.download_recordings(
                 calls,
@@ -79,6 +85,7 @@ class Transfers:
                 concurrency=self.count,
                 fsync=self.fsync,
                 progress=progress,
+                valve=valve,
                 own_loop=True,
             )
         from agentphone_async.recordings.processes import ProcessDownloader
@@ -90,6 +97,7 @@ class Transfers:
             concurrency=self.count,
             fsync=self.fsync,
             progress=progress,
+            valve=valve,
         )
         return _one_by_one(downloader.batches(calls))
 
@@ -135,7 +143,7 @@ def transfer_options(command: Function) -> Function:
         ),
         click.option(
             "--tpslimit",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Finite(1e-3, 1e6),
             metavar="N",
             help="Requests per second, listing and fetching together.",
         ),

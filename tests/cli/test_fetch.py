@@ -19,7 +19,7 @@ from tests.support.downloads import files, wave
 
 NOTHING = {
     "listed": 0, "archived": 0, "no_recording": 0, "not_ready": 0, "already_archived": 0,
-    "failed": 0, "bytes": 0,
+    "failed": 0, "left": 0, "bytes": 0,
 }  # fmt: skip
 
 
@@ -44,6 +44,13 @@ def dest(tmp_path):
 def add(server, count, **fields):
     fields.setdefault("duration", 0.1)
     return [server.add_call(id=f"call_{n}", **fields).id for n in range(count)]
+
+
+def script(folder, *lines):
+    """The command, after some lines that change it."""
+    path = folder / "command.py"
+    path.write_text("\n".join([*lines, "from agentphone_async.cli.main import main", "main()"]))
+    return path
 
 
 def quickly(*args):
@@ -85,14 +92,33 @@ class TestCodes:
         assert "cannot connect" in result.err
         assert not dest.exists()
 
-    @pytest.mark.parametrize("kind", ["file", "below a file"])
-    def test_4_when_the_destination_cannot_be(self, kind, run, server, tmp_path):
+    @pytest.mark.parametrize("more", [[], ["--json"]], ids=["", "json"])
+    @pytest.mark.parametrize(
+        ("below", "message"),
+        [
+            ("file", "is a file, not a folder"),
+            ("file/below", "is a file, not a folder"),
+            ("long" * 100, "the path is too long"),
+        ],
+        ids=["file", "below a file", "long"],
+    )
+    def test_4_when_the_destination_cannot_be(self, below, message, more, run, server, tmp_path):
         (tmp_path / "file").write_bytes(b"mine")
-        dest = tmp_path / "file" / ("" if kind == "file" else "below")
-        result = run("fetch", *add(server, 1), "--dest", dest)
-        assert result.code == 4
-        assert "is a file, not a folder" in result.err.splitlines()[-1]
+        result = run("fetch", *add(server, 1), "--dest", tmp_path / below, *more)
+        assert (result.code, result.out) == (4, "")
+        (line,) = result.err.splitlines()
+        assert message in line
         assert files(tmp_path) == {"file": b"mine"}
+
+    def test_4_before_anything_is_asked_when_no_file_can_be_made(
+        self, run, server, dest, monkeypatch
+    ):
+        dest.mkdir()
+        monkeypatch.setattr(os, "access", lambda path, mode, **_: not mode & os.W_OK)
+        result = run("fetch", "call_none", "--dest", dest)
+        assert (result.code, len(result.err.splitlines())) == (4, 1)
+        assert "no permission" in result.err
+        assert len(server.requests) == 0
 
     def test_4_when_the_disk_is_full_with_a_summary_of_what_is_safe(
         self, run, server, dest, monkeypatch
@@ -125,8 +151,11 @@ class TestCodes:
             (["--fsync", "maybe"], "maybe"),
             (["--base-url", "http://example.com"], "https://"),
             (["--base-url", "ftp://localhost"], "ftp://localhost"),
+            (["--base-url", "http://localhost:1/v1"], "/v1, which is added by itself"),
             (["--base-url", "https://user:pass@example.com"], "credentials"),
             (["--ca-file", "/nonexistent.pem", "--base-url", "https://localhost"], "nonexistent"),
+            (["--ca-file", "/nonexistent.pem", "--base-url", "http://localhost:1"], "nonexistent"),
+            (["--ca-file", "/"], "is a directory"),
             (["--api-key-file", "/nonexistent.key"], "nonexistent"),
             (["--nonsense"], "--nonsense"),
         ],
@@ -224,6 +253,11 @@ class TestIdFiles:
 
 
 class TestStandardInput:
+    @pytest.fixture
+    def patient(self, tmp_path):
+        """A command that is never cancelled, and so has to end by itself."""
+        return script(tmp_path, "from agentphone_async.cli import signals", "signals.GRACE = 60")
+
     def fetch_stdin(self, dest, **more):
         return process("fetch", "--from-file", "-", "--dest", dest, **more)
 
@@ -261,9 +295,9 @@ class TestStandardInput:
             "agentphone-async fetch: Invalid value for --from-file: there is no call id in '-'\n"
         )
 
-    def test_an_interrupt_does_not_wait_for_more_input(self, server, dest):
+    def test_an_interrupt_does_not_wait_for_more_input(self, server, dest, patient):
         (one,) = add(server, 1)
-        with self.fetch_stdin(dest, stdin=subprocess.PIPE) as running:
+        with self.fetch_stdin(dest, stdin=subprocess.PIPE, program=patient) as running:
             running.stdin.write(one + "\n")
             running.stdin.flush()
             while server.requests.count("recording", call_id=one) == 0:
@@ -363,12 +397,22 @@ class TestTransfers:
 
 
 class TestSignals:
+    @pytest.fixture
+    def impatient(self, tmp_path):
+        """A command that soon lets go of what is under way."""
+        return script(
+            tmp_path,
+            "from agentphone_async.cli import fetch, signals",
+            "fetch.LET_GO, signals.GRACE = 0.1, 60",
+        )
+
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-    def test_the_first_ends_it_cleanly(self, name, server, dest):
-        (quick,) = add(server, 1)
+    def test_the_first_ends_it_cleanly(self, name, server, dest, impatient):
+        quick, *others = add(server, 4)
         slow = server.add_call(audio=wave(6_000_000)).id
         server.fail(route="recording", call_id=slow, stall=5_500_000)
-        with process("fetch", slow, quick, "--dest", dest, "--json") as running:
+        given = (quick, slow, *others, "--dest", dest, "--transfers", "1", "--json")
+        with process("fetch", *given, program=impatient) as running:
             first = running.stdout.readline()
             assert quick in first
             while not any(disk.is_temp(name) for name in os.listdir(dest)):
@@ -376,25 +420,43 @@ class TestSignals:
             running.send_signal(getattr(signal, name))
             result = ended(running, timeout=10)
         assert result.code == 130
-        assert result.summary["listed"] == 2
+        assert result.err == "stopping: it was interrupted; a second Ctrl-C stops at once\n"
+        assert result.events[0]["event"] == "summary"  # and none of a failure
+        assert result.summary["listed"] == 5
         assert result.summary["archived"] == 1
+        assert result.summary["left"] == 4
+        assert result.summary["failed"] == 0
         assert files(dest) == {f"recording-{quick}.wav": server.expected_audio(quick)}
+
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_what_is_under_way_is_finished_and_the_rest_is_left(self, processes, server, dest):
+        given = add(server, 6)
+        server.settings.latency = 0.5
+        shared = ("--transfers", processes, "--processes", processes)
+        with process("fetch", *given, "--dest", dest, *shared) as running:
+            while not server.requests.count("recording"):
+                assert running.poll() is None
+            running.send_signal(signal.SIGINT)
+            result = ended(running)
+        assert result.code == 130
+        done = len(files(dest))
+        assert 1 <= done <= processes
+        assert result.err.splitlines()[-2].startswith(f"{done} archived: ")
+        assert result.err.splitlines()[-1] == f"{6 - done} calls are left; run it again to go on"
 
     def test_the_second_ends_it_at_once_and_the_next_run_clears_up(
         self, run, server, dest, tmp_path
     ):
         """The first signal waits for a thread that hangs on the disk."""
         (one,) = add(server, 1)
-        program = (
-            "import sys, time\n"
-            "from agentphone_async.sinks import local\n"
-            "def stuck(*_): print('stuck', flush=True); time.sleep(60)\n"
-            "local.sync_many = stuck\n"
-            "from agentphone_async.cli.main import main\n"
-            "main()\n"
+        stuck = script(
+            tmp_path,
+            "import sys, time",
+            "from agentphone_async.sinks import local",
+            "def stuck(*_): print('stuck', flush=True); time.sleep(60)",
+            "local.sync_many = stuck",
         )
-        (tmp_path / "stuck.py").write_text(program)
-        with process("fetch", one, "--dest", dest, program=tmp_path / "stuck.py") as running:
+        with process("fetch", one, "--dest", dest, program=stuck) as running:
             assert running.stdout.readline() == "stuck\n"
             running.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):

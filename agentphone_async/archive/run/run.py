@@ -127,13 +127,11 @@ class Run:
             self._observer.stopping(line)
             self._intake.stop()
             self._valve.close()
-        if reason == "max_transfer":
-            return
-        if self._dropping is None:
+        if reason == "interrupted" != self._report.stop_reason:
+            self._valve.drop()
+        elif reason != "max_transfer" and self._dropping is None:
             loop = asyncio.get_running_loop()
             self._dropping = loop.call_later(self._options.stop_grace, self._valve.drop)
-        elif reason == "interrupted" != self._report.stop_reason:
-            self._valve.drop()
 
     async def go(self) -> Report:
         """Do it; `Archive.run` says what is raised."""
