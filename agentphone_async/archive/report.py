@@ -24,6 +24,7 @@ class Report:
         already_archived: recordings that were on disk before.
         failed: recordings that could not be had, each for a reason of its own.
         suspect: recordings that are kept although header and bytes disagree.
+        beside_failed: transcripts that could not be had; the next run asks again.
         left: calls that were not settled because the run was stopped.
         would_fetch: dry run only: recordings that a run would ask for.
         bytes: bytes of recordings that arrived over the network, attempts that failed included.
@@ -49,6 +50,7 @@ class Report:
     already_archived: int = 0
     failed: int = 0
     suspect: int = 0
+    beside_failed: int = 0
     left: int = 0
     would_fetch: int = 0
     bytes: int = 0

@@ -16,7 +16,7 @@ from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.display import Json, Quiet, display_for
 from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.signals import interruptible
+from agentphone_async.cli.signals import SECOND_SIGNAL, interruptible
 from agentphone_async.cli.tally import Tally, size_text
 from agentphone_async.cli.transfers import Transfers
 from agentphone_async.client import AsyncAgentPhone
@@ -25,10 +25,16 @@ from agentphone_async.recordings.outcomes import Outcome
 
 
 class Watcher(Observer):
-    """Passes on to a display what a run tells."""
+    """Passes on to a display what a run tells.
 
-    def __init__(self, display: Quiet) -> None:
+    Attributes:
+        interrupted: it was the user who stopped the run.
+    """
+
+    def __init__(self, display: Quiet, *, quiet: bool = False) -> None:
         self._display = display
+        self._quiet = quiet
+        self.interrupted = False
 
     def selected(self, count: int) -> None:
         """These are the calls that the display counts."""
@@ -49,7 +55,11 @@ class Watcher(Observer):
 
     def stopping(self, reason: str) -> None:
         """The run is about to end early."""
-        self._display.note(f"stopping: {reason}; a second Ctrl-C stops at once")
+        if self.interrupted:
+            reason += f"; {SECOND_SIGNAL}"
+        elif not self._quiet:
+            reason += "; Ctrl-C stops at once"
+        self._display.note(f"stopping: {reason}")
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,14 @@ class ArchiveJob:
         client = self.transfers_at_once.client(self.connection)
         archive = Archive(self.dest)
         display = display_for(Tally(), as_json=as_json, quiet=quiet, verbose=verbose)
+        watcher = Watcher(display, quiet=quiet)
+
+        def stop() -> None:
+            watcher.interrupted = True
+            archive.stop()
+
         try:
-            report = run(interruptible(self._run(archive, client, display), stop=archive.stop))
+            report = run(interruptible(self._run(archive, client, watcher), stop))
         finally:
             display.close()
         if report is None:
@@ -80,7 +96,7 @@ class ArchiveJob:
             raise report.error
         return exit_code(report)
 
-    async def _run(self, archive: Archive, client: AsyncAgentPhone, display: Quiet) -> Report:
+    async def _run(self, archive: Archive, client: AsyncAgentPhone, watcher: Watcher) -> Report:
         options = self.options
         async with (
             client,
@@ -98,10 +114,11 @@ class ArchiveJob:
                 client,
                 self.selection,
                 options,
-                observer=Watcher(display),
+                observer=watcher,
                 companions=[beside],
             )
         report.problems += beside.problems()
+        report.beside_failed = beside.failed
         return report
 
 
@@ -111,7 +128,7 @@ def exit_code(report: Report) -> int:
         return INTERRUPTED
     if report.stop_reason == "min_free_space":
         return DESTINATION
-    if report.failed or report.error is not None:
+    if report.failed or report.beside_failed or report.error is not None:
         return SOME_FAILED
     return DONE
 

@@ -78,6 +78,11 @@ class Companions:
         for member in self._members:
             await member.finish(folders)
 
+    @property
+    def failed(self) -> int:
+        """Transcripts that could not be had."""
+        return 0 if self.transcripts is None else self.transcripts.report.failed
+
     def problems(self) -> list[str]:
         """One line for each transcript that could not be had, unless there are very many."""
         if self.transcripts is None or not self.transcripts.report.failed:
