@@ -89,8 +89,8 @@ def check_base_url(base_url: str) -> str:
     towards this machine only (for the emulator).
 
     Raises:
-        ConfigurationError: no http(s) URL, no host, credentials, query or fragment inside, or
-            ``http://`` to a host that is not loopback.
+        ConfigurationError: no http(s) URL, no host, credentials, query or fragment inside, a path
+            that ends in ``/v1``, or ``http://`` to a host that is not loopback.
     """
     shown = _without_secrets(base_url)
     try:
@@ -108,6 +108,11 @@ def check_base_url(base_url: str) -> str:
         )
     if parts.query or parts.fragment:
         raise ConfigurationError(f"base URL {shown} has a query or a fragment; leave them out")
+    if parts.path.rstrip("/").endswith("/v1"):
+        # Every request would answer 404, which is what a call without a recording answers.
+        raise ConfigurationError(
+            f"base URL {shown} ends in /v1, which is added by itself; leave it out"
+        )
     if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in base_url):
         raise ConfigurationError(f"base URL {shown} contains white space or control characters")
     if parts.scheme == "http" and not _is_loopback(host):

@@ -10,7 +10,7 @@ import click
 
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import display_options
-from agentphone_async.cli.kinds import Seconds, Size
+from agentphone_async.cli.kinds import Folder, Seconds, Size
 from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
 
@@ -25,7 +25,7 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 @click.command("archive")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=Folder())
 @period_options
 @transfer_options
 @processes_option
@@ -44,7 +44,11 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 @_option("--transcripts", is_flag=True, help="Write each call's transcript, as JSON and text.")
 @_option("--template", metavar="TEXT", default="{started:%Y/%m/%d}/recording-{call_id}",
          help="How files are named, without extension.")  # fmt: skip
-@_option("--hash-ids", is_flag=True, help="Name files by a keyed hash of the id.")
+@_option(
+    "--hash-ids",
+    is_flag=True,
+    help="Name files by a keyed hash of the id; the archive keeps to it.",
+)
 @_option("--max-transfer", type=Size(), help="Begin nothing more after so many bytes.")
 @_option("--max-duration", type=Seconds(), help="Stop after so long.")
 @_option("--max-file-size", type=Size(), help="Refuse larger recordings.")
@@ -68,7 +72,7 @@ def command(
     """Archive the recordings of a day or a range of time in the folder DEST.
 
     Run it again at any time: it fetches what is missing, and nothing twice. With --since last it
-    goes on where the last complete run ended.
+    goes on from where complete runs have covered everything.
 
     \b
     agentphone-async archive ~/calls --date yesterday

@@ -18,8 +18,8 @@ from click.core import ParameterSource
 
 from agentphone_async.cli.bench_network import Network, emulated
 from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.exits import DONE, INTERRUPTED
-from agentphone_async.cli.kinds import Seconds, Size
+from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.kinds import File, Finite, Folder, Seconds, Size
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.cli.transfers import Count, Transfers
 from agentphone_async.own_loop import run
@@ -76,7 +76,7 @@ class Job:
     """What is to be measured, and how."""
 
     call_ids: tuple[str, ...]
-    from_file: str | None
+    from_file: Path | None
     network: Network | None
     connection: Connection
     transfers: tuple[Number, ...]
@@ -100,12 +100,12 @@ class Job:
         }
 
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = File(dir_okay=False)
 
 
 @click.command("bench")
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
-@click.option("--from-file", metavar="FILE",
+@click.option("--from-file", metavar="FILE", type=File(readable=False),
               help=f"Read up to {MOST_IDS:,} ids, one a line; - is stdin.")  # fmt: skip
 @click.option("--emulate", is_flag=True,
               help="Measure against an emulated network; default without ids.")  # fmt: skip
@@ -115,9 +115,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
               help="Emulated: bytes a second of each connection; 0 for no limit.")  # fmt: skip
 @click.option("--transfers", type=Counts(), default="1,2,4,8,16,32,64,auto", show_default=True,
               help="The numbers of transfers to try, in this order.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True,
+@click.option("--seconds", type=Finite(0.1, 3600), default=5.0, show_default=True,
               metavar="S", help="How long to measure each; auto takes thrice as long.")  # fmt: skip
-@click.option("--dest", metavar="DIR", type=click.Path(path_type=Path),
+@click.option("--dest", metavar="DIR", type=Folder(),
               help="Store recordings, too: in a temporary folder in DIR, removed at the end. "
                    "[default: they are hashed and checked, and stored nowhere]")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE", type=_FILE,
@@ -158,9 +158,17 @@ def command(
         require_matplotlib()  # before a minute of measuring, not after it
     steps: list[Step] = []
     finished = run(interruptible(_measure(job, steps)))
+    if _only_absent(steps):
+        click.echo("none of the ids has a recording; name calls that were recorded", err=True)
+        return INTERRUPTED if finished is None else SOME_FAILED
     if steps:
         _tell(job, steps, json_file, plot_file)
     return INTERRUPTED if finished is None else DONE
+
+
+def _only_absent(steps: list[Step]) -> bool:
+    some = any(step.bytes or step.failed for step in steps)
+    return not some and any(step.absent for step in steps)
 
 
 async def _measure(job: Job, steps: list[Step]) -> bool:
@@ -202,11 +210,11 @@ async def _source(job: Job) -> AsyncIterator[tuple[Connection, Iterator[str]]]:
                     break
     except OSError as error:
         raise click.BadParameter(
-            f"cannot read {job.from_file!r}: {error.strerror}", param_hint="--from-file"
+            f"cannot read {str(job.from_file)!r}: {error.strerror}", param_hint="--from-file"
         ) from error
     if not found:
         raise click.BadParameter(
-            f"there is no call id in {job.from_file!r}", param_hint="--from-file"
+            f"there is no call id in {str(job.from_file)!r}", param_hint="--from-file"
         )
     yield job.connection, itertools.cycle(found)
 

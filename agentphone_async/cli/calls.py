@@ -23,9 +23,28 @@ if TYPE_CHECKING:
 LARGEST_PAGE = 100
 """Calls that one request can bring."""
 
+FEW = 20
+"""Calls that are listed unless more are asked for."""
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Objects as the API gives them, one a line."
 )
+
+
+class Wait(Seconds):
+    """A duration for which the API can keep an answer back."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse it, or fail with one line."""
+        from agentphone_async.protocol.endpoints import WAIT_RANGE
+
+        seconds = super().convert(value, param, ctx)
+        low, high = WAIT_RANGE
+        if not low <= seconds <= high:
+            self.fail(f"{value!r} is not between {low:g} s and {high / 60:g} m", param, ctx)
+        return seconds
 
 
 @click.group("calls")
@@ -40,10 +59,8 @@ def command() -> None:
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
     metavar="N",
-    help="So many calls at most.",
+    help=f"So many calls at most.  [default: {FEW}]",
 )
 @click.option("--all", "everything", is_flag=True, help="All calls, however many there are.")
 @click.option("--status", metavar="STATUS", help="completed, in-progress, failed, …")
@@ -56,7 +73,7 @@ def command() -> None:
 @json_option
 def list_(
     *,
-    limit: int,
+    limit: int | None,
     everything: bool,
     status: str | None,
     direction: str | None,
@@ -74,7 +91,9 @@ def list_(
         raise click.UsageError(
             "the API filters by --number, or by --agent, or by the other filters; use one kind"
         )
-    most = None if everything else limit
+    if everything and limit is not None:
+        raise click.UsageError("--all and --limit exclude each other; leave one of them out")
+    most = None if everything else limit or FEW
     page = most if most is not None and most <= LARGEST_PAGE else None
 
     def listing(client: AsyncAgentPhone) -> CallListing:
@@ -121,7 +140,7 @@ async def _chosen(calls: CallListing, most: int | None) -> AsyncGenerator[Call]:
 @command.command("get")
 @click.argument("call_id")
 @click.option(
-    "--wait", type=Seconds(), help="Wait for the call to end, for 10 s to 5 m; then show it."
+    "--wait", type=Wait(), help="Wait for the call to end, for 10 s to 5 m; then show it."
 )
 @connection_options
 @json_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED
+from agentphone_async.cli.kinds import Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from agentphone_async.archive.check.rebuild import RebuildReport
     from agentphone_async.archive.contents.listing import Overview
 
-_dest = click.argument("dest", type=click.Path(path_type=Path))
+_dest = click.argument("dest", type=Folder())
 
 
 @click.group("catalog")

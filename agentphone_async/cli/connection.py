@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.kinds import Seconds
+from agentphone_async.cli.kinds import File, Seconds
 from agentphone_async.cli.options import Function, add_options
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Connection:
     base_url: str | None
     api_key_file: Path | None
     sub_account: str | None
-    ca_file: str | None
+    ca_file: Path | None
     retries: int
     retry_time: float
 
@@ -40,7 +40,7 @@ class Connection:
             self._api_key(),
             base_url=self.base_url,
             sub_account=self.sub_account,
-            ca_file=self.ca_file,
+            ca_file=None if self.ca_file is None else str(self.ca_file),
             retry=RetryPolicy(attempts=self.retries, total=self.retry_time),
             **more,
         )
@@ -79,7 +79,7 @@ def connection_options(command: Function) -> Function:
         base_url: str | None,
         api_key_file: Path | None,
         sub_account: str | None,
-        ca_file: str | None,
+        ca_file: Path | None,
         retries: int,
         retry_time: float,
         **kwargs: Any,
@@ -97,14 +97,14 @@ def connection_options(command: Function) -> Function:
         click.option(
             "--api-key-file",
             metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=File(),
             help="Read the API key from a file.  [default: AGENTPHONE_API_KEY]",
         ),
         click.option("--sub-account", metavar="ID", help="Act for a sub-account."),
         click.option(
             "--ca-file",
             metavar="FILE",
-            type=click.Path(),
+            type=File(exists=True, dir_okay=False),
             help="Certificate authorities (PEM) instead of the system's.",
         ),
         click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.kinds import Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -22,7 +23,7 @@ CALLS = 200
 @click.command("demo")
 @click.option(
     "--dest",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("agentphone-demo"),
     show_default=True,
     help="Folder for the recordings.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -18,8 +18,14 @@ from agentphone_async.cli.tally import Tally, name_of, size_text
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
 
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
 LINE_EVERY = 10.0
 UPDATES_PER_SECOND = 5
+NARROW = 60
+"""Columns of a terminal; with fewer, the live line is counts alone."""
+
 MOST_FAILURES_SHOWN = 20
 
 
@@ -141,8 +147,9 @@ class Json(Quiet):
         self.emit(event)
 
     def emit(self, event: dict[str, object]) -> None:
-        """One event, one line, ASCII only."""
+        """One event, one line, ASCII only; at once, for those who read along."""
         sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
 
 
 class Live(Quiet):
@@ -158,17 +165,26 @@ class Live(Quiet):
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
         super().__init__(tally, verbose=verbose)
         self._console = Console(stderr=True, highlight=False)
-        self._progress = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+        # Where the line is too long, the bar gives way, and not the counts.
+        counts = (
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("calls"),
             TextColumn("[cyan]{task.fields[size]}"),
             TextColumn("[green]{task.fields[rate]}"),
+        )
+        self._narrow = (SpinnerColumn(), *counts)
+        self._wide = (
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            *counts,
             TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self._progress = Progress(
+            *self._fitting(),
             console=self._console,
             refresh_per_second=UPDATES_PER_SECOND,
             transient=True,
@@ -202,11 +218,15 @@ class Live(Quiet):
         """Take the live line away."""
         self._progress.stop()
 
+    def _fitting(self) -> tuple[ProgressColumn, ...]:
+        return self._narrow if self._console.width < NARROW else self._wide
+
     def _draw(self) -> None:
         now = time.monotonic()
         if now - self._drawn < 1 / UPDATES_PER_SECOND:
             return
         self._drawn = now
+        self._progress.columns = self._fitting()
         self._progress.update(
             self._task,
             completed=self.tally.settled,
@@ -236,20 +256,29 @@ def display_options(command: Function) -> Function:
 
 
 def display_for(tally: Tally, *, as_json: bool, quiet: bool, verbose: bool) -> Quiet:
-    """The display that the options and the terminal ask for."""
+    """The display that the options and the terminal ask for.
+
+    Raises:
+        click.UsageError: they ask for more and for less at once.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other; leave one of them out")
     if as_json:
         return Json(tally)
     if quiet:
-        return Quiet(tally, verbose=verbose)
+        return Quiet(tally)
     if sys.stderr.isatty():
         return Live(tally, verbose=verbose)
     return Lines(tally, verbose=verbose)
 
 
 def conclude(display: Quiet, *, quiet: bool) -> None:
-    """The last line, for whomever it is."""
+    """The last lines, for whomever they are."""
+    tally = display.tally
     if isinstance(display, Json):
-        display.emit(display.tally.as_event())
-        sys.stdout.flush()
-    elif not quiet:
-        click.echo(display.tally.as_sentence(), err=True)
+        display.emit(tally.as_event())
+        return
+    if not quiet:
+        click.echo(tally.as_sentence(), err=True)
+    if tally.left:
+        display.note(f"{tally.left:,} calls are left; run it again to go on")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agentphone_async.cli.kinds import File, Finite, Folder
 from agentphone_async.cli.signals import on_signals
 from agentphone_async.own_loop import run
 
@@ -32,6 +33,15 @@ def _faults(
     return tuple(_parsed(parse_fault, rule) for rule in rules)
 
 
+def _day(_context: click.Context, _option: click.Parameter, text: str | None) -> date | None:
+    from agentphone_async.archive.selection.selection import load_zone, parse_day
+
+    try:
+        return None if text is None else parse_day(text, datetime.now(load_zone(None)).date())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _bytes_a_second(
     _context: click.Context, _option: click.Parameter, text: str | None
 ) -> int | None:
@@ -50,9 +60,11 @@ def _parsed(read: Callable[[str], T], text: str) -> T:
         raise click.BadParameter(f"{text!r}: {error}") from error
 
 
-_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-_FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_FILE = File(exists=True, dir_okay=False)
+_FOLDER = Folder(exists=True, file_okay=False)
+_LENGTH = Finite(0, 24 * 3600, min_open=True)
+_RATE = Finite(1e-3, 1e6)
+_HOUR = 3_600_000
 
 
 @click.command("emulate", short_help="Serve an emulated AgentPhone API on loopback.")
@@ -62,23 +74,24 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
               help="How many calls the day has.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True,
               help="Ids, audio, transcripts and the dice of faults follow from it.")  # fmt: skip
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
-              help="The day of the calls, in the local zone.  [default: yesterday]")  # fmt: skip
-@click.option("--seconds", type=_POSITIVE, default=60.0, show_default=True,
+@click.option("--day", callback=_day, metavar="DAY",
+              help="The day of the calls, in the local zone: YYYY-MM-DD, today, or yesterday.  "
+                   "[default: yesterday]")  # fmt: skip
+@click.option("--seconds", type=_LENGTH, default=60.0, show_default=True,
               help="Half of the calls are shorter than this.")  # fmt: skip
-@click.option("--spread", type=click.FloatRange(min=0, max=3), default=1.0, show_default=True,
+@click.option("--spread", type=Finite(0, 3), default=1.0, show_default=True,
               help="Sigma of the logarithm of their lengths; 0 for equal ones.")  # fmt: skip
 @click.option("--recordings", metavar="DIR", type=_FOLDER,
               help="Serve the WAV files below this folder: one call for each.")  # fmt: skip
 @click.option("--fault", "faults", metavar="RULE", callback=_faults, multiple=True,
               help="Like route=recording,status=503,times=3. May be repeated.")  # fmt: skip
-@click.option("--rate", type=_POSITIVE, metavar="N",
+@click.option("--rate", type=_RATE, metavar="N",
               help="Requests a second; more are answered 429.")  # fmt: skip
 @click.option("--capacity", type=click.IntRange(min=1), metavar="N",
               help="Requests at once; see --overload.")  # fmt: skip
 @click.option("--overload", type=click.Choice(["refuse", "slow"]), default="refuse",
               show_default=True, help="What happens beyond --capacity.")  # fmt: skip
-@click.option("--latency", type=click.FloatRange(min=0), default=0.0, metavar="MS",
+@click.option("--latency", type=Finite(0, _HOUR), default=0.0, metavar="MS",
               help="Milliseconds before every answer.")  # fmt: skip
 @click.option("--bandwidth", callback=_bytes_a_second, metavar="SIZE",
               help="Bytes a second of each connection, like 2M.")  # fmt: skip
@@ -92,7 +105,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 def command(
     *,
     faults: tuple[Fault, ...],
-    day: datetime | None,
+    day: date | None,
     rate: float | None,
     latency: float,
     api_key_file: Path | None,
@@ -109,7 +122,7 @@ def command(
     """
     options: Options = {
         **same,  # type: ignore[typeddict-item] # these options have the emulator's own names
-        "day": day.date() if day else None,
+        "day": day,
         "zone": None,
         "neighbours": 5 if same["calls"] else 0,
         "rate_limit": rate,

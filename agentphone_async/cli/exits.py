@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 
@@ -43,5 +44,14 @@ def explain(error: BaseException) -> tuple[int, str]:
             return DESTINATION, line
         case SelectionError() | TemplateError():
             return USAGE, line
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO | errno.EFBIG):
+            return DESTINATION, printable(_trouble(error), 1000)
     name = type(error).__name__
     return SOME_FAILED, f"unexpected {name}: {line}; set AGENTPHONE_DEBUG=1 to see where"
+
+
+def _trouble(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    # Files that are ours to write have errors of their own; what has no name is standard output.
+    where = error.filename or "cannot write to standard output"
+    return f"{where}: {reason[:1].lower()}{reason[1:]}"

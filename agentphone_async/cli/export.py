@@ -11,6 +11,7 @@ import click
 
 from agentphone_async.cli.exits import DONE, INTERRUPTED
 from agentphone_async.cli.filters import Filters, archive_filters
+from agentphone_async.cli.kinds import File, Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=Folder())
 @click.option(
     "--format",
     "format_",
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=File(dir_okay=False, allow_dash=True),
     help="Write this file when all is done, instead of standard output.",
 )
 @archive_filters
@@ -42,9 +43,21 @@ def command(*, dest: Path, format_: Format, output: Path | None, filters: Filter
     written as escapes, and cells that a spreadsheet would take for a formula begin with an
     apostrophe; plain numbers, telephone numbers among them, stay as they are.
     """
-    to_stdout = output is None or str(output) == "-"
-    finished = run(interruptible(_export(dest, format_, None if to_stdout else output, filters)))
+    if output is not None:
+        output = None if str(output) == "-" else _outside(output, dest)
+    finished = run(interruptible(_export(dest, format_, output, filters)))
     return INTERRUPTED if finished is None else DONE
+
+
+def _outside(output: Path, dest: Path) -> Path:
+    """The file, if it can be written where it leaves the archive alone."""
+    if not output.parent.is_dir():
+        problem = f"there is no folder {str(output.parent)!r}; make it first"
+    elif output.parent.resolve().is_relative_to(dest.resolve()):
+        problem = f"{str(output)!r} is inside the archive; write it somewhere else"
+    else:
+        return output
+    raise click.BadParameter(problem, param_hint="--output")
 
 
 async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:

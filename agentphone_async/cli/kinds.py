@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import click
@@ -49,3 +51,32 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks 
             return parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and a finite one: ``nan`` is outside of no range, ``inf`` of few."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse it, or fail with one line."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+class _Path(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Take it, or fail with one line."""
+        if value == "":
+            self.fail("the path is empty; is a variable not set?", param, ctx)
+        return Path(str(super().convert(value, param, ctx)))
+
+
+class Folder(_Path):
+    """The path of a folder. An empty one is refused: it would be where one happens to be."""
+
+
+class File(_Path):
+    """The path of a file, which is no empty one, either."""

@@ -11,6 +11,7 @@ import click
 
 from agentphone_async.cli.exits import DONE, INTERRUPTED
 from agentphone_async.cli.filters import Filters, archive_filters
+from agentphone_async.cli.kinds import Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("ls")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=Folder())
 @archive_filters
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with everything.")
 def command(*, dest: Path, filters: Filters, as_json: bool) -> int:

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from agentphone_async._version import __version__
-from agentphone_async.cli.exits import INTERRUPTED, USAGE, explain
+from agentphone_async.cli.exits import INTERRUPTED, SOME_FAILED, USAGE, explain
 
 COMMANDS = {
     "archive": "Archive the recordings of a day or a range.",
@@ -80,10 +80,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        code = _reader_is_gone()
+        code = SOME_FAILED  # the reader has gone (``| head``): stop quietly, as other tools do
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
         code, line = explain(error)
         click.echo(f"agentphone-async: {line}", err=True)
+    _forget_unwritten()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -107,10 +108,15 @@ def _one_line(message: str) -> str:
     return printable(" ".join(message.split("\n")).rstrip("."), 1000)
 
 
-def _reader_is_gone() -> int:
-    """Standard output was closed (``| head``): stop quietly, as other tools do."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 1
+def _forget_unwritten() -> None:
+    """Write out standard output; if it has failed, see that nobody tries again.
+
+    The interpreter would, at its very end, and have complaints and an exit code of its own.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 __all__ = ["USAGE", "cli", "main"]

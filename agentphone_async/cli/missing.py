@@ -12,6 +12,7 @@ import click
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.filters import bounded
+from agentphone_async.cli.kinds import Folder
 from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
@@ -24,7 +25,7 @@ _ROWS_AT_ONCE = 100
 
 
 @click.command("missing")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=Folder())
 @period_options
 @click.option("--absent", is_flag=True, help="Also those that are known to have no recording.")
 @connection_options

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 LAST = "last"
+LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Period:
         """
         from agentphone_async.archive.selection.selection import load_zone
 
-        return load_zone(self.tz)
+        return load_zone(None if self.tz == LOCAL else self.tz)
 
     def selection(self, now: datetime | None = None) -> Selection:
         """The selection that they amount to.

@@ -11,7 +11,7 @@ import click
 
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.kinds import Seconds
+from agentphone_async.cli.kinds import Folder, Seconds
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -25,7 +25,7 @@ _EXAMPLES = 5
 
 
 @click.command("verify")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=Folder())
 @click.option("--repair", "mend", is_flag=True, help="Fetch again what is missing or bad.")
 @click.option(
     "--threads",

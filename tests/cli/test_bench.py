@@ -72,14 +72,23 @@ def test_a_plot_is_drawn(given, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_recordings_that_are_absent_are_noted(server):
-    result = bench(
-        *("call_nobody_made", "--base-url", server.base_url),
-        *("--transfers", "2", "--seconds", "0.1"),
-    )
+def test_recordings_that_are_absent_are_noted(given):
+    result = bench("call_nobody_made", *given, "--transfers", "2", "--seconds", "0.1")
     assert result.exception is None, result.output
+    assert result.return_value == 0
     assert "without a recording" in result.stdout
     assert "call_nobody" not in result.output
+
+
+def test_no_recording_at_all_is_nothing_to_measure(server, tmp_path):
+    result = bench(
+        *("call_nobody_made", "call_neither", "--base-url", server.base_url),
+        *("--transfers", "1,2", "--seconds", "0.1", "--json", str(tmp_path / "x.json")),
+    )
+    assert result.exception is None, result.output
+    assert (result.return_value, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1].startswith("none of the ids has a recording")
+    assert not list(tmp_path.iterdir())
 
 
 BAD = {

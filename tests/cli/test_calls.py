@@ -165,6 +165,9 @@ def test_an_unknown_call(run):
         (["list", "--direction", "up"], "'up' is not one of"),
         (["get"], "Missing argument"),
         (["get", "c", "--wait", "soon"], "soon"),
+        (["get", "c", "--wait", "5s"], "'5s' is not between 10 s and 5 m"),
+        (["get", "c", "--wait", "301s"], "'301s' is not between 10 s and 5 m"),
+        (["list", "--all", "--limit", "20"], "--all and --limit exclude each other"),
     ],
 )
 def test_usage(api, run, arguments: list[str], message: str):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from agentphone_async.cli import display as display_module
@@ -81,12 +83,17 @@ class TestTally:
         assert tally.settled == 6
         assert tally.as_event() == {
             "event": "summary", "listed": 6, "archived": 2, "no_recording": 1, "not_ready": 1,
-            "already_archived": 1, "failed": 1, "bytes": 1500, "seconds": 2.0,
+            "already_archived": 1, "failed": 1, "left": 0, "bytes": 1500, "seconds": 2.0,
         }  # fmt: skip
         assert tally.as_sentence() == (
             "2 archived, 1 already there, 1 without a recording, 1 not ready yet, 1 failed: "
             "1.5 kB in 2.0 s (750 B/s)"
         )
+
+    def test_what_has_no_outcome_is_left(self):
+        tally = Tally(listed=5)
+        tally.add(archived())
+        assert tally.left == tally.as_event()["left"] == 4
 
     def test_nothing_at_all_is_told_as_such(self):
         assert Tally().as_sentence() == "0 archived: 0 B in 0.0 s (0 B/s)"
@@ -112,6 +119,11 @@ class TestChoice:
     def test_without_a_terminal(self, options, kind):
         given = {"as_json": False, "quiet": False, "verbose": False} | options
         assert type(display_for(Tally(), **given)) is kind
+
+    @pytest.mark.parametrize("as_json", [False, True])
+    def test_less_and_more_at_once_cannot_be(self, as_json):
+        with pytest.raises(click.UsageError, match="exclude each other"):
+            display_for(Tally(), as_json=as_json, quiet=True, verbose=True)
 
     def test_a_terminal_gets_a_live_line(self, terminal):
         terminal()
@@ -232,6 +244,35 @@ class TestLive:
         assert "\x07" not in shown
         assert "\u202e" not in shown
         assert "no recording: \\x1b[2Jcall" in shown
+
+    @pytest.mark.parametrize(
+        ("columns", "calls", "is_whole"),
+        [(40, 12_345, False), (59, 1_234_567, False), (60, 1_234_567, True), (80, 1_234_567, True)],
+    )
+    def test_the_counts_are_never_cut(self, columns, calls, is_whole, clock, terminal, monkeypatch):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        screen = terminal()
+        display = Live(Tally())
+        display.listed(calls)
+        display.bytes(123_456_789)
+        clock.now += 1
+        display.settled(archived())
+        display._progress.refresh()
+        display.close()
+        shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+        assert f"1/{calls} calls 123.5 MB 123.5 MB/s" in shown
+        assert ("-:--:--" in screen.getvalue()) == ("━" in screen.getvalue()) == is_whole
+
+    def test_a_terminal_may_become_narrow(self, clock, terminal):
+        screen = terminal()
+        display = Live(Tally())
+        display._console.width = 40
+        clock.now += 1
+        display.listed(12_345)
+        screen.truncate(0)
+        display._progress.refresh()
+        display.close()
+        assert "━" not in screen.getvalue()
 
     def test_nothing_of_it_stays(self, clock, terminal):
         screen = terminal()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from agentphone_async import errors
@@ -33,7 +35,22 @@ def test_foreseen_ends_are_told_in_their_own_words(error, code):
     assert explain(error) == (code, str(error))
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("x"), ValueError("x"), OSError(5, "x")])
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"),
+         "cannot write to standard output: no space left on device"),
+        (OSError(errno.EIO, "Input/output error", "a.json"), "a.json: input/output error"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "a\nb"), "a\\nb: disk quota exceeded"),
+        (OSError(errno.EFBIG, "File too large"),
+         "cannot write to standard output: file too large"),
+    ],
+)  # fmt: skip
+def test_a_disk_that_fails_is_no_bug(error, line):
+    assert explain(error) == (exits.DESTINATION, line)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), ValueError("x"), OSError(99, "x")])
 def test_an_unforeseen_one_is_called_so(error, capsys):
     code, line = explain(error)
     assert code == exits.SOME_FAILED

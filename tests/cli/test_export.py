@@ -45,12 +45,35 @@ def test_into_a_file(run: CommandLine, archive: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--format", "xml"], 2), (["--output", "."], 2), (["--output", "/dev/null/x"], 4)],
+    [(["--format", "xml"], 2), (["--output", "."], 2), (["--output", "/dev/null/x"], 2)],
 )
 def test_bad_input_is_one_line(run: CommandLine, archive: Path, arguments: list[str], code: int):
     ended = run("export", archive, *arguments)
     assert (ended.code, ended.out) == (code, "")
     assert len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("archive/out.csv", "is inside the archive"),
+        ("archive/2026/catalog.csv", "is inside the archive"),
+        ("link/out.csv", "is inside the archive"),
+        ("archive/../archive/catalog.sqlite3", "is inside the archive"),
+        ("none/out.csv", "there is no folder"),
+        ("archive/catalog.sqlite3/out.csv", "there is no folder"),
+    ],
+)
+def test_a_file_in_the_archive_or_nowhere_is_refused(
+    run: CommandLine, archive: Path, tmp_path: Path, output: str, message: str
+):
+    (tmp_path / "link").symlink_to(archive / "2026")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    ended = run("export", archive, "--output", tmp_path / output)
+    assert (ended.code, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 1
+    assert message in ended.err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
 
 
 def test_no_archive_leaves_no_file(run: CommandLine, tmp_path: Path):

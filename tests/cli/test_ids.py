@@ -18,7 +18,7 @@ async def read(arguments=(), file=None):
 
 async def test_arguments_come_first_and_as_they_are(tmp_path):
     (tmp_path / "ids").write_text("c\nd")
-    assert await read(["", "#b", " a "], str(tmp_path / "ids")) == ["", "#b", " a ", "c", "d"]
+    assert await read(["", "#b", " a "], tmp_path / "ids") == ["", "#b", " a ", "c", "d"]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
@@ -36,7 +36,7 @@ async def test_blocks_may_end_anywhere(block, tmp_path, monkeypatch):
                 yield part[start : start + block]
 
     monkeypatch.setattr(ids_module, "_file_blocks", small)
-    assert await read(file=str(tmp_path / "ids")) == expected
+    assert await read(file=tmp_path / "ids") == expected
 
 
 @settings(max_examples=50, deadline=None)
@@ -48,30 +48,30 @@ async def test_every_line_that_is_no_comment_is_an_id(lines, ending, tmp_path_fa
     path = tmp_path_factory.mktemp("ids") / "ids"
     path.write_bytes(ending.join(lines).encode())
     kept = [line for line in lines if not line.startswith("#")]
-    assert await read(file=str(path)) == kept
+    assert await read(file=path) == kept
 
 
 async def test_bytes_that_are_no_text_make_distinct_ids(tmp_path):
     (tmp_path / "ids").write_bytes(b"\xff\n\xfe\n")
-    found = await read(file=str(tmp_path / "ids"))
+    found = await read(file=tmp_path / "ids")
     assert len(set(found)) == 2
     assert [os.fsencode(call_id) for call_id in found] == [b"\xff", b"\xfe"]
 
 
 async def test_a_mark_at_the_beginning_is_no_part_of_the_first_id(tmp_path):
     (tmp_path / "ids").write_bytes("\ufeffcall_1\ncall_2\n".encode())
-    assert await read(file=str(tmp_path / "ids")) == ["call_1", "call_2"]
+    assert await read(file=tmp_path / "ids") == ["call_1", "call_2"]
 
 
 async def test_a_line_without_end_is_not_kept_whole(tmp_path):
     (tmp_path / "ids").write_bytes(b"x" * 1_000_000 + b"\ncall_2\n")
-    long, short = await read(file=str(tmp_path / "ids"))
+    long, short = await read(file=tmp_path / "ids")
     assert 1024 < len(long) <= 2 * ids_module.BLOCK
     assert short == "call_2"
 
 
 async def test_leaving_early_closes_the_file(tmp_path):
     (tmp_path / "ids").write_text("a\nb\nc\n")
-    source = call_ids((), str(tmp_path / "ids"))
+    source = call_ids((), tmp_path / "ids")
     assert await anext(source) == "a"
     await source.aclose()  # an unclosed file would be a warning, and so an error here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from agentphone_async import __version__
 from agentphone_async.cli import main as main_module
 from agentphone_async.cli.main import COMMANDS, cli
+from tests.support.archives import fill, make_archive
 from tests.support.commands import ROOT, Command, ended, process
 
 
@@ -140,6 +142,48 @@ class TestEnds:
             running.stdout.close()
             running.stdout = None
             assert ended(running).err == ""
+
+
+class TestFullDisks:
+    """Standard output is a file on one; the line says so, whenever it was that it was noticed."""
+
+    @pytest.fixture
+    def archive(self, server, tmp_path, monkeypatch):
+        monkeypatch.setenv("AGENTPHONE_BASE_URL", server.base_url)
+        monkeypatch.setenv("AGENTPHONE_API_KEY", server.api_key)
+        fill(server, 3)
+        make_archive(server, tmp_path / "archive")
+        return tmp_path / "archive"
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("ls",),
+            ("ls", "--json"),
+            ("export",),
+            ("export", "--format", "jsonl"),
+            ("archive", "--since", "2026-01-01", "--json"),
+            ("verify", "--json"),
+            ("catalog", "info"),
+            ("calls", "list"),
+            ("calls", "list", "--json"),
+        ],
+        ids=" ".join,
+    )
+    def test_is_one_plain_line(self, command, archive):
+        dest = [] if command[0] == "calls" else [archive]
+        buffered = {"PYTHONUNBUFFERED": ""}
+        with (
+            open("/dev/full", "w") as full,
+            process(*command, *dest, stdout=full, env=buffered) as running,
+        ):
+            result = ended(running)
+        assert result.code == 4
+        line = "agentphone-async: cannot write to standard output: no space left on device"
+        assert result.err.splitlines()[-1] == line
+        assert "unexpected" not in result.err
+        assert "Exception ignored" not in result.err
 
 
 def test_streams_that_are_open_are_left_alone(monkeypatch):
