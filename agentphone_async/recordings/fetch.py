@@ -214,28 +214,24 @@ class _Transfer:
         self.sent = self.first_byte = 0.0
 
     async def attempt(self, number: int) -> Ready:
-        """Try once; it is this transfer's turn."""
+        """Try once, from where the last attempt broke off if that is possible."""
         passage = self._passage
-        if passage is None:
-            return await self._try(number)
-        passage.begin()
-        try:
-            return await self._try(number)
-        except AgentPhoneError:
-            passage.wait()
-            raise
-
-    async def _try(self, number: int) -> Ready:
-        """Go on from where the last attempt broke off if that is possible."""
+        if passage is not None:
+            passage.begin()
         self.attempts = number
-        upload, promise = self._upload, self._promise
-        if upload is not None and promise is not None and promise.validator is not None:
-            resumed = await self._resume(upload, promise, promise.validator)
-            if resumed is not None:
-                return resumed
-        await self._forget()
-        async with await self._send() as answer:
-            return await self._receive(answer)
+        try:
+            upload, promise = self._upload, self._promise
+            if upload is not None and promise is not None and promise.validator is not None:
+                resumed = await self._resume(upload, promise, promise.validator)
+                if resumed is not None:
+                    return resumed
+            await self._forget()
+            async with await self._send() as answer:
+                return await self._receive(answer)
+        except AgentPhoneError:
+            if passage is not None:
+                passage.wait()
+            raise
 
     async def _send(self, headers: Mapping[str, str] | None = None) -> Answer:
         self.sent = time.monotonic()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-import anyio
+from typing import Any, TypeVar
 
 from agentphone_async.errors import AgentPhoneError
 
@@ -19,14 +18,19 @@ class LeftError(AgentPhoneError):
 
 
 class Passage:
-    """One transfer on its way through a `Valve`: it waits for its turn, or it is under way."""
+    """One transfer on its way through a `Valve`: it waits for its turn, or it is under way.
 
-    __slots__ = ("_scope", "_valve", "under_way")
+    Attributes:
+        under_way: its turn has come.
+        cancelled: it was let go of, and has not left yet.
+    """
 
-    def __init__(self, valve: Valve, scope: anyio.CancelScope) -> None:
+    __slots__ = ("_task", "_valve", "cancelled", "under_way")
+
+    def __init__(self, valve: Valve, task: asyncio.Task[Any]) -> None:
         self._valve = valve
-        self._scope = scope
-        self.under_way = False
+        self._task = task
+        self.under_way = self.cancelled = False
 
     def begin(self) -> None:
         """Its turn has come.
@@ -42,12 +46,15 @@ class Passage:
         """It was in vain, and another turn may come."""
         self.under_way = False
         if self._valve.closed:
-            self._scope.cancel()
+            self.let_go()
 
-    def cut(self, *, all_of_it: bool) -> None:
-        """Let go of it if it waits, or in any case."""
-        if all_of_it or not self.under_way:
-            self._scope.cancel()
+    def let_go(self) -> None:
+        """Cancel it as soon as it waits for something; it may be what is running just now."""
+        asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        if not self.cancelled and self._valve.is_inside(self):
+            self.cancelled = self._task.cancel()
 
 
 class Valve:
@@ -80,9 +87,14 @@ class Valve:
             self.closed = self.dropping = True
             self._cut(all_of_it=True)
 
+    def is_inside(self, passage: Passage) -> bool:
+        """Whether it has not left yet."""
+        return passage in self._inside
+
     def _cut(self, *, all_of_it: bool) -> None:
-        for passage in tuple(self._inside):
-            passage.cut(all_of_it=all_of_it)
+        for passage in self._inside:
+            if all_of_it or not passage.under_way:
+                passage.let_go()
         for listener in tuple(self.listeners):
             listener()
 
@@ -115,11 +127,22 @@ class Valve:
         return await self._inside_of(begin)
 
     async def _inside_of(self, begin: Callable[[Passage], Awaitable[T]]) -> T:
-        with anyio.CancelScope() as scope:
-            passage = Passage(self, scope)
-            self._inside.add(passage)
-            try:
-                return await begin(passage)
-            finally:
-                self._inside.discard(passage)
-        raise LeftError(_STOPPED)
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a valve is passed inside a task")
+        before = task.cancelling()
+        passage = Passage(self, task)
+        self._inside.add(passage)
+        # As asyncio.timeout does it: a cancel scope of anyio would take as long as all else here.
+        try:
+            return await begin(passage)
+        except asyncio.CancelledError:
+            if passage.cancelled:
+                passage.cancelled = False
+                if task.uncancel() <= before:
+                    raise LeftError(_STOPPED) from None
+            raise
+        finally:
+            self._inside.discard(passage)
+            if passage.cancelled:  # and something else came of it
+                task.uncancel()

@@ -132,6 +132,51 @@ async def test_a_cancellation_of_somebody_elses_is_no_left_over():
         await inside.task
 
 
+async def test_of_two_cancellations_the_one_from_outside_counts():
+    valve = Valve()
+    inside = Transfer(valve)
+    await turn()
+    valve.drop()
+    inside.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await inside.task
+    assert inside.task.cancelled()
+
+
+async def test_letting_go_leaves_no_trace_in_the_task():
+    """Neither when it worked nor when something else came of it."""
+    for ending in (None, ZeroDivisionError):
+        valve = Valve()
+
+        async def work(_, ending=ending, valve=valve):
+            valve.drop()  # by the transfer itself, as a hook that it calls may do
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if ending is not None:
+                    raise ending from None
+                raise
+
+        with pytest.raises(ending or LeftError):
+            await valve.through(work)
+        task = asyncio.current_task()
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+
+
+async def test_what_ends_in_the_moment_in_which_it_is_let_go_of_has_ended():
+    valve = Valve()
+
+    async def work(passage):
+        passage.begin()
+        valve.drop()
+        return 1
+
+    assert await valve.through(work) == 1
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
 def test_listeners_hear_of_each_once():
     valve = Valve()
     heard = []
