@@ -113,11 +113,14 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     if 300 <= reply.status < 400:
         kind = UnexpectedResponseError
     if kind is NotFoundError and request.name == "Get Call Recording":
-        kind = RecordingNotFoundError
+        # A page for people is no word of the API's: the recording may well exist elsewhere.
+        kind = UnexpectedResponseError if _is_html(reply) else RecordingNotFoundError
     words = said.message or (f"the body was {sample(reply.body)}" if reply.body else "no reason")
     code = f" [{said.code}]" if said.code else ""
     fields = "".join(f"; {printable(str(detail))}" for detail in said.details)
     advice = f"; {_ADVICE[reply.status]}" if reply.status in _ADVICE else ""
+    if kind is UnexpectedResponseError and reply.status == 404:
+        advice = "; the API answers in JSON: check the base URL"
     if kind is NotFoundError and request.name == "List Calls" and not said.code:
         advice = "; there is no AgentPhone API: check the base URL"
     error = kind(
@@ -129,6 +132,10 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     ).about(request)
     error.attempts = reply.attempts
     return error
+
+
+def _is_html(reply: Reply) -> bool:
+    return reply.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
 def what_was_asked(request: Request) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from agentphone_async import errors
 from agentphone_async.errors import FieldProblem, ResponseError
@@ -152,6 +153,17 @@ def test_a_recording_that_is_not_there_has_an_error_of_its_own():
     error = error_of(request, reply(404, {"detail": "Recording not found"}))
     assert type(error) is errors.RecordingNotFoundError
     assert isinstance(error, errors.NotFoundError)
+
+
+def test_a_page_for_people_does_not_say_that_there_is_no_recording():
+    """A server that is no AgentPhone must not look like one whose calls were not recorded."""
+    request = endpoints.get_recording("call_1")
+    page = Reply(404, CIMultiDict({"Content-Type": "Text/HTML; charset=utf-8"}), b"<h1>404</h1>")
+    error = error_of(request, page)
+    assert type(error) is errors.UnexpectedResponseError
+    assert not error.transient
+    assert "check the base URL" in str(error)
+    assert type(error_of(request, reply(404, b""))) is errors.RecordingNotFoundError
 
 
 def test_the_advice_says_what_to_do():
