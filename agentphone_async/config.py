@@ -166,7 +166,7 @@ class Settings:
         sub_account: sent as ``X-Sub-Account-Id`` with authenticated requests.
         connections: the most connections that are open to the host at once.
         tpslimit: requests per second, listing and fetching together; None for no limit.
-        bwlimit: bytes per second of recordings, such as ``8M`` (binary multiples), or a timetable
+        bwlimit: bytes per second of all answers, such as ``8M`` (binary multiples), or a timetable
             such as ``08:00,512k 18:00,off``, as rclone has it; None for no limit.
         max_file_size: bytes of one recording beyond which it is refused, by default 4 GiB; None
             for no limit.
