@@ -164,7 +164,7 @@ class Settings:
             Never part of ``repr``.
         base_url: scheme, host and optional prefix; `check_base_url` holds for it.
         sub_account: sent as ``X-Sub-Account-Id`` with authenticated requests.
-        connections: the most connections that are open to the host at once.
+        connections: the most that are open to the host at once, besides those of streams.
         tpslimit: requests per second, listing and fetching together; None for no limit.
         bwlimit: bytes per second of all answers, such as ``8M`` (binary multiples), or a timetable
             such as ``08:00,512k 18:00,off``, as rclone has it; None for no limit.
