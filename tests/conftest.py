@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -33,6 +34,18 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if everything and config.getoption("numprocesses", 0) is None:
         config.option.numprocesses, config.option.maxprocesses = "auto", 2
         config.option.dist = "worksteal"  # neighbours stay together: they share what they computed
+
+
+def pytest_configure() -> None:
+    """Commands that tests start must hear of signals, however the tests were started.
+
+    A shell begins what it puts into the background with SIGINT ignored, ``nohup`` with SIGHUP; that
+    is handed down, and our commands keep to it.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:
