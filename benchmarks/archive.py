@@ -36,6 +36,7 @@ from agentphone_async.archive.catalog.recordings import store_recordings
 from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
 from agentphone_async.archive.check.verify import verify
 from agentphone_async.archive.disk.names import Names
+from agentphone_async.archive.options import RunOptions
 from agentphone_async.models import Call
 from agentphone_async.recordings.template import DEFAULT_TEMPLATE, Template
 from benchmarks.machine import REPOSITORY, describe
@@ -52,7 +53,7 @@ NAMES = Names(Template.parse(DEFAULT_TEMPLATE), UTC)
 async def step_plain(dest: str, url: str) -> None:
     """List all calls and download their recordings, with no catalog."""
     async with AsyncAgentPhone("sk_test_emulator", url) as client:
-        outcomes = client.download_recordings(client.calls.list(), dest)
+        outcomes = client.download_recordings(client.calls.list(), dest, own_loop=True)
         async with aclosing(outcomes):
             async for _ in outcomes:
                 pass
@@ -64,7 +65,8 @@ async def step_archive(dest: str, url: str) -> None:
         AsyncAgentPhone("sk_test_emulator", url) as client,
         Companions(dest, client) as beside,
     ):
-        report = await Archive(dest).run(client, companions=[beside])
+        options = RunOptions(own_loop=True)  # as the command has it, and the plain download above
+        report = await Archive(dest).run(client, options=options, companions=[beside])
     if report.failed or not report.complete:
         raise SystemExit(f"the run went wrong: {report}")
 
