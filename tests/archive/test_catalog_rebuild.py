@@ -12,6 +12,7 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.catalog import Catalog
 from agentphone_async.archive.catalog.connection import path_of
+from agentphone_async.archive.catalog.owed import note_owed, owing
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.check.rebuild import identity, rebuild
@@ -94,6 +95,22 @@ async def test_a_good_catalog_keeps_what_it_knows(archive: Path, emulator: Emula
     assert await rows(archive) == before
     assert (report.recordings, report.suspect, report.unknown) == (9, 1, 0)
     assert report.salvaged >= len(before)
+
+
+async def test_a_folder_that_is_none_is_called_what_it_is(tmp_path: Path):
+    with pytest.raises(DestinationError, match="it is not there"):
+        await rebuild(tmp_path / "nowhere")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DestinationError, match="is a file, not a folder"):
+        await rebuild(tmp_path / "file")
+
+
+async def test_what_calls_still_lack_is_kept(archive: Path):
+    async with await Catalog.open(archive) as catalog:
+        await catalog.write(note_owed, "transcript", DAY, owed=["call_1"], paid=[])
+    await rebuild(archive)
+    async with await Catalog.open(archive, write=False) as catalog:
+        assert await catalog.read(owing, ["call_1", "call_2"]) == {"call_1"}
 
 
 async def test_what_is_gone_or_altered_is_not_claimed(archive: Path, emulator: Emulator):

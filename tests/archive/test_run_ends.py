@@ -13,6 +13,8 @@ import pytest
 from agentphone_async import AsyncAgentPhone, RetryPolicy
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.beside.companions import Companions
+from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.owed import owing
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
@@ -225,6 +227,20 @@ async def test_last_brings_what_an_interrupted_run_has_left_open(
     assert report.selected < 4, "and then it goes on from there"
 
 
+async def test_last_begins_at_the_beginning_if_a_run_over_everything_is_owed(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for day in range(5):
+        emulator.add_call(started_at=now() - day * DAY, duration=0.1)
+    archive = Archive(tmp_path)
+    limits = Limits(max_transfer=1)
+    assert not (await archive.run(client, options=RunOptions(transfers=1, limits=limits))).complete
+    assert (await archive.run(client, Selection(since=now() - DAY))).complete
+    report = await archive.run(client, options=RunOptions(since_last=True))
+    assert (report.complete, report.selected) == (True, 5)
+    assert len(list(tmp_path.rglob("*.wav"))) == 5
+
+
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 404}])
 async def test_a_transcript_that_could_not_be_had_is_asked_for_whatever_the_days(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, fault
@@ -249,6 +265,18 @@ async def test_a_transcript_that_could_not_be_had_is_asked_for_whatever_the_days
     report = await archive(since_last=True)
     assert report.selected < 3, "nothing is owed any more"
     assert emulator.requests.count("transcript") == asked
+
+
+async def test_a_transcript_that_is_absent_for_long_is_not_waited_for(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for age in (2, 10):
+        emulator.add_call(id=f"{age}_days", started_at=now() - age * DAY, duration=0.1)
+    emulator.fail(route="transcript", status=404)
+    async with Companions(tmp_path, client, transcripts=True) as beside:
+        await Archive(tmp_path).run(client, companions=[beside])
+    async with await Catalog.open(tmp_path, write=False) as catalog:
+        assert await catalog.read(owing, ["2_days", "10_days"]) == {"2_days"}
 
 
 async def test_an_archive_with_hashed_names_keeps_to_them(

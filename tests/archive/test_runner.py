@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import stat
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -326,6 +327,22 @@ async def test_a_leftover_in_the_way_of_a_second_version_goes_aside(
     assert (await archive.run(client, options=refresh)).failed == 0
     assert first.with_name("recording-x.v2.wav.damaged").read_bytes() == b"half of something"
     assert (await rows(tmp_path))["x", 2].path == leftover.relative_to(tmp_path)
+
+
+async def test_what_somebody_else_has_just_put_there_stays(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    """Another process may be about to catalogue it."""
+    emulator.add_call(id="x", started_at=now() - DAY, duration=0.2)
+    archive = Archive(tmp_path)
+    await archive.run(client)
+    other = next(tmp_path.rglob("*.wav")).with_name("recording-x.v2.wav")
+    other.write_bytes(b"half of something")
+    later = time.time() + 60
+    os.utime(other, (later, later))
+    emulator.fail(route="recording", wav="long", etag="new")
+    assert (await archive.run(client, options=RunOptions(refresh=True))).failed == 1
+    assert other.read_bytes() == b"half of something"
 
 
 async def test_folders_stay_noted_until_what_is_left_in_them_may_go(

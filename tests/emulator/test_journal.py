@@ -15,9 +15,22 @@ class Meddler(str):
     __hash__ = str.__hash__
 
 
+class MeddlingStatus(int):
+    """The same of a status."""
+
+    def __eq__(self, other):
+        self.log._statuses["recording", 600 + len(self.log._statuses)] += 1
+        return int.__eq__(self, other)
+
+    __hash__ = int.__hash__
+
+
 async def test_counting_bears_requests_that_come_meanwhile(emulator, ask):
     call = emulator.add_call()
     await ask(emulator, f"/v1/calls/{call.id}/recording", key=False)
     wanted = Meddler(call.id)
     wanted.log = emulator.requests
     assert emulator.requests.count("recording", call_id=wanted) == 1
+    status = MeddlingStatus(200)
+    status.log = emulator.requests
+    assert emulator.requests.count("recording", status=status) == 1

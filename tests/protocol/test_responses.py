@@ -167,6 +167,10 @@ def test_a_page_for_people_does_not_say_that_there_is_no_recording():
 
 
 def test_the_advice_says_what_to_do():
+    pages = endpoints.list_calls(limit=20, offset=0)
+    assert "check the base URL" in str(error_of(pages, reply(404, {"detail": "Not Found"})))
+    known = {"error": {"message": "Sub-account not found.", "code": "SUB_ACCOUNT_NOT_FOUND"}}
+    assert "base URL" not in str(error_of(pages, reply(404, known)))
     assert "check the API key" in str(error_of(GET, reply(401, {})))
     assert "top up" in str(error_of(GET, reply(402, {})))
 

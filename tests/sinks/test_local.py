@@ -21,8 +21,9 @@ import pytest
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks import disk, local
-from agentphone_async.sinks.interface import Body, Stored, Target
+from agentphone_async.sinks.interface import Body, Staged, Stored, Target
 from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.sinks.threads import FilePool
 from tests.support.downloads import files, open_files
 
 WAV = Audio("audio/wav")
@@ -420,3 +421,30 @@ class TestLeftovers:
 
     def test_a_folder_that_is_not_there_has_none(self, tmp_path):
         assert disk.sweep(tmp_path / "none") == 0
+
+
+async def test_what_waits_for_the_disk_keeps_nobody_from_writing(monkeypatch, tmp_path):
+    """Batches that are being synced hold no thread of those that write."""
+    begun, go = threading.Semaphore(0), threading.Event()
+    real = LocalSink._settle
+
+    def stuck(sink, staged):
+        begun.release()
+        assert go.wait(10)
+        return real(sink, staged)
+
+    monkeypatch.setattr(LocalSink, "_settle", stuck)
+    pool = FilePool(2)
+    sink = LocalSink(tmp_path, pool=pool)
+    batches = [asyncio.create_task(sink.publish([body(name=f"recording-{n}")])) for n in range(2)]
+    try:
+        for _ in batches:
+            assert await asyncio.to_thread(begun.acquire, timeout=10)
+        async with asyncio.timeout(5):
+            written = await sink.stage(body(b"x" * 200_000, name="recording-large"))
+        assert isinstance(written, Staged)
+    finally:
+        go.set()
+        await asyncio.gather(*batches)
+        await sink.aclose()
+        pool.close()

@@ -98,6 +98,7 @@ async def test_an_address_that_the_api_redirects_to_is_no_outage_of_the_api(clie
         assert str(caught.value).endswith("; the API redirects there")
         assert caught.value.attempts == len(server.requests) == 3
         assert not client.session.limits.in_outage
+        assert caught.value.sent, "to the API, whose outage this is not"
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:99999/", "https://a..b/", "/\x01"])

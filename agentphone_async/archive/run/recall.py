@@ -49,14 +49,12 @@ class Recall:
     async def tasks(self) -> AsyncGenerator[Task]:
         """Each of them once; a call that still goes on is left out."""
         after: str | None = None
-        while True:
+        while not self._valve.closed:
             ids = await self._catalog.read(not_ready_in, self._run, after)
             if not ids:
                 return
             after = ids[-1]
             for call, known in await self._catalog.read(_remembered, ids):
-                if self._valve.closed:
-                    return
                 latest = call if call.is_finished else await self._latest(call)
                 if self._is_due(latest):
                     yield Task(latest, self._names.stem(latest), known, again=True)
