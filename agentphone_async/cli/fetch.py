@@ -107,7 +107,7 @@ async def _fetch(
     valve: Valve,
 ) -> bool:
     from agentphone_async.cli.ids import call_ids
-    from agentphone_async.recordings.outcomes import Failed
+    from agentphone_async.recordings.outcomes import was_left
     from agentphone_async.recordings.valve import LeftError
 
     async with (
@@ -136,6 +136,6 @@ async def _fetch(
         outcomes = transfers.downloads(client, counted(), dest, display.bytes, valve)
         async with aclosing(outcomes):
             async for outcome in outcomes:
-                if not (isinstance(outcome, Failed) and isinstance(outcome.error, LeftError)):
+                if not was_left(outcome):
                     display.settled(outcome)
     return True

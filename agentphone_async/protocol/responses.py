@@ -96,14 +96,19 @@ def data_of(request: Request, reply: Reply) -> dict[str, Any]:
         data = None
     if not isinstance(data, dict):
         kind = printable(reply.headers.get("Content-Type") or "no media type", 60)
-        error = UnexpectedResponseError(
-            f"{reply.status} from {what_was_asked(request)}, but not the JSON that the AgentPhone "
-            f"API speaks: {kind}, {sample(reply.body)}; check the base URL",
-            status=reply.status,
-        ).about(request)
-        error.attempts = reply.attempts
-        raise error
+        what = f"not the JSON that the AgentPhone API speaks: {kind}"
+        raise unexpected(request, reply, f"{what}, {sample(reply.body)}")
     return data
+
+
+def unexpected(request: Request, reply: Reply, what: str) -> UnexpectedResponseError:
+    """The error for a successful reply that is not what the endpoint gives, but ``what``."""
+    error = UnexpectedResponseError(
+        f"{reply.status} from {what_was_asked(request)}, but {what}; check the base URL",
+        status=reply.status,
+    ).about(request)
+    error.attempts = reply.attempts
+    return error
 
 
 def error_of(request: Request, reply: Reply, now: datetime | None = None) -> ResponseError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentphone_async.errors import AgentPhoneError
+from agentphone_async.recordings.valve import LeftError
 
 if TYPE_CHECKING:  # who fetches by id needs no models, and they take a while to import
     from agentphone_async.models import Call
@@ -95,3 +96,8 @@ class Failed:
 
 
 Outcome = Archived | NoRecording | NotReadyYet | AlreadyArchived | Failed
+
+
+def was_left(outcome: Outcome) -> bool:
+    """Whether it is no failure of the call's: the run was stopped before its turn or its end."""
+    return isinstance(outcome, Failed) and isinstance(outcome.error, LeftError)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from agentphone_async.errors import UnexpectedResponseError
 from agentphone_async.models import ApiModel
 from agentphone_async.protocol.display import sample
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.responses import Reply, data_of, what_was_asked
+from agentphone_async.protocol.responses import Reply, data_of, unexpected
 from agentphone_async.transport.session import Session
 
 M = TypeVar("M", bound=ApiModel)
@@ -39,13 +38,8 @@ def model_of(kind: type[M], request: Request, reply: Reply, **defaults: Any) -> 
     try:
         return kind.from_json({**defaults, **data})
     except ValueError as problem:
-        error = UnexpectedResponseError(
-            f"{reply.status} from {what_was_asked(request)}, but what came is no "
-            f"{kind.__name__}: {sample(reply.body)}; check the base URL",
-            status=reply.status,
-        ).about(request)
-        error.attempts = reply.attempts
-        raise error from problem
+        what = f"what came is no {kind.__name__}: {sample(reply.body)}"
+        raise unexpected(request, reply, what) from problem
 
 
 def without_none(**fields: Any) -> dict[str, Any]:

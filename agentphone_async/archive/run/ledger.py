@@ -32,8 +32,8 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
     Outcome,
+    was_left,
 )
-from agentphone_async.recordings.valve import LeftError
 from agentphone_async.sinks.disk import remove
 
 Settled = tuple[Outcome, Placed, Task]
@@ -72,7 +72,7 @@ class Ledger:
         rows: list[RecordingRow] = []
         found: list[PurePosixPath] = []
         for task, came in batch:
-            if isinstance(came, Failed) and isinstance(came.error, LeftError):
+            if was_left(came):
                 continue
             if isinstance(came, AlreadyArchived):
                 outcome, row = self._taken(connection, task, came, now)

@@ -54,6 +54,7 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
     Outcome,
+    was_left,
 )
 from agentphone_async.recordings.processes import ProcessDownloader
 from agentphone_async.recordings.valve import LeftError, Valve
@@ -278,7 +279,7 @@ class Run:
 
     async def _settle(self, outcomes: Sequence[Outcome], ledger: Ledger) -> None:
         self._refuse_blindness()
-        if self._gate.reason is not None and any(map(_is_left, outcomes)):
+        if self._gate.reason is not None and any(map(was_left, outcomes)):
             self.stop(*self._gate.reason)
         batch = [(self._tasks[outcome.call_id], outcome) for outcome in outcomes]
         settled = await self._catalog.read(ledger.settle, batch, self._environment.now())
@@ -415,7 +416,3 @@ class Run:
 
     def _names(self, key: bytes | None) -> Names:
         return Names(self._options.template, self._options.zone, key)
-
-
-def _is_left(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failed) and isinstance(outcome.error, LeftError)
