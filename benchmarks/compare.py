@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import datetime as dt
 import json
@@ -11,16 +12,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import machine, profiles
 from benchmarks.corpus import Corpus, build, cache_folder, require_space
-from benchmarks.peers import REGISTRY, Peer
+from benchmarks.networks import PEER_NETWORKS
+from benchmarks.peers import RECORD, REGISTRY, Peer
+from benchmarks.peers.ours import Ours
 from benchmarks.plots import MatplotlibMissingError, write_plots
 from benchmarks.profiles import COLUMNS, Column, Profile
 from benchmarks.report import markdown
-from benchmarks.results import Results, Sample
+from benchmarks.results import NetworkRun, Results, Sample
 from benchmarks.rounds import Bench, alternate, memory_curve, transfers_sweep
 from benchmarks.server import serve
 from benchmarks.startup import measure_startup
@@ -32,6 +35,8 @@ CURVE_PEERS = (OURS, "curl -Z", "official SDK", "naive aiohttp")
 SWEEP_PEERS = (OURS, "curl -Z", "aria2c")
 SWEEP_COLUMN = "small http"
 ABSENT_COLUMN = "404 http"
+AUTO = "auto"
+NETWORK_TRANSFERS = 64
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -196,7 +201,24 @@ def _curves(
         ),
         sweep=tuple(transfers_sweep(bench, sweep_peers, sweep_column, profile.sweep_transfers)),
         sweep_column=bench.facts(sweep_column),
+        networks=tuple(_over_networks(profile, present, home / "network")),
     )
+
+
+def _over_networks(profile: Profile, present: Sequence[Peer], home: Path) -> Iterator[NetworkRun]:
+    """Ours as it decides by itself, and the peers of record with as many as most users give."""
+    from benchmarks.emulated import one_run, progress_line  # noqa: PLC0415 - needs our package
+
+    taking_part = {peer.name: peer for peer in (Ours(transfers=AUTO), *RECORD)}
+    peers = [peer for peer in present if peer.name in taking_part]
+    for _ in range(profile.network_rounds):
+        for network in PEER_NETWORKS:
+            count = network.count(NETWORK_TRANSFERS, profile.network_seconds)
+            for peer in peers:
+                transfers = AUTO if isinstance(peer, Ours) else str(NETWORK_TRANSFERS)
+                found = asyncio.run(one_run(peer, network, transfers, count, home))
+                say(progress_line(found))
+                yield found
 
 
 def _write(results: Results, folder: Path) -> None:

@@ -7,40 +7,29 @@ which the right number matters, and each run is a process of our command line.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import dataclasses
-import hashlib
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agentphone_async import own_loop
 from benchmarks import machine
-from benchmarks.check import complaint
 from benchmarks.compare import RESULTS, say, writable
-from benchmarks.corpus import Entry, cache_folder
-from benchmarks.measure import run
+from benchmarks.corpus import cache_folder
+from benchmarks.emulated import one_run, progress_line
 from benchmarks.networks import Network, networks_named
-from benchmarks.peers.interface import Work
 from benchmarks.peers.ours import Ours
 from benchmarks.plots import MatplotlibMissingError, write_networks
 from benchmarks.report import table
 from benchmarks.results import NetworkRun
-from benchmarks.rounds import failure
 from benchmarks.stopping import BenchError, exit_code
-
-if TYPE_CHECKING:
-    from agentphone_async.emulator import Emulator
 
 MOST_CALLS = 100_000
 AUTO = "auto"
-TIMEOUT_SECONDS = 300.0
 NEAR_BEST = 0.95
 
 
@@ -53,9 +42,9 @@ class Plan:
     auto_seconds: float
 
 
-STANDARD = Plan((1, 2, 4, 8, 16, 32, 64, 128), fixed_seconds=8.0, auto_seconds=60.0)
+STANDARD = Plan((4, 16, 64, 128, 256), fixed_seconds=8.0, auto_seconds=60.0)
 QUICK = Plan((4, 16, 64), fixed_seconds=1.0, auto_seconds=4.0)
-QUICK_NETWORKS = "latency,connection-cap,rate-limit"
+QUICK_NETWORKS = "latency-80,connection-cap,rate-limit"
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,88 +59,26 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@asynccontextmanager
-async def emulated(network: Network, calls: int) -> AsyncIterator[Emulator]:
-    """An emulator with ``calls`` calls that behaves like ``network``, on a port of loopback."""
-    from agentphone_async.emulator import Emulator  # noqa: PLC0415 - options are checked first
-
-    emulator = Emulator(
-        calls=calls,
-        seconds=network.audio_seconds,
-        spread=0.0,
-        latency=network.latency,
-        bandwidth=network.bandwidth,
-        total_bandwidth=network.total_bandwidth,
-        rate_limit=network.rate_limit,
-        capacity=network.capacity,
-        overload=network.overload,
-        keep_requests=10 * calls,
-    )
-    async with emulator:
-        yield emulator
-
-
 async def sweep(network: Network, plan: Plan, home: Path) -> list[NetworkRun]:
     """Every fixed number of the plan; then the best of them, and auto, over one longer list."""
     found = []
     for transfers in plan.transfers:
         count = network.count(transfers, plan.fixed_seconds)
-        found.append(await one_run(network, str(transfers), count, home))
+        found.append(await our_run(network, str(transfers), count, home))
     best = best_fixed(found)
     if best is None or Ours(transfers=AUTO).version() is None:
         return found
     # Starting a process weighs less in a long run, so only runs of one length are compared.
     count = min(MOST_CALLS, round(best.recordings_per_second * plan.auto_seconds))
-    found[found.index(best)] = await one_run(network, best.transfers, count, home)
-    return [*found, await one_run(network, AUTO, count, home)]
+    found[found.index(best)] = await our_run(network, best.transfers, count, home)
+    return [*found, await our_run(network, AUTO, count, home)]
 
 
-async def one_run(network: Network, transfers: str, count: int, home: Path) -> NetworkRun:
-    """Fetch ``count`` recordings as a process; then check each byte and read the server's log."""
-    shutil.rmtree(home, ignore_errors=True)
-    scratch, out = home / "scratch", home / "out"
-    scratch.mkdir(parents=True)
-    out.mkdir()
-    async with emulated(network, count + count // 2 + 50) as emulator:  # not all have recordings
-        ids = [call.id for call in emulator.calls if call.recorded][:count]
-        work = Work(emulator.base_url, scratch / "ids.txt", out, scratch, 1, scratch / "none.pem")
-        work.write_list("ids.txt", (f"{call_id}\n" for call_id in ids))
-        command = Ours(transfers=transfers).command(work)
-        measured = await asyncio.to_thread(run, command, scratch, timeout_seconds=TIMEOUT_SECONDS)
-        entries = [_entry(call_id, emulator.expected_audio(call_id)) for call_id in ids]
-        statuses = [request.status for request in emulator.requests]
-        peak = emulator.requests.peak_in_flight
-    wrong = complaint(out, entries)
-    failed = measured.exit_code != 0
-    result = NetworkRun(
-        network=network.name,
-        transfers=transfers,
-        recordings=len(ids),
-        total_bytes=sum(entry.size for entry in entries),
-        wall_seconds=measured.wall_seconds,
-        cpu_seconds=measured.cpu_seconds,
-        peak_rss_bytes=measured.peak_rss_bytes,
-        peak_in_flight=peak,
-        requests=len(statuses),
-        refused=_refused(statuses),
-        refused_late=_refused(statuses[len(statuses) // 2 :]),
-        verdict="failed" if failed else "wrong" if wrong else "ok",
-        note=failure(measured, wrong) if failed else wrong,
-    )
-    say(
-        f"{network.name:<15} {transfers:>5} transfers  {result.megabytes_per_second:8.2f} MB/s  "
-        f"{result.refused:6.1%} refused  {result.verdict} {result.note}".rstrip()
-    )
-    return result
-
-
-def _entry(call_id: str, content: bytes) -> Entry:
-    return Entry(call_id, len(content), hashlib.sha256(content).hexdigest())
-
-
-def _refused(statuses: Sequence[int | None]) -> float:
-    """The share that was answered 429 or 503."""
-    return sum(status in {429, 503} for status in statuses) / max(len(statuses), 1)
+async def our_run(network: Network, transfers: str, count: int, home: Path) -> NetworkRun:
+    """One run of our command line with a fixed number of transfers, or "auto"."""
+    found = await one_run(Ours(transfers=transfers), network, transfers, count, home)
+    say(progress_line(found))
+    return found
 
 
 def best_fixed(runs: Sequence[NetworkRun]) -> NetworkRun | None:

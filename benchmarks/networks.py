@@ -50,12 +50,12 @@ class Network:
 
 
 NETWORKS = (
-    Network("latency", "80 ms to the first byte, nothing else", audio_seconds=1.0),
-    Network(
-        "connection-cap", "80 ms, 500 kB/s a connection", audio_seconds=10.0, bandwidth=500_000
-    ),
-    Network("global-cap", "80 ms, 8 MB/s in all", audio_seconds=5.0, total_bandwidth=8_000_000),
-    Network("rate-limit", "80 ms, 100 requests a second", audio_seconds=2.0, rate_limit=100),
+    Network("latency-20", "20 ms to the first byte, nothing else", 1.5, latency=0.020),
+    Network("latency-80", "80 ms to the first byte, nothing else", 1.5),
+    Network("latency-200", "200 ms to the first byte, nothing else", 1.5, latency=0.200),
+    Network("connection-cap", "80 ms, 2 MB/s a connection", 62.0, bandwidth=2_000_000),
+    Network("global-cap", "80 ms, 16 MB/s in all", 10.0, total_bandwidth=16_000_000),
+    Network("rate-limit", "80 ms, 100 requests a second", 1.5, rate_limit=100),
     Network(
         "collapse",
         "80 ms, everything grows slower beyond 24 at once",
@@ -64,6 +64,8 @@ NETWORKS = (
         overload="slow",
     ),
 )
+PEER_NETWORKS = NETWORKS[:-1]
+"""Those over which other tools are measured, too."""
 
 
 def networks_named(names: str | None) -> tuple[Network, ...]:

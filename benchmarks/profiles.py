@@ -37,6 +37,9 @@ COLUMNS = (
 class Profile:
     """Counts of everything. ``deadline_seconds``: no round is begun that would end later.
 
+    ``network_rounds`` is how often each peer of record runs over each emulated network, about
+    ``network_seconds`` at 64 transfers; no round of them, and networks are left out.
+
     More ids that answer 404 than ``slow_limit`` are not asked of peers that are marked slow.
     """
 
@@ -48,6 +51,8 @@ class Profile:
     startup_runs: int
     memory_counts: tuple[int, ...]
     sweep_transfers: tuple[int, ...]
+    network_rounds: int = 3
+    network_seconds: float = 4.0
     slow_limit: int = 20_000
     deadline_seconds: float | None = None
 
@@ -70,13 +75,14 @@ PROFILES = (
         startup_runs=3,
         memory_counts=(1_000, 3_000),
         sweep_transfers=(1, 4, 16, 64),
+        network_rounds=0,
         slow_limit=1_000,
         deadline_seconds=42.0,
     ),
     Profile(
         name="standard",
         rounds=5,
-        large_count=1_000,
+        large_count=600,
         small_count=10_000,
         absent_count=100_000,
         startup_runs=20,
@@ -86,7 +92,7 @@ PROFILES = (
     Profile(
         name="full",
         rounds=5,
-        large_count=1_000,
+        large_count=600,
         small_count=10_000,
         absent_count=100_000,
         startup_runs=20,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from benchmarks.results import Cell, ColumnFacts, Point, Results
+from benchmarks.results import Cell, ColumnFacts, NetworkRun, Point, Results
 from benchmarks.targets import OURS, judge
 
 
@@ -13,7 +13,9 @@ def markdown(results: Results) -> str:
     sections = (
         _head(results),
         _seconds(results),
-        _ratios(results),
+        _ratios(results, "wall time", lambda cell: cell.wall_seconds),
+        _ratios(results, "CPU seconds", lambda cell: cell.cpu_seconds),
+        _networks(results),
         _resources(results),
         _targets(results),
         _startup(results),
@@ -76,24 +78,44 @@ def column_title(facts: ColumnFacts) -> str:
     return f"{facts.name}: {facts.size}, {facts.transfers} transfers"
 
 
-def _ratios(results: Results) -> Iterator[str]:
-    yield f"## `{OURS}` against each (time; less than 1 is faster than the peer)"
+def _ratios(results: Results, what: str, figure: Callable[[Cell], float]) -> Iterator[str]:
+    yield f"## `{OURS}` divided by each: {what} (less than 1: ours takes less)"
     yield ""
     yield from table(
         ["", *(facts.name for facts in results.columns)],
         (
-            [peer, *(_ratio(results, peer, facts.name) for facts in results.columns)]
+            [peer, *(_ratio(results, peer, facts.name, figure) for facts in results.columns)]
             for peer in results.peers()
             if peer != OURS
         ),
     )
 
 
-def _ratio(results: Results, peer: str, column: str) -> str:
+def _ratio(results: Results, peer: str, column: str, figure: Callable[[Cell], float]) -> str:
     ours, other = results.cell(OURS, column), results.cell(peer, column)
     if ours is None or other is None or ours.verdict != "ok" or other.verdict != "ok":
         return "-"
-    return f"{ours.wall_seconds / other.wall_seconds:.2f}"
+    return f"{figure(ours) / figure(other):.2f}"
+
+
+def _networks(results: Results) -> Iterator[str]:
+    names = list(dict.fromkeys(each.network for each in results.networks))
+    if not names:
+        return
+    peers = list(dict.fromkeys(each.peer for each in results.networks))
+    yield "## Over emulated networks: wall and CPU seconds (medians)"
+    yield ""
+    found = ((peer, [results.over_network(peer, name) for name in names]) for peer in peers)
+    yield from table(["", *names], ([peer, *map(_network_cell, runs)] for peer, runs in found))
+
+
+def _network_cell(run: NetworkRun | None) -> str:
+    if run is None:
+        return "-"
+    if run.verdict != "ok":
+        return run.verdict.upper()
+    refused = f", {run.refused:.0%} refused" if run.refused else ""
+    return f"{run.wall_seconds:.2f} s, CPU {run.cpu_seconds:.2f} s{refused}"
 
 
 def _resources(results: Results) -> Iterator[str]:
@@ -169,12 +191,17 @@ def _trouble(results: Results) -> Iterator[str]:
         for peer in results.peers()
         for facts in results.columns
     )
+    networks = [
+        f"- {run.peer}, {run.network}: **{run.verdict.upper()}**: {run.note}"
+        for run in results.networks
+        if run.verdict != "ok"
+    ]
     bad = [
         f"- {peer}, {column}: **{cell.verdict.upper()}**: {cell.note}"
         for peer, column, cell in cells
         if cell is not None and cell.verdict != "ok"
     ]
-    notes = [*bad, *(f"- left out: {name}" for name in results.missing)]
+    notes = [*bad, *networks, *(f"- left out: {name}" for name in results.missing)]
     notes += [f"- {remark}" for remark in results.remarks]
     if notes:
         yield "## Left out, wrong or failed"

@@ -43,6 +43,7 @@ class NetworkRun:
     the second half of them; ``peak_in_flight`` is how many the server saw at once.
     """
 
+    peer: str
     network: str
     transfers: str
     recordings: int
@@ -112,6 +113,7 @@ class Results:
     memory: tuple[Point, ...] = ()
     sweep: tuple[Point, ...] = ()
     sweep_column: ColumnFacts | None = None
+    networks: tuple[NetworkRun, ...] = ()
     commands: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -119,6 +121,14 @@ class Results:
         """The medians of ``peer`` in ``column``; None when it did not run there."""
         rows = [row for row in self.samples if (row.peer, row.column) == (peer, column)]
         return _cell(rows) if rows else None
+
+    def over_network(self, peer: str, network: str) -> NetworkRun | None:
+        """The run of median wall time of ``peer``; one that went wrong counts before all others."""
+        runs = [each for each in self.networks if (each.peer, each.network) == (peer, network)]
+        bad = [each for each in runs if each.verdict != "ok"]
+        if bad or not runs:
+            return bad[0] if bad else None
+        return sorted(runs, key=lambda each: each.wall_seconds)[(len(runs) - 1) // 2]
 
     def peers(self) -> tuple[str, ...]:
         """The names of those that ran, in the order of the registry (that of ``versions``)."""

@@ -36,10 +36,10 @@ class Target:
 
 
 TARGETS = (
-    Target("time ratio", LARGE, 0.9, against="curl -Z + sha256sum"),
-    Target("time ratio", SMALL, 2.0, against="curl -Z + sha256sum"),
-    Target("time ratio", LARGE + SMALL, 0.8, against="aria2c"),
-    Target("time ratio", LARGE + SMALL, 0.8, against="rclone"),
+    Target("time ratio", LARGE, 1.0, against="curl -Z + openssl dgst"),
+    Target("time ratio", SMALL, 2.0, against="curl -Z + openssl dgst"),
+    Target("time ratio", LARGE + SMALL, 1.0, against="rclone + hashsum"),
+    Target("time ratio", LARGE + SMALL, 1.0, against="aria2c + openssl dgst"),
     Target("time ratio", LARGE, 0.25, against="official SDK"),
     Target("time ratio", SMALL, 0.10, against="official SDK"),
     Target("memory ratio", LARGE, 0.20, against="official SDK"),

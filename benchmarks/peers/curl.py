@@ -1,8 +1,7 @@
-"""curl --parallel: alone, and with the hashing that an archive needs on top."""
+"""curl --parallel."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from benchmarks.measure import Command
@@ -22,36 +21,6 @@ class Curl(Peer):
 
     def command(self, work: Work) -> Command:
         return Command(_argv(work), stdin=_list(work), env=work.environment())
-
-
-class CurlAndHash(Curl):
-    """``curl -Z``, and then a SHA-256 of every file into a list: the same work as ours.
-
-    ``hasher`` is called with many files at once; ``at_once`` of it run in parallel.
-    """
-
-    skips_absent = False
-
-    def __init__(self, name: str, hasher: tuple[str, ...], *, at_once: int = 1) -> None:
-        self.name = name
-        self.hasher = hasher
-        self.at_once = at_once
-
-    def version(self) -> str | None:
-        asked = "version" if self.hasher[0] == "openssl" else "--version"
-        said, hasher = super().version(), program_version(self.hasher[0], asked)
-        return None if said is None or hasher is None else f"{said}, {hasher}"
-
-    def command(self, work: Work) -> Command:
-        many = ["xargs", "-0", "-n", "20", "-P", str(self.at_once)]
-        one = ["xargs", "-0"]
-        hashing = [*(many if self.at_once > 1 else one), *self.hasher]
-        script = (
-            f"{shlex.join(_argv(work))} && "
-            f"find {shlex.quote(str(work.out))} -name '*.wav' -print0 | {shlex.join(hashing)} "
-            f"> {shlex.quote(str(work.out / 'SHA256SUMS'))}"
-        )
-        return Command(["/bin/sh", "-c", script], stdin=_list(work), env=work.environment())
 
 
 def _list(work: Work) -> Path:

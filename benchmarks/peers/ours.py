@@ -24,23 +24,19 @@ def fetch_help() -> str:
 class Ours(Peer):
     """``agentphone-async fetch --from-file``: length, type, WAVE structure and SHA-256 checked.
 
-    ``transfers`` replaces the number given to all tools ("auto"); ``processes`` adds event loops.
+    ``transfers`` replaces the number given to all tools ("auto").
     """
 
     skips_absent = True
 
-    def __init__(self, *, transfers: str | None = None, processes: int = 1) -> None:
+    def __init__(self, *, transfers: str | None = None) -> None:
         self.transfers = transfers
-        self.processes = processes
         variant = [f"--transfers {transfers}"] if transfers else []
-        variant += [f"--processes {processes}"] if processes > 1 else []
         self.name = " ".join([PROGRAM, *variant])
 
     def version(self) -> str | None:
         offered = fetch_help()
         if not offered or (self.transfers == "auto" and "auto" not in offered):
-            return None
-        if self.processes > 1 and "--processes" not in offered:
             return None
         return program_version(PROGRAM, "--version")
 
@@ -58,6 +54,4 @@ class Ours(Peer):
             "--base-url",
             work.base_url,
         ]
-        if self.processes > 1:
-            argv += ["--processes", str(self.processes)]
         return Command(argv, env=work.environment())

@@ -10,6 +10,7 @@ from benchmarks.stopping import BenchError, exit_code
 
 def run_of(transfers, seconds, *, verdict="ok"):
     return NetworkRun(
+        peer="agentphone-async",
         network="n",
         transfers=transfers,
         recordings=100,
@@ -44,11 +45,11 @@ def test_what_binds_a_network_decides_how_many_recordings_fill_a_run(network, tr
 
 def test_an_unknown_network_is_refused_by_name():
     assert networks_named(None) == NETWORKS
-    assert [each.name for each in networks_named("rate-limit, latency")] == [
+    assert [each.name for each in networks_named("rate-limit, latency-80")] == [
         "rate-limit",
-        "latency",
+        "latency-80",
     ]
-    with pytest.raises(BenchError, match="unknown profile 'moon'; there are: latency, "):
+    with pytest.raises(BenchError, match="unknown profile 'moon'; there are: latency-20, "):
         networks_named("moon")
 
 
