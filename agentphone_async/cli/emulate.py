@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from agentphone_async.emulator import Emulator
-    from agentphone_async.emulator.faults import Fault
+    from agentphone_async.emulator.faults.fault import Fault
     from agentphone_async.emulator.settings import Options
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 def _faults(
     _context: click.Context, _option: click.Parameter, rules: tuple[str, ...]
 ) -> tuple[Fault, ...]:
-    from agentphone_async.emulator.fault_language import parse_fault
+    from agentphone_async.emulator.faults.language import parse_fault
 
     return tuple(_parsed(parse_fault, rule) for rule in rules)
 
@@ -45,7 +45,7 @@ def _day(_context: click.Context, _option: click.Parameter, text: str | None) ->
 def _bytes_a_second(
     _context: click.Context, _option: click.Parameter, text: str | None
 ) -> int | None:
-    from agentphone_async.emulator.fault_language import parse_size
+    from agentphone_async.emulator.faults.language import parse_size
 
     rate = None if text is None else _parsed(parse_size, text)
     if rate is not None and rate < 1:

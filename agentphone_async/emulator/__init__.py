@@ -8,22 +8,24 @@ time it is; ``audio_bytes`` recomputes any generated recording.
 from __future__ import annotations
 
 from agentphone_async.emulator.audio import audio_bytes, audio_size, call_seconds
-from agentphone_async.emulator.calls import (
+from agentphone_async.emulator.clock import Clock, SystemClock, VirtualClock
+from agentphone_async.emulator.factories import CallFields
+from agentphone_async.emulator.faults.damage import damaged_wave
+from agentphone_async.emulator.faults.fault import Fault, FaultEvent
+from agentphone_async.emulator.faults.language import parse_fault
+from agentphone_async.emulator.models import (
     CallLife,
     EmulatedAgent,
     EmulatedCall,
     EmulatedNumber,
 )
-from agentphone_async.emulator.clock import Clock, SystemClock, VirtualClock
-from agentphone_async.emulator.fault_language import parse_fault
-from agentphone_async.emulator.faults import Fault, FaultEvent
-from agentphone_async.emulator.journal import LoggedRequest, RequestLog
+from agentphone_async.emulator.request_log import LoggedRequest, RequestLog
 from agentphone_async.emulator.server import Emulator
 from agentphone_async.emulator.settings import Settings
 from agentphone_async.emulator.threaded import EmulatorThread
-from agentphone_async.emulator.waves import damaged_wave
 
 __all__ = [
+    "CallFields",
     "CallLife",
     "Clock",
     "EmulatedAgent",

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from agentphone_async.emulator.calls import EmulatedCall, Turn
+from agentphone_async.emulator.models import EmulatedCall, Turn
 
 _AGENT = (
     "Hello, you are speaking with the assistant. How can I help?",

@@ -5,25 +5,47 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
 from aiohttp import web
 
-from agentphone_async.emulator.calls import EmulatedCall
-from agentphone_async.emulator.delivery import FAITHFUL, Delivery
-from agentphone_async.emulator.distort import Circumstances, delivery, distort, refusal
+from agentphone_async.emulator.errors import ApiError, InvalidRequestError, error_body
 from agentphone_async.emulator.exchange import Exchange, Service
-from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent
-from agentphone_async.emulator.injection import ALIVE, GONE, Answer, Throttle, http_date
-from agentphone_async.emulator.journal import LoggedRequest, RequestLog
-from agentphone_async.emulator.newcomers import call_from_fields
-from agentphone_async.emulator.pacing import Pacer, RateLimiter
-from agentphone_async.emulator.refusals import InvalidRequestError, RefusalError, error_body
-from agentphone_async.emulator.reply import FileSlice, Reply
-from agentphone_async.emulator.routes import HANDLERS, PUBLIC
-from agentphone_async.emulator.routing import Match, match
+from agentphone_async.emulator.factories import call_from_fields
+from agentphone_async.emulator.faults.apply import Circumstances, apply_fault, delivery, error_reply
+from agentphone_async.emulator.faults.fault import Fault, FaultBook, FaultEvent
+from agentphone_async.emulator.limits import Pacer, RateLimiter
+from agentphone_async.emulator.models import EmulatedCall
+from agentphone_async.emulator.reply import FAITHFUL, Delivery, FileSlice, Reply
+from agentphone_async.emulator.request_log import LoggedRequest, RequestLog
+from agentphone_async.emulator.routes import Match, Route, match
+from agentphone_async.emulator.routes.account import enable_recording
+from agentphone_async.emulator.routes.calls import create_call, create_web_call, end_call, get_call
+from agentphone_async.emulator.routes.lists import agent_calls, list_calls, number_calls
+from agentphone_async.emulator.routes.recording import recording
+from agentphone_async.emulator.routes.transcripts import transcript, transcript_stream
 from agentphone_async.emulator.seeding import call_id
+from agentphone_async.emulator.send import ALIVE, GONE, Answer, Throttle, http_date
+
+Handler = Callable[[Exchange], Awaitable[Reply]]
+
+HANDLERS: dict[Route, Handler] = {
+    "list_calls": list_calls,
+    "create_call": create_call,
+    "create_web_call": create_web_call,
+    "get_call": get_call,
+    "end_call": end_call,
+    "recording": recording,
+    "transcript": transcript,
+    "transcript_stream": transcript_stream,
+    "number_calls": number_calls,
+    "agent_calls": agent_calls,
+    "enable_recording": enable_recording,
+}
+PUBLIC: frozenset[Route] = frozenset({"recording"})
+"""Endpoints that ask for no key: a call id is the key to its recording."""
 
 _DEFAULT_AGENTS = ("python/", "python-requests/", "aiohttp/", "python-httpx/", "go-http-client/")
 _OFFSET = re.compile(r"(?<![^&])offset=\d+")
@@ -88,11 +110,11 @@ class Dispatcher:
             wait = self._limiter.admit(settings.clock.monotonic(), settings.rate_limit)
             if wait > 0:
                 later = {"Retry-After": str(math.ceil(wait))}
-                return self._refused(RefusalError(429, headers=later))
+                return self._refused(ApiError(429, headers=later))
         excess = self._requests.in_flight - (settings.capacity or math.inf)
         if excess > 0:
             if settings.overload == "refuse":
-                return self._refused(RefusalError(503, headers={"Retry-After": "1"}))
+                return self._refused(ApiError(503, headers={"Retry-After": "1"}))
             share = excess / (settings.capacity or 1)
             await settings.clock.sleep(share * max(settings.latency, _SLOWEST_START))
         return None
@@ -104,10 +126,10 @@ class Dispatcher:
             return await HANDLERS[exchange.found.route](exchange)
         except InvalidRequestError as error:
             return Reply(422, [("Content-Type", "application/json")], error.body())
-        except RefusalError as error:
+        except ApiError as error:
             return self._refused(error)
 
-    def _refused(self, error: RefusalError) -> Reply:
+    def _refused(self, error: ApiError) -> Reply:
         shape = "detail" if error.framework else self._settings.error_shape
         body, media_type = error_body(error.status, error.message, error.code, shape)
         return Reply(error.status, [("Content-Type", media_type), *error.headers.items()], body)
@@ -117,30 +139,30 @@ class Dispatcher:
         found, headers = exchange.found, exchange.headers
         if found.allow or found.route == "delete_call":
             allow = {"Allow": ", ".join(found.allow or ("GET",))}
-            raise RefusalError(405, "Method Not Allowed", headers=allow, framework=True)
+            raise ApiError(405, "Method Not Allowed", headers=allow, framework=True)
         if found.route == "unknown":
-            raise RefusalError(404, "Not Found", framework=True)
+            raise ApiError(404, "Not Found", framework=True)
         if self._settings.refuse_default_agents:
             agent = headers.get("User-Agent", "python/").lower()
             if agent.startswith(_DEFAULT_AGENTS):
-                raise RefusalError(403, "Forbidden")
+                raise ApiError(403, "Forbidden")
         if found.route in PUBLIC:
             return
         if headers.get("Authorization") != f"Bearer {self._settings.api_key}":
-            raise RefusalError(401, headers={"WWW-Authenticate": "Bearer"})
+            raise ApiError(401, headers={"WWW-Authenticate": "Bearer"})
 
     async def _spoiled(self, exchange: Exchange, event: FaultEvent, target: str) -> Reply:
         """What is answered when something goes wrong on purpose."""
         fault, settings = event.fault, self._settings
         if fault.page == "repeat":
             exchange.found = _from_the_start(exchange.found)
-        call = self._service.world.get(event.call_id) if fault.change_recording else None
+        call = self._service.account.get(event.call_id) if fault.change_recording else None
         if call is not None:
             change_recording(call)
         if fault.carries_out:
             reply = await _in_memory(await self._reply(exchange))
         else:
-            reply = refusal(fault, settings.error_shape)
+            reply = error_reply(fault, settings.error_shape)
         around = Circumstances(
             now=self._service.now(),
             base_url=self._service.base_url,
@@ -148,11 +170,11 @@ class Dispatcher:
             seed=settings.seed,
             error_shape=settings.error_shape,
         )
-        return distort(reply, event, around)
+        return apply_fault(reply, event, around)
 
     def _shift_list(self, fault: Fault) -> None:
         """Let calls arrive or vanish, so that the offsets of the next page are other ones."""
-        world, now = self._service.world, self._service.now()
+        world, now = self._service.account, self._service.now()
         for call in [call for call, _ in zip(world, range(fault.vanish), strict=False)]:
             world.remove(call.id)
         for position in range(fault.arrive):

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-from agentphone_async.emulator.calls import EmulatedCall
+from agentphone_async.emulator.account import Account
+from agentphone_async.emulator.audio_store import AudioStore
 from agentphone_async.emulator.conversation import last_words
-from agentphone_async.emulator.refusals import InvalidRequestError, RefusalError, problem
-from agentphone_async.emulator.routing import Match
+from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
+from agentphone_async.emulator.models import EmulatedCall
+from agentphone_async.emulator.routes import Match
+from agentphone_async.emulator.serializers import Json, call_json, call_summary, snippet
 from agentphone_async.emulator.settings import Settings
-from agentphone_async.emulator.shelf import Shelf
-from agentphone_async.emulator.wire import Json, call_json, call_summary, snippet
-from agentphone_async.emulator.world import World
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -29,8 +29,8 @@ class Service:
     """
 
     settings: Settings
-    world: World
-    shelf: Shelf
+    account: Account
+    store: AudioStore
     base_url: str = ""
     placed: list[EmulatedCall] = field(default_factory=list)
 
@@ -43,7 +43,9 @@ class Service:
         said = snippet(last_words(call, self.settings.seed, now))
         if summary:
             return call_summary(call, now, said)
-        return call_json(call, now, said, base_url=self.base_url, addon=self.world.recording_addon)
+        return call_json(
+            call, now, said, base_url=self.base_url, addon=self.account.recording_addon
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -63,11 +65,11 @@ class Exchange:
         """The sub-account that the request is scoped to.
 
         Raises:
-            RefusalError: 404 for one that does not exist.
+            ApiError: 404 for one that does not exist.
         """
         name = self.headers.get("X-Sub-Account-Id")
-        if name is not None and name not in self.service.world.sub_accounts:
-            raise RefusalError(404, "Sub-account not found.", "SUB_ACCOUNT_NOT_FOUND")
+        if name is not None and name not in self.service.account.sub_accounts:
+            raise ApiError(404, "Sub-account not found.", "SUB_ACCOUNT_NOT_FOUND")
         return name
 
     def any_call(self) -> EmulatedCall:
@@ -75,10 +77,10 @@ class Exchange:
 
         Raises:
             InvalidRequestError: The id is not one that the API could have given out.
-            RefusalError: 404, there is no such call.
+            ApiError: 404, there is no such call.
         """
         identity = self.found.identity
-        call = self.service.world.get(identity)
+        call = self.service.account.get(identity)
         if call is not None:
             return call
         if not _PLAIN_ID.fullmatch(identity):
@@ -86,16 +88,16 @@ class Exchange:
             raise InvalidRequestError(
                 [problem(("path", "call_id"), message, "string_pattern_mismatch", identity)]
             )
-        raise RefusalError(404, "Call not found.", "CALL_NOT_FOUND")
+        raise ApiError(404, "Call not found.", "CALL_NOT_FOUND")
 
     def call(self) -> EmulatedCall:
         """The call that the path names, if the request's account owns it.
 
         Raises:
             InvalidRequestError: The id is malformed.
-            RefusalError: 404, there is no such call in this account.
+            ApiError: 404, there is no such call in this account.
         """
         account, call = self.sub_account(), self.any_call()
         if call.sub_account != account:
-            raise RefusalError(404, "Call not found.", "CALL_NOT_FOUND")
+            raise ApiError(404, "Call not found.", "CALL_NOT_FOUND")
         return call

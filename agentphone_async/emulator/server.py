@@ -11,27 +11,27 @@ from typing import Self, Unpack
 
 from aiohttp import web
 
-from agentphone_async.emulator.calls import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.account import Account
+from agentphone_async.emulator.audio_store import AudioStore, scan
 from agentphone_async.emulator.dispatch import Dispatcher, change_recording
 from agentphone_async.emulator.exchange import Service
-from agentphone_async.emulator.fault_language import parse_fault
-from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent, FaultFields
-from agentphone_async.emulator.folder import scan
-from agentphone_async.emulator.journal import RequestLog
-from agentphone_async.emulator.newcomers import CallFields, call_from_fields
-from agentphone_async.emulator.population import (
+from agentphone_async.emulator.factories import (
+    CallFields,
     Population,
     agents,
+    call_from_fields,
     day_bounds,
     from_folder,
     generate,
     numbers,
     yesterday,
 )
+from agentphone_async.emulator.faults.fault import Fault, FaultBook, FaultEvent, FaultFields
+from agentphone_async.emulator.faults.language import parse_fault
+from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
 from agentphone_async.emulator.reply import FileSlice
+from agentphone_async.emulator.request_log import RequestLog
 from agentphone_async.emulator.settings import Options, Settings
-from agentphone_async.emulator.shelf import Shelf
-from agentphone_async.emulator.world import World
 
 
 class Emulator:
@@ -55,10 +55,10 @@ class Emulator:
     def __init__(self, **options: Unpack[Options]) -> None:
         self.settings = settings = Settings(**options)
         self.requests = RequestLog(settings.keep_requests)
-        world = World(agents(settings.seed), numbers(settings.seed))
+        world = Account(agents(settings.seed), numbers(settings.seed))
         world.sub_accounts.update(settings.sub_accounts)
         world.recording_addon = settings.recording_addon
-        self._service = Service(settings, world, Shelf(settings.seed, settings.audio_cache))
+        self._service = Service(settings, world, AudioStore(settings.seed, settings.audio_cache))
         now = settings.clock.now()
         self.day: date = settings.day or yesterday(now, settings.zone)
         folder = settings.recordings
@@ -71,7 +71,7 @@ class Emulator:
 
     def __repr__(self) -> str:
         where = self._service.base_url or "not started"
-        return f"<Emulator {where}, {len(self._service.world)} calls>"
+        return f"<Emulator {where}, {len(self._service.account)} calls>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -139,7 +139,7 @@ class Emulator:
     @property
     def calls(self) -> list[EmulatedCall]:
         """Every call there is, newest first."""
-        return list(self._service.world)
+        return list(self._service.account)
 
     @property
     def placed_calls(self) -> list[EmulatedCall]:
@@ -149,12 +149,12 @@ class Emulator:
     @property
     def agents(self) -> list[EmulatedAgent]:
         """The account's agents."""
-        return list(self._service.world.agents.values())
+        return list(self._service.account.agents.values())
 
     @property
     def numbers(self) -> list[EmulatedNumber]:
         """The account's phone numbers."""
-        return list(self._service.world.numbers.values())
+        return list(self._service.account.numbers.values())
 
     @property
     def fault_log(self) -> list[FaultEvent]:
@@ -186,18 +186,18 @@ class Emulator:
 
     def enable_recordings(self, *, enabled: bool = True) -> None:
         """Switch the account's recording add-on, without a request."""
-        self._service.world.recording_addon = enabled
+        self._service.account.recording_addon = enabled
 
     def add_agent(self, agent_id: str, name: str = "An agent") -> EmulatedAgent:
         """Make an agent known, so that calls can be made as it."""
         agent = EmulatedAgent(agent_id, name)
-        self._service.world.agents[agent_id] = agent
+        self._service.account.agents[agent_id] = agent
         return agent
 
     def add_number(self, number_id: str, phone_number: str) -> EmulatedNumber:
         """Make a phone number known, so that calls can be made from it."""
         number = EmulatedNumber(number_id, phone_number)
-        self._service.world.numbers[number_id] = number
+        self._service.account.numbers[number_id] = number
         return number
 
     def add_call(self, **fields: Unpack[CallFields]) -> EmulatedCall:
@@ -209,7 +209,7 @@ class Emulator:
         self._added += 1
         settings = self.settings
         call = call_from_fields(fields, settings.seed, self._added, settings.clock.now())
-        self._service.world.add(call)
+        self._service.account.add(call)
         return call
 
     def remove_call(self, call_id: str) -> EmulatedCall:
@@ -218,7 +218,7 @@ class Emulator:
         Raises:
             KeyError: There is none of that id.
         """
-        return self._service.world.remove(call_id)
+        return self._service.account.remove(call_id)
 
     def call(self, call_id: str) -> EmulatedCall:
         """The call of that id.
@@ -226,7 +226,7 @@ class Emulator:
         Raises:
             KeyError: There is none.
         """
-        call = self._service.world.get(call_id)
+        call = self._service.account.get(call_id)
         if call is None:
             raise KeyError(call_id)
         return call
@@ -241,16 +241,16 @@ class Emulator:
         Raises:
             KeyError: There is no such call.
         """
-        whole = self._service.shelf.whole(self.call(call_id))
+        whole = self._service.store.whole(self.call(call_id))
         return whole.path.read_bytes() if isinstance(whole, FileSlice) else whole
 
     def expected_size(self, call_id: str) -> int:
         """The size of a call's recording, in bytes."""
-        return self._service.shelf.size(self.call(call_id))
+        return self._service.store.size(self.call(call_id))
 
     def source_of(self, call_id: str) -> Path | None:
         """The file of ``recordings`` that is served for a call; None for generated audio."""
-        return self._service.shelf.path(call_id)
+        return self._service.store.path(call_id)
 
     def _generated(self, now: datetime) -> Iterator[EmulatedCall]:
         settings = self.settings
@@ -270,5 +270,5 @@ class Emulator:
     def _filed(self, folder: Path) -> Iterator[EmulatedCall]:
         found = list(scan(folder))
         for recording in found:
-            self._service.shelf.put(recording)
+            self._service.store.put(recording)
         return from_folder(found, day_bounds(self.day, self.settings.zone), self.numbers)

@@ -8,10 +8,10 @@ from datetime import UTC, date, tzinfo
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from agentphone_async.emulator.calls import CallLife
 from agentphone_async.emulator.clock import Clock, SystemClock
-from agentphone_async.emulator.refusals import ErrorShape
-from agentphone_async.emulator.wire import TranscriptShape
+from agentphone_async.emulator.errors import ErrorShape
+from agentphone_async.emulator.models import CallLife
+from agentphone_async.emulator.serializers import TranscriptShape
 
 DEFAULT_API_KEY = "sk_test_emulator"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from agentphone_async.emulator.calls import EmulatedAgent, EmulatedCall, EmulatedNumber
 from agentphone_async.emulator.clock import VirtualClock
-from agentphone_async.emulator.faults import Fault, FaultEvent, FaultFields
-from agentphone_async.emulator.journal import RequestLog
-from agentphone_async.emulator.newcomers import CallFields
+from agentphone_async.emulator.factories import CallFields
+from agentphone_async.emulator.faults.fault import Fault, FaultEvent, FaultFields
+from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.request_log import RequestLog
 from agentphone_async.emulator.server import Emulator
 from agentphone_async.emulator.settings import Options, Settings
 

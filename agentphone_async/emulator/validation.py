@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentphone_async.emulator.refusals import InvalidRequestError, problem
+from agentphone_async.emulator.errors import InvalidRequestError, problem
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _TIERS = ("turbo", "balanced", "max")

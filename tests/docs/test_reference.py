@@ -17,9 +17,9 @@ from agentphone_async import emulator
 from agentphone_async.cli import exits
 from agentphone_async.cli.main import COMMANDS, cli
 from agentphone_async.cli.tally import Tally
-from agentphone_async.emulator.fault_language import _READERS
-from agentphone_async.emulator.faults import _CHOICES
-from agentphone_async.emulator.routing import ROUTES
+from agentphone_async.emulator.faults.fault import _CHOICES
+from agentphone_async.emulator.faults.language import _READERS
+from agentphone_async.emulator.routes import ROUTES
 from tests.docs.blocks import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async.emulator import Fault, Settings, parse_fault
-from agentphone_async.emulator.fault_language import _READERS, parse_seconds, parse_size
-from agentphone_async.emulator.faults import FaultFields
+from agentphone_async.emulator.faults.fault import FaultFields
+from agentphone_async.emulator.faults.language import _READERS, parse_seconds, parse_size
 from agentphone_async.emulator.settings import Options
 
 

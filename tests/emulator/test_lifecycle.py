@@ -17,7 +17,7 @@ from agentphone_async.emulator import (
     SystemClock,
     VirtualClock,
 )
-from agentphone_async.emulator.routing import Match
+from agentphone_async.emulator.routes import Match
 
 
 async def _stop_in_the_middle(connect):

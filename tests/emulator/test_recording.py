@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from agentphone_async.emulator import Emulator, audio_bytes
-from agentphone_async.emulator.ranges import wanted_range
+from agentphone_async.emulator.routes.recording import wanted_range
 
 
 async def test_a_recording_is_the_audio_that_can_be_recomputed(emulator, ask):
@@ -158,7 +158,7 @@ async def test_the_cache_of_audio_is_bounded_and_never_wrong(ask):
             for call in (call for call in emulator.calls if call.recorded):
                 answer = await ask(emulator, f"/v1/calls/{call.id}/recording")
                 assert answer.body == audio_bytes(1, call.id, 3)
-        cache = emulator._service.shelf._cache
+        cache = emulator._service.store._cache
         assert 0 < sum(map(len, cache.values())) <= 100_000
         assert call.id in {key[0] for key in cache}  # the latest has driven out older ones
 

@@ -103,7 +103,7 @@ async def test_a_live_call_is_followed_turn_by_turn(clock, connect):
         clock.advance(6)
         assert (await live.next())[1]["content"] == "Bye"
         call.hang_up(clock.now(), after=1)
-        emulator._service.world.announce_change()
+        emulator._service.account.announce_change()
         await clock.until_sleeping()
         clock.advance(1)
         name, ended = await live.next()

@@ -1,32 +1,74 @@
-"""One handler for each endpoint: a request as data goes in, an answer as data comes out."""
+"""Which endpoint a request is for."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple, get_args
+from urllib.parse import unquote
 
-from agentphone_async.emulator.exchange import Exchange
-from agentphone_async.emulator.reply import Reply
-from agentphone_async.emulator.routes.account import enable_recording
-from agentphone_async.emulator.routes.calls import create_call, create_web_call, end_call, get_call
-from agentphone_async.emulator.routes.lists import agent_calls, list_calls, number_calls
-from agentphone_async.emulator.routes.recording import recording
-from agentphone_async.emulator.routes.transcripts import transcript, transcript_stream
-from agentphone_async.emulator.routing import Route
+Route = Literal[
+    "list_calls",
+    "create_call",
+    "create_web_call",
+    "get_call",
+    "delete_call",
+    "end_call",
+    "recording",
+    "transcript",
+    "transcript_stream",
+    "number_calls",
+    "agent_calls",
+    "enable_recording",
+    "unknown",
+]
+"""The endpoints' names in faults, counts and logs; ``unknown`` is every other path."""
 
-Handler = Callable[[Exchange], Awaitable[Reply]]
+ROUTES: tuple[Route, ...] = get_args(Route)
 
-HANDLERS: dict[Route, Handler] = {
-    "list_calls": list_calls,
-    "create_call": create_call,
-    "create_web_call": create_web_call,
-    "get_call": get_call,
-    "end_call": end_call,
-    "recording": recording,
-    "transcript": transcript,
-    "transcript_stream": transcript_stream,
-    "number_calls": number_calls,
-    "agent_calls": agent_calls,
-    "enable_recording": enable_recording,
+_PATHS: dict[str, dict[str, Route]] = {
+    "/v1/calls": {"GET": "list_calls", "POST": "create_call"},
+    "/v1/calls/web": {"POST": "create_web_call"},
+    "/v1/calls/*": {"GET": "get_call", "DELETE": "delete_call"},
+    "/v1/calls/*/end": {"POST": "end_call"},
+    "/v1/calls/*/recording": {"GET": "recording"},
+    "/v1/calls/*/transcript": {"GET": "transcript"},
+    "/v1/calls/*/transcript/stream": {"GET": "transcript_stream"},
+    "/v1/numbers/*/calls": {"GET": "number_calls"},
+    "/v1/agents/*/calls": {"GET": "agent_calls"},
+    "/credits/recording/enable": {"POST": "enable_recording"},
 }
-PUBLIC: frozenset[Route] = frozenset({"recording"})
-"""Endpoints that ask for no key: a call id is the key to its recording."""
+
+
+class Match(NamedTuple):
+    """What a request line asks for.
+
+    Attributes:
+        route: The endpoint.
+        identity: The id in the path, decoded; empty where the path has none.
+        query: Everything after the question mark.
+        allow: The methods that the path knows, when the request's is none of them.
+    """
+
+    route: Route
+    identity: str
+    query: str
+    allow: tuple[str, ...] = ()
+
+
+def match(method: str, target: str) -> Match:
+    """Find the endpoint of a request; one percent-encoded segment is one id, slashes and all."""
+    path, _, query = target.partition("?")
+    identity = ""
+    routes = _PATHS.get(path)
+    if routes is None or method not in routes:
+        segments = path.split("/")
+        if len(segments) > 3 and segments[3]:
+            encoded, segments[3] = segments[3], "*"
+            routes = _PATHS.get("/".join(segments), routes)
+            identity = unquote(encoded, errors="surrogateescape") if "%" in encoded else encoded
+    if routes is None:
+        return Match("unknown", "", query)
+    route = routes.get(method)
+    if route is not None:
+        return Match(route, identity, query)
+    # A method that the path does not know is counted under what the path is for.
+    return Match(next(iter(routes.values())), identity, query, tuple(routes))

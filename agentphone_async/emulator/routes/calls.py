@@ -5,12 +5,14 @@ from __future__ import annotations
 from secrets import token_urlsafe
 from typing import Any
 
-from agentphone_async.emulator.calls import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.clock import first_of
 from agentphone_async.emulator.conversation import turns_so_far
+from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
 from agentphone_async.emulator.exchange import Exchange, Service
-from agentphone_async.emulator.refusals import InvalidRequestError, RefusalError, problem
+from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
 from agentphone_async.emulator.reply import Reply, json_reply
 from agentphone_async.emulator.seeding import call_id
+from agentphone_async.emulator.serializers import exchanges
 from agentphone_async.emulator.validation import (
     checked_body,
     e164,
@@ -20,8 +22,6 @@ from agentphone_async.emulator.validation import (
     tier,
     truth,
 )
-from agentphone_async.emulator.waiting import first_of
-from agentphone_async.emulator.wire import exchanges
 
 _OPTIONAL = {
     "fromNumberId": text,
@@ -64,7 +64,7 @@ async def create_call(exchange: Exchange) -> Reply:
         settled=False,
         milliseconds=True,
     )
-    service.world.add(call)
+    service.account.add(call)
     service.placed.append(call)
     return json_reply(service.row(call, service.now()))
 
@@ -94,7 +94,7 @@ async def create_web_call(exchange: Exchange) -> Reply:
         settled=False,
         milliseconds=True,
     )
-    service.world.add(call)
+    service.account.add(call)
     service.placed.append(call)
     return json_reply({"accessToken": token_urlsafe(32), "callId": call.id})
 
@@ -112,7 +112,7 @@ async def get_call(exchange: Exchange) -> Reply:
             if left <= 0:
                 break
             pause = min(left, call.next_change(now))
-            await first_of(clock.sleep(pause), service.world.changed())
+            await first_of(clock.sleep(pause), service.account.changed())
     return json_reply(_with_transcripts(service, call))
 
 
@@ -123,7 +123,7 @@ async def end_call(exchange: Exchange) -> Reply:
     now = service.now()
     before = service.row(call, now)
     call.hang_up(now, service.settings.life.ending)
-    service.world.announce_change()
+    service.account.announce_change()
     return json_reply(before)
 
 
@@ -156,18 +156,18 @@ def _wait_seconds(query: dict[str, str]) -> int:
 
 
 def _agent(service: Service, agent_id: str) -> EmulatedAgent:
-    agent = service.world.agents.get(agent_id)
+    agent = service.account.agents.get(agent_id)
     if agent is None:
-        raise RefusalError(404, "Agent not found.", "AGENT_NOT_FOUND")
+        raise ApiError(404, "Agent not found.", "AGENT_NOT_FOUND")
     return agent
 
 
 def _line(service: Service, number_id: str | None) -> EmulatedNumber:
     """The number to call from: the account's first, unless one is named."""
-    numbers = service.world.numbers
+    numbers = service.account.numbers
     line = next(iter(numbers.values()), None) if number_id is None else numbers.get(number_id)
     if line is None:
-        raise RefusalError(404, "Phone number not found.", "PHONE_NUMBER_NOT_FOUND")
+        raise ApiError(404, "Phone number not found.", "PHONE_NUMBER_NOT_FOUND")
     return line
 
 

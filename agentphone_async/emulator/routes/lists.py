@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agentphone_async.emulator.account import Filter
+from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
 from agentphone_async.emulator.exchange import Exchange
-from agentphone_async.emulator.refusals import InvalidRequestError, RefusalError, problem
 from agentphone_async.emulator.reply import Reply, json_reply
-from agentphone_async.emulator.wire import page
-from agentphone_async.emulator.world import Filter
+from agentphone_async.emulator.serializers import page
 
 _CHOICES = {"direction": ("inbound", "outbound"), "type": ("pstn", "web")}
 
@@ -35,8 +35,8 @@ async def list_calls(exchange: Exchange) -> Reply:
 async def number_calls(exchange: Exchange) -> Reply:
     """List Calls For Number."""
     number_id = exchange.found.identity
-    if number_id not in exchange.service.world.numbers:
-        raise RefusalError(404, "Phone number not found.", "PHONE_NUMBER_NOT_FOUND")
+    if number_id not in exchange.service.account.numbers:
+        raise ApiError(404, "Phone number not found.", "PHONE_NUMBER_NOT_FOUND")
     wanted = Filter(exchange.sub_account(), number_id=number_id)
     return _page(exchange, exchange.query(), wanted, [])
 
@@ -44,8 +44,8 @@ async def number_calls(exchange: Exchange) -> Reply:
 async def agent_calls(exchange: Exchange) -> Reply:
     """List Agent Calls: summaries without direction or recording fields."""
     agent_id = exchange.found.identity
-    if agent_id not in exchange.service.world.agents:
-        raise RefusalError(404, "Agent not found.", "AGENT_NOT_FOUND")
+    if agent_id not in exchange.service.account.agents:
+        raise ApiError(404, "Agent not found.", "AGENT_NOT_FOUND")
     wanted = Filter(exchange.sub_account(), agent_id=agent_id)
     return _page(exchange, exchange.query(), wanted, [], summary=True)
 
@@ -64,7 +64,7 @@ def _page(
         raise InvalidRequestError(problems)
     service = exchange.service
     now = service.now()
-    calls = service.world.listed(wanted, now)
+    calls = service.account.listed(wanted, now)
     shown = calls[offset : offset + limit]
     rows = [service.row(call, now, summary=summary) for call in shown]
     return json_reply(page(rows, has_more=offset + limit < len(calls), total=len(calls)))

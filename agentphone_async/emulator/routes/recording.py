@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
+from agentphone_async.emulator.errors import ApiError
 from agentphone_async.emulator.exchange import Exchange
-from agentphone_async.emulator.ranges import range_applies, wanted_range
-from agentphone_async.emulator.refusals import RefusalError
 from agentphone_async.emulator.reply import FileSlice, Headers, Reply
 
 _UNSAFE_IN_A_QUOTED_NAME = re.compile(r"[^ !#-\[\]-~]")
@@ -16,12 +16,12 @@ async def recording(exchange: Exchange) -> Reply:
     """The audio, or a part of it, or 404: no call, no recording, or none yet."""
     service = exchange.service
     call = exchange.any_call()
-    if not call.has_recording(service.now()) or not service.world.recording_addon:
-        raise RefusalError(404, "Recording not found.", "RECORDING_NOT_FOUND")
+    if not call.has_recording(service.now()) or not service.account.recording_addon:
+        raise ApiError(404, "Recording not found.", "RECORDING_NOT_FOUND")
     try:
-        whole, etag = service.shelf.whole(call), service.shelf.etag(call)
+        whole, etag = service.store.whole(call), service.store.etag(call)
     except OSError as error:  # the user has taken the file away
-        raise RefusalError(404, "Recording not found.", "RECORDING_NOT_FOUND") from error
+        raise ApiError(404, "Recording not found.", "RECORDING_NOT_FOUND") from error
     extension = "mp3" if call.media_type == "audio/mpeg" else "wav"
     name = _UNSAFE_IN_A_QUOTED_NAME.sub("_", call.id)
     headers: Headers = [
@@ -54,3 +54,36 @@ def cut(whole: bytes | FileSlice, start: int, stop: int) -> bytes | FileSlice:
     if isinstance(whole, bytes):
         return whole[start:stop]
     return FileSlice(whole.path, whole.start + start, stop - start)
+
+
+_ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+
+Wanted = tuple[int, int] | Literal["all", "unsatisfiable"]
+
+
+def wanted_range(header: str | None, size: int) -> Wanted:
+    """First byte and the one after the last, or everything, or nothing that exists.
+
+    A header that is not understood, and one that asks for several ranges, is ignored, as the
+    RFC allows.
+    """
+    match = _ONE_RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match.groups() == ("", ""):
+        return "all"
+    first, last = match.groups()
+    if not first:
+        length = min(int(last), size)
+        return (size - length, size) if length else "unsatisfiable"
+    start = int(first)
+    if last and int(last) < start:
+        return "all"
+    stop = min(int(last) + 1, size) if last else size
+    return (start, stop) if start < size else "unsatisfiable"
+
+
+def range_applies(if_range: str | None, etag: str | None) -> bool:
+    """Whether the representation is still the one that ``If-Range`` names (section 13.1.5).
+
+    The emulator's own validators are strong and it sends no dates, so equality decides.
+    """
+    return if_range is None or if_range == etag

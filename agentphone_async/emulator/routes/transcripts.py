@@ -7,13 +7,13 @@ import math
 from collections.abc import AsyncIterator
 from typing import Any
 
-from agentphone_async.emulator.calls import EmulatedCall
+from agentphone_async.emulator.clock import first_of
 from agentphone_async.emulator.conversation import turns_of, turns_so_far
 from agentphone_async.emulator.exchange import Exchange, Service
+from agentphone_async.emulator.models import EmulatedCall
 from agentphone_async.emulator.reply import Reply, json_reply
-from agentphone_async.emulator.waiting import first_of
-from agentphone_async.emulator.wire import number, timestamp, turn_json
-from agentphone_async.emulator.wire import transcript as transcript_json
+from agentphone_async.emulator.serializers import number, timestamp, turn_json
+from agentphone_async.emulator.serializers import transcript as transcript_json
 
 HEARTBEAT = b": heartbeat\n\n"
 
@@ -65,7 +65,7 @@ async def _events(service: Service, call: EmulatedCall) -> AsyncIterator[bytes]:
         pause = min(
             beat - clock.monotonic(), call.next_change(now), _until_next_turn(call, service, told)
         )
-        await first_of(clock.sleep(pause), service.world.changed())
+        await first_of(clock.sleep(pause), service.account.changed())
     yield event("ended", _ended(call, service))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote
 
-from agentphone_async.emulator.calls import EmulatedCall, Turn
+from agentphone_async.emulator.models import EmulatedCall, Turn
 from agentphone_async.emulator.seeding import digest
 
 Json = dict[str, Any]

@@ -48,7 +48,7 @@ _MESSAGES = {
 }
 
 
-class RefusalError(Exception):
+class ApiError(Exception):
     """An answer other than success, in the API's own error body.
 
     Args:
@@ -119,7 +119,7 @@ def error_body(
     return json.dumps(content).encode(), "application/json"
 
 
-def refusal_body(status: int, shape: ErrorShape = "error") -> tuple[bytes, str]:
+def default_error_body(status: int, shape: ErrorShape = "error") -> tuple[bytes, str]:
     """The usual error for a status, and its media type."""
-    usual = RefusalError(status)
+    usual = ApiError(status)
     return error_body(status, usual.message, usual.code, shape)

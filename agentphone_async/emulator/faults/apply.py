@@ -13,13 +13,11 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from agentphone_async.emulator.audio import mpeg_bytes
-from agentphone_async.emulator.delivery import Breakage, Cut, Delivery
-from agentphone_async.emulator.faults import REDIRECTED, Fault, FaultEvent, Place
-from agentphone_async.emulator.pages import damaged_page
-from agentphone_async.emulator.refusals import ErrorShape, refusal_body
-from agentphone_async.emulator.reply import Headers, Reply
+from agentphone_async.emulator.errors import ErrorShape, default_error_body
+from agentphone_async.emulator.faults.damage import damaged_page, damaged_wave
+from agentphone_async.emulator.faults.fault import REDIRECTED, Fault, FaultEvent, Place
+from agentphone_async.emulator.reply import Breakage, Cut, Delivery, Headers, Reply
 from agentphone_async.emulator.seeding import digest
-from agentphone_async.emulator.waves import damaged_wave
 
 _MPEG_SECONDS = 3.0
 _HTML = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head></html>\n"
@@ -44,13 +42,13 @@ class Circumstances:
     error_shape: ErrorShape
 
 
-def refusal(fault: Fault, usual_shape: ErrorShape) -> Reply:
+def error_reply(fault: Fault, usual_shape: ErrorShape) -> Reply:
     """The answer to a request that is not even carried out."""
-    body, media_type = refusal_body(fault.status or 500, fault.error_shape or usual_shape)
+    body, media_type = default_error_body(fault.status or 500, fault.error_shape or usual_shape)
     return Reply(fault.status or 500, [("Content-Type", media_type)], body)
 
 
-def distort(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+def apply_fault(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
     """Change what is answered; ``reply`` has its body in memory or comes from an iterator."""
     for change in _CHANGES:
         reply = change(reply, event, around)
@@ -99,7 +97,7 @@ def _status(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
         return replace(reply, status=fault.status)
     if fault.status == 304:
         return replace(reply, status=304, body=b"")
-    return refusal(fault, around.error_shape)
+    return error_reply(fault, around.error_shape)
 
 
 def _content(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:

@@ -17,9 +17,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from agentphone_async.emulator.clock import Clock
-from agentphone_async.emulator.delivery import FAITHFUL, Cut, Delivery
-from agentphone_async.emulator.pacing import Pacer, piece_size
-from agentphone_async.emulator.reply import FileSlice, Reply
+from agentphone_async.emulator.limits import Pacer, piece_size
+from agentphone_async.emulator.reply import FAITHFUL, Cut, Delivery, FileSlice, Reply
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _NO_LINGER = struct.pack("ii", 1, 0)

@@ -1,10 +1,10 @@
-"""WAVE files as they occur in the wild: pure functions from a proper file to an odd one."""
+"""WAVE files and pages of a list as they occur in the wild: pure functions on proper ones."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from agentphone_async.emulator.audio import HEADER_SIZE, SAMPLE_RATE
 
@@ -26,7 +26,7 @@ def damaged_wave(wave: bytes, damage: WaveDamage) -> bytes:
         wave: 44 bytes of header and PCM, as the emulator generates it.
         damage: What is to be unusual.
     """
-    return _DAMAGES[damage](wave)
+    return _WAVES[damage](wave)
 
 
 def _sizes(wave: bytes, riff: int, data: int) -> bytes:
@@ -67,7 +67,7 @@ def _odd(wave: bytes) -> bytes:
     return _claiming(wave[:-1], len(wave) - HEADER_SIZE - 1)
 
 
-_DAMAGES: dict[WaveDamage, Callable[[bytes], bytes]] = {
+_WAVES: dict[WaveDamage, Callable[[bytes], bytes]] = {
     "streamed": lambda wave: _sizes(wave, _STREAMED, _STREAMED),
     "zero": lambda wave: _sizes(wave, 0, 0),
     "long": lambda wave: _claiming(wave, len(wave) - HEADER_SIZE + _CLAIM),
@@ -77,4 +77,45 @@ _DAMAGES: dict[WaveDamage, Callable[[bytes], bytes]] = {
     "header-only": lambda wave: _claiming(wave[:HEADER_SIZE], 0),
     "list": _with_list,
     "mulaw": _mulaw,
+}
+
+
+PageDamage = Literal[
+    "no-total",
+    "wrong-total",
+    "endless",
+    "empty",
+    "repeat",
+    "duplicate",
+    "null-ids",
+    "null-rows",
+    "no-data",
+    "malformed",
+]
+"""``total`` missing, or half of the truth; ``hasMore`` always true; no rows but ``hasMore``; the
+first page whatever the offset; every row twice; rows whose id is null; rows that are null;
+``data`` that is null; JSON that breaks off in the middle."""
+
+Page = dict[str, Any]
+
+
+def damaged_page(page: Page, damage: PageDamage) -> Page:
+    """A page with one thing wrong; ``repeat`` and ``malformed`` happen elsewhere."""
+    return _PAGES.get(damage, dict)(page)
+
+
+def _without_total(page: Page) -> Page:
+    return {name: value for name, value in page.items() if name != "total"}
+
+
+_PAGES: dict[PageDamage, Callable[[Page], Page]] = {
+    "no-total": _without_total,
+    "wrong-total": lambda page: page | {"total": page["total"] // 2},
+    "endless": lambda page: page | {"hasMore": True},
+    "empty": lambda page: page | {"data": [], "hasMore": True},
+    "repeat": lambda page: page | {"hasMore": True},
+    "duplicate": lambda page: page | {"data": [row for row in page["data"] for _ in range(2)]},
+    "null-ids": lambda page: page | {"data": [row | {"id": None} for row in page["data"]]},
+    "null-rows": lambda page: page | {"data": [None, *page["data"]]},
+    "no-data": lambda page: page | {"data": None},
 }

@@ -1,7 +1,7 @@
 """Faults as values: which requests they hit, and what then goes wrong.
 
-A fault is described by ``Fault`` alone; ``distort`` turns it into a changed answer and
-``injection`` puts that on the wire. Rules are tried in the order in which they were added;
+A fault is described by ``Fault`` alone; ``apply_fault`` turns it into a changed answer and
+``send`` puts that on the wire. Rules are tried in the order in which they were added;
 the first that applies is the only one.
 """
 
@@ -14,12 +14,11 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from random import Random
 from typing import Any, Literal, TypedDict, get_args
 
-from agentphone_async.emulator.delivery import Framing
-from agentphone_async.emulator.pages import PageDamage
-from agentphone_async.emulator.refusals import ErrorShape
-from agentphone_async.emulator.routing import ROUTES, Route
+from agentphone_async.emulator.errors import ErrorShape
+from agentphone_async.emulator.faults.damage import PageDamage, WaveDamage
+from agentphone_async.emulator.reply import Framing
+from agentphone_async.emulator.routes import ROUTES, Route
 from agentphone_async.emulator.seeding import rng
-from agentphone_async.emulator.waves import WaveDamage
 
 Place = Literal["connection", "headers"]
 """Before the first byte of an answer; in the middle of its headers."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from agentphone_async.emulator.calls import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
 
 _STARTED = attrgetter("started_at")
 
@@ -45,7 +45,7 @@ class Filter:
         )
 
 
-class World:
+class Account:
     """The calls, agents and numbers of one emulated account.
 
     All methods are to be called on the emulator's event loop.

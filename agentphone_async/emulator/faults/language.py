@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from agentphone_async.emulator.faults import Fault, FaultFields
+from agentphone_async.emulator.faults.fault import Fault, FaultFields
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
