@@ -1,0 +1,52 @@
+"""What the API returns, as values.
+
+Attributes are snake_case, the wire is camelCase. Parsing is tolerant on purpose, because an archive
+must survive the API's growth: unknown fields and statuses pass, a field that makes no sense
+becomes None, and ``raw`` keeps the JSON as it came. Only an object without an id is refused. Wire
+names also work as subscripts (``call["fromNumber"]``), in ``{**call}`` and with the other methods
+of a mapping, as with the official SDK's plain dicts; ``json.dumps`` needs ``raw``.
+"""
+
+from __future__ import annotations
+
+from agentphone_async.models.base import EARLIEST, LATEST, ApiModel
+from agentphone_async.models.call import (
+    LIVE_STATUSES,
+    Call,
+    CallList,
+    CallPage,
+    CallRecording,
+    CallTranscript,
+    RecordingState,
+    RowProblem,
+    WebCall,
+)
+from agentphone_async.models.transcript import (
+    ConnectedEvent,
+    EndedEvent,
+    Transcript,
+    TranscriptEvent,
+    TranscriptTurn,
+    TurnEvent,
+)
+
+__all__ = [
+    "EARLIEST",
+    "LATEST",
+    "LIVE_STATUSES",
+    "ApiModel",
+    "Call",
+    "CallList",
+    "CallPage",
+    "CallRecording",
+    "CallTranscript",
+    "ConnectedEvent",
+    "EndedEvent",
+    "RecordingState",
+    "RowProblem",
+    "Transcript",
+    "TranscriptEvent",
+    "TranscriptTurn",
+    "TurnEvent",
+    "WebCall",
+]

@@ -1,0 +1,106 @@
+"""What all models share: tolerant parsing, and the JSON as it came."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.alias_generators import to_camel
+
+EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
+LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+"""Moments that exist in every zone; the very first one is often written for "never"."""
+
+
+def or_none(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    """A field that makes no sense is None."""
+    try:
+        return parse(value)
+    except ValidationError:
+        return None
+
+
+def or_empty(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    """A list that makes no sense is empty."""
+    try:
+        return parse(value)
+    except ValidationError:
+        return []
+
+
+def _aware(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    moment = or_none(value, parse)
+    if not isinstance(moment, datetime):
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment if EARLIEST <= moment <= LATEST else None
+
+
+Text = Annotated[str | None, WrapValidator(or_none)]
+Number = Annotated[int | float | None, WrapValidator(or_none)]
+Flag = Annotated[bool | None, WrapValidator(or_none)]
+Moment = Annotated[datetime | None, WrapValidator(_aware)]
+
+
+class ApiModel(BaseModel):
+    """The base of what the API returns; ``raw`` is the JSON that it was made from."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Make one from a decoded JSON object.
+
+        Raises:
+            pydantic.ValidationError: what cannot be missing is missing (an id).
+        """
+        model = cls.model_validate(data)
+        model._raw = dict(data)
+        return model
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The JSON object as it came, unknown fields included."""
+        return self._raw
+
+    def __getitem__(self, name: str) -> Any:
+        return self._raw[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # pydantic's gives fields
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __bool__(self) -> bool:
+        return True  # even an empty answer is one
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value under a wire name, as with a dict."""
+        return self._raw.get(name, default)
+
+    def keys(self) -> KeysView[str]:
+        """The wire names, as with a dict."""
+        return self._raw.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Their values, as with a dict."""
+        return self._raw.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Both, as with a dict."""
+        return self._raw.items()

@@ -1,0 +1,176 @@
+"""Calls, pages of them, and their recordings in memory."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, WrapValidator
+
+from agentphone_async.models.base import ApiModel, Flag, Moment, Number, Text, or_empty
+
+LIVE_STATUSES = frozenset({"queued", "registered", "ringing", "in-progress"})
+"""Statuses of calls that go on; every other one, known to us or not, is a finished call."""
+
+
+class RecordingState(enum.Enum):
+    """What a call says about its recording; a hint, since only asking for it tells."""
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    CALL_IN_PROGRESS = "call_in_progress"
+    UNKNOWN = "unknown"
+
+
+class CallTranscript(ApiModel):
+    """One exchange as ``calls.get`` lists it: what the caller said, and the agent's answer."""
+
+    id: Text = None
+    transcript: Text = None
+    response: Text = None
+    confidence: Number = None
+    created_at: Moment = None
+
+
+class Call(ApiModel):
+    """A call (API page "Get Call").
+
+    Attributes:
+        id: opaque, and a secret: who has it can download the recording.
+        status: as the API says it, known to us or not.
+        started_at, ended_at: aware datetimes; None when missing or unreadable.
+        duration_seconds: seconds, possibly fractional; None while the call goes on.
+        recording_available: the API's hint; None where it gives none (agent-scoped lists).
+        transcripts: only filled by ``calls.get``.
+    """
+
+    id: Annotated[str, Field(min_length=1)]
+    agent_id: Text = None
+    agent_name: Text = None
+    phone_number_id: Text = None
+    phone_number: Text = None
+    from_number: Text = None
+    to_number: Text = None
+    direction: Text = None
+    type: Text = None
+    status: Text = None
+    started_at: Moment = None
+    ended_at: Moment = None
+    duration_seconds: Number = None
+    last_transcript_snippet: Text = None
+    recording_url: Text = None
+    recording_available: Flag = None
+    transcripts: Annotated[
+        list[CallTranscript], WrapValidator(or_empty), Field(default_factory=list)
+    ]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the call is over: its status is not one that is known to be live."""
+        return self.status not in LIVE_STATUSES
+
+    @property
+    def recording_state(self) -> RecordingState:
+        """What the call says about its recording."""
+        if not self.is_finished:
+            return RecordingState.CALL_IN_PROGRESS
+        if self.recording_available or self.recording_url:
+            return RecordingState.AVAILABLE
+        if self.recording_available is False:
+            return RecordingState.UNAVAILABLE
+        return RecordingState.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """A row of a page that could not be read; the others could.
+
+    Attributes:
+        row: its place on the page, from 0.
+        message: what was wrong with it.
+        raw: the row as it came.
+    """
+
+    row: int
+    message: str
+    raw: Any = field(repr=False)
+
+
+class CallPage(ApiModel):
+    """One page of calls.
+
+    Attributes:
+        data: the calls that could be read, in the server's order.
+        has_more: whether the server says that another page follows.
+        total: calls in all pages; None when the server does not say.
+        problems: the rows that could not be read.
+    """
+
+    data: list[Call]
+    has_more: bool
+    total: int | None
+    problems: list[RowProblem]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CallPage:
+        """Make one from a decoded page; rows that cannot be read become ``problems``.
+
+        Raises:
+            ValueError: it is no page: there is no list in it.
+        """
+        calls: list[Call] = []
+        problems: list[RowProblem] = []
+        rows = data.get("data")
+        if not isinstance(rows, list):
+            raise ValueError("there is no list of calls")  # noqa: TRY004 - of the data, not of a caller
+        for number, row in enumerate(rows):
+            try:
+                calls.append(Call.from_json(row))
+            except (ValidationError, TypeError, ValueError):
+                problems.append(RowProblem(number, "no call: its id is missing or no text", row))
+        total = data.get("total")
+        page = cls.model_construct(
+            data=calls,
+            has_more=data.get("hasMore") is True,
+            total=total if isinstance(total, int) and not isinstance(total, bool) else None,
+            problems=problems,
+        )
+        page._raw = dict(data)
+        return page
+
+
+CallList = CallPage
+"""The official SDK's name for it."""
+
+
+class WebCall(ApiModel):
+    """A browser call that may be joined (API page "Create Web Call").
+
+    Attributes:
+        access_token: what the browser joins with, valid for 30 seconds; not part of ``repr``.
+        call_id: the call's id, where the API tells it.
+    """
+
+    access_token: str = Field(repr=False)
+    call_id: Text = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecording:
+    """A recording in memory, as the official SDK gives it.
+
+    Attributes:
+        content: the audio; ``bytes(recording)`` and ``len(recording)`` work, too.
+        content_type: the media type as it came, such as ``audio/wav``; None when not given.
+    """
+
+    content: bytes = field(repr=False)
+    content_type: str | None = None
+
+    def __bytes__(self) -> bytes:
+        return self.content
+
+    def __len__(self) -> int:
+        return len(self.content)
