@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agentphone_async.models import (
-    LIVE_STATUSES,
     Call,
     CallPage,
     CallRecording,
@@ -114,12 +113,70 @@ def test_an_offset_is_kept():
     assert call.started_at.tzinfo != timezone.min
 
 
+NOW = datetime(2025, 1, 15, 12, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
-    "status", [*sorted(LIVE_STATUSES), "completed", "failed", "busy", "never-heard-of", None]
+    ("status", "start", "end", "finished"),
+    [
+        ("queued", None, None, False),
+        ("registered", None, None, False),
+        ("ringing", -9999, None, False),
+        ("in-progress", -9999, None, False),
+        ("in_progress", None, None, False),
+        ("In Progress", None, None, False),
+        ("ongoing", None, None, False),
+        ("completed", -1, None, True),
+        ("failed", -1, None, True),
+        ("busy", -1, None, True),
+        ("no-answer", -1, None, True),
+        ("no_answer", -1, None, True),
+        ("canceled", -1, None, True),
+        ("not_connected", -1, None, True),
+        ("voicemail", -1, None, True),
+        ("never-heard-of", -60, None, False),
+        ("never-heard-of", -60, -1, True),
+        ("never-heard-of", -239, None, False),
+        ("never-heard-of", -240, None, True),
+        ("never-heard-of", None, None, True),
+        (None, -60, None, False),
+        (None, None, None, True),
+    ],
 )
-def test_a_call_is_finished_unless_its_status_is_known_to_be_live(status: str | None):
-    call = Call.from_json({"id": "c", "status": status})
-    assert call.is_finished == (status not in {"queued", "registered", "ringing", "in-progress"})
+def test_a_known_status_decides_and_dates_do_for_others(status, start, end, finished):
+    dates = {
+        name: (NOW + timedelta(minutes=minutes)).isoformat()
+        for name, minutes in (("startedAt", start), ("endedAt", end))
+        if minutes is not None
+    }
+    assert Call.from_json({"id": "c", "status": status, **dates}).finished_at(NOW) is finished
+
+
+def test_is_finished_judges_by_the_clock_of_today():
+    young = {"id": "c", "status": "odd", "startedAt": datetime.now(UTC).isoformat()}
+    assert not Call.from_json(young).is_finished
+    assert Call.from_json(young | {"startedAt": "2020-01-01T00:00:00Z"}).is_finished
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "never"),
+    [
+        ("busy", None, True),
+        ("no-answer", 0, True),
+        ("no_answer", None, True),
+        ("not_connected", None, True),
+        ("canceled", None, True),
+        ("failed", None, True),
+        ("failed", 12, False),
+        ("voicemail", None, False),
+        ("completed", None, False),
+        ("in-progress", None, False),
+        (None, None, False),
+    ],
+)
+def test_calls_that_nobody_talked_on_never_connected(status, seconds, never):
+    call = Call.from_json({"id": "c", "status": status, "durationSeconds": seconds})
+    assert call.never_connected is never
 
 
 @pytest.mark.parametrize(

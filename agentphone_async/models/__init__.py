@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from agentphone_async.models.base import EARLIEST, LATEST, ApiModel
 from agentphone_async.models.call import (
+    FINISHED_STATUSES,
     LIVE_STATUSES,
+    LONGEST_CALL,
+    UNCONNECTED_STATUSES,
     Call,
     CallList,
     CallPage,
@@ -20,6 +23,7 @@ from agentphone_async.models.call import (
     RecordingState,
     RowProblem,
     WebCall,
+    normal_status,
 )
 from agentphone_async.models.transcript import (
     ConnectedEvent,
@@ -32,8 +36,11 @@ from agentphone_async.models.transcript import (
 
 __all__ = [
     "EARLIEST",
+    "FINISHED_STATUSES",
     "LATEST",
     "LIVE_STATUSES",
+    "LONGEST_CALL",
+    "UNCONNECTED_STATUSES",
     "ApiModel",
     "Call",
     "CallList",
@@ -49,4 +56,5 @@ __all__ = [
     "TranscriptTurn",
     "TurnEvent",
     "WebCall",
+    "normal_status",
 ]

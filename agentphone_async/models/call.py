@@ -5,14 +5,33 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, WrapValidator
 
 from agentphone_async.models.base import ApiModel, Flag, Moment, Number, Text, or_empty
 
-LIVE_STATUSES = frozenset({"queued", "registered", "ringing", "in-progress"})
-"""Statuses of calls that go on; every other one, known to us or not, is a finished call."""
+LIVE_STATUSES = frozenset(
+    {"queued", "registered", "initiated", "ringing", "in-progress", "ongoing", "answered"}
+)
+"""Statuses of calls in progress, as `normal_status` writes them."""
+
+UNCONNECTED_STATUSES = frozenset(
+    {"busy", "no-answer", "failed", "canceled", "cancelled", "not-connected", "rejected"}
+)
+"""Statuses of calls that ended before anybody talked, unless a duration says otherwise."""
+
+FINISHED_STATUSES = UNCONNECTED_STATUSES | {"completed", "ended", "voicemail", "error"}
+"""Statuses of calls that are over. Any other status is judged by the call's dates."""
+
+LONGEST_CALL = timedelta(hours=4)
+"""A call with an unknown status, without an end, counts as in progress for so long."""
+
+
+def normal_status(status: str | None) -> str | None:
+    """A status with hyphens and in lower case: ``in_progress`` is ``in-progress``."""
+    return None if status is None else status.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 class RecordingState(enum.Enum):
@@ -68,8 +87,26 @@ class Call(ApiModel):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the call is over: its status is not one that is known to be live."""
-        return self.status not in LIVE_STATUSES
+        """Whether the call is over, as far as can be told now; see `finished_at`."""
+        return self.finished_at(datetime.now(UTC))
+
+    def finished_at(self, now: datetime) -> bool:
+        """Whether the call is over at a moment.
+
+        A known status decides. A call whose status is unknown or missing is in progress when it
+        has no end and started less than `LONGEST_CALL` before ``now``.
+        """
+        status = normal_status(self.status)
+        if status in LIVE_STATUSES:
+            return False
+        if status in FINISHED_STATUSES or self.ended_at is not None or self.started_at is None:
+            return True
+        return now - self.started_at >= LONGEST_CALL
+
+    @property
+    def never_connected(self) -> bool:
+        """Whether the call ended before anybody talked: busy, no answer, canceled and the like."""
+        return normal_status(self.status) in UNCONNECTED_STATUSES and not self.duration_seconds
 
     @property
     def recording_state(self) -> RecordingState:
