@@ -10,8 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.connection import inspect
+from agentphone_async.archive.catalog.database import Catalog, inspect
 from agentphone_async.archive.catalog.runs import last_covered
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
@@ -180,7 +179,7 @@ class Archive:
         moment = None
         if there:
             async with await Catalog.open(self.folder, write=False) as catalog:
-                moment = await catalog.read(last_covered, selection)
+                moment = await catalog.run(last_covered, selection)
         if moment is None:
             raise ConfigurationError(
                 "there is no complete run of this archive to go on from; give a date first, such "

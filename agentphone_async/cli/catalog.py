@@ -33,11 +33,11 @@ def info(*, dest: Path, as_json: bool) -> int:
     """Say how much the archive DEST holds, and how its latest runs went."""
 
     async def work() -> Overview:
-        from agentphone_async.archive.catalog.catalog import Catalog
+        from agentphone_async.archive.catalog.database import Catalog
         from agentphone_async.archive.contents.listing import overview
 
         async with await Catalog.open(dest, write=False) as catalog:
-            return await catalog.read(overview)
+            return await catalog.run(overview)
 
     found = run(interruptible(work()))
     if found is None:
@@ -77,11 +77,11 @@ def check(*, dest: Path) -> int:
     """
 
     async def work() -> list[str]:
-        from agentphone_async.archive.catalog.catalog import Catalog
+        from agentphone_async.archive.catalog.database import Catalog
         from agentphone_async.archive.contents.listing import damage
 
         async with await Catalog.open(dest, write=False) as catalog:
-            return await catalog.read(damage)
+            return await catalog.run(damage)
 
     found = run(interruptible(work()))
     if found is None:

@@ -61,7 +61,7 @@ def _outside(output: Path, dest: Path) -> Path:
 
 
 async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:
-    from agentphone_async.archive.catalog.catalog import Catalog
+    from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.contents.export import export, export_to
 
     async with await Catalog.open(dest, write=False) as catalog:

@@ -34,7 +34,7 @@ def command(*, dest: Path, filters: Filters, as_json: bool) -> int:
 
 
 async def _list(dest: Path, filters: Filters, *, as_json: bool) -> bool:
-    from agentphone_async.archive.catalog.catalog import Catalog
+    from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.contents.listing import entries
     from agentphone_async.cli.archive_tables import LongTable
     from agentphone_async.cli.tally import size_text

@@ -59,7 +59,7 @@ async def _compare(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from agentphone_async.archive.catalog.catalog import Catalog
+    from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.contents.missing import Comparison
     from agentphone_async.cli.archive_tables import LongTable
 

@@ -15,13 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async.archive.catalog import calls as calls_table
-from agentphone_async.archive.catalog import connection as connection_module
-from agentphone_async.archive.catalog import migrations
+from agentphone_async.archive.catalog import database as connection_module
 from agentphone_async.archive.catalog import recordings as recordings_table
 from agentphone_async.archive.catalog import runs as runs_table
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.connection import connect, path_of
-from agentphone_async.archive.catalog.migrations import Migration
+from agentphone_async.archive.catalog import schema, settings
+from agentphone_async.archive.catalog.database import Catalog, connect, path_of
 from agentphone_async.archive.catalog.rows import (
     RecordingRow,
     SidecarRow,
@@ -32,6 +30,7 @@ from agentphone_async.archive.catalog.rows import (
     stamp,
     stamp_or_none,
 )
+from agentphone_async.archive.catalog.schema import Migration
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
@@ -62,12 +61,12 @@ async def test_the_catalog_is_ours_private_and_in_wal_mode(tmp_path):
         folder = tmp_path / "new" / "deep"
         for file in folder.iterdir():
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
-        assert await catalog.read(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == (
+        assert await catalog.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == (
             "wal",
         )
     header = path_of(folder).read_bytes()[:100]
     assert header[68:72] == b"APac"
-    assert int.from_bytes(header[60:64], "big") == len(migrations.MIGRATIONS)
+    assert int.from_bytes(header[60:64], "big") == len(schema.MIGRATIONS)
     assert not list(folder.glob("*-wal"))
 
 
@@ -90,20 +89,20 @@ async def test_rows_come_back_as_they_went_in(tmp_path):
             )
             for number, call_id in enumerate(HOSTILE)
         ]
-        await catalog.write(recordings_table.store_recordings, rows)
-        found = await catalog.read(recordings_table.current_recordings, [*HOSTILE, "unknown"])
+        await catalog.transaction(recordings_table.store_recordings, rows)
+        found = await catalog.run(recordings_table.current_recordings, [*HOSTILE, "unknown"])
         assert found == {row.call_id: row for row in rows}
         sendable = [one for one in HOSTILE if "\ud800" not in one]  # a page's row problem otherwise
         calls = [call(call_id) for call_id in sendable]
-        await catalog.write(
+        await catalog.transaction(
             calls_table.store_calls, [(one, raw_text(one.raw)) for one in calls], NOW
         )
-        kept = await catalog.read(calls_table.get_calls, HOSTILE)
+        kept = await catalog.run(calls_table.get_calls, HOSTILE)
         assert set(kept) == set(sendable)
         sidecar = SidecarRow("plain", "metadata", PurePosixPath("x.json"), 1, "00", NOW)
-        await catalog.write(recordings_table.store_sidecars, [sidecar])
-        assert await catalog.read(recordings_table.sidecars_of, HOSTILE) == [sidecar]
-        assert await catalog.read(recordings_table.sidecars_after) == [sidecar]
+        await catalog.transaction(recordings_table.store_sidecars, [sidecar])
+        assert await catalog.run(recordings_table.sidecars_of, HOSTILE) == [sidecar]
+        assert await catalog.run(recordings_table.sidecars_after) == [sidecar]
 
 
 async def test_walking_through_all_rows_takes_each_once(tmp_path):
@@ -118,35 +117,35 @@ async def test_walking_through_all_rows_takes_each_once(tmp_path):
             for n in range(50)
             for v in (1, 2)
         ]
-        await catalog.write(recordings_table.store_recordings, rows)
+        await catalog.transaction(recordings_table.store_recordings, rows)
         seen: list[RecordingRow] = []
-        while page := await catalog.read(
+        while page := await catalog.run(
             recordings_table.recordings_after,
             (seen[-1].call_id, seen[-1].version) if seen else None,
             7,
         ):
             seen += page
         assert seen == rows
-        failed = await catalog.read(recordings_table.recordings_after, states=["failed"])
+        failed = await catalog.run(recordings_table.recordings_after, states=["failed"])
         assert [one for one in rows if one.state == "failed"] == failed
-        current = await catalog.read(recordings_table.current_recordings, ["c001"])
+        current = await catalog.run(recordings_table.current_recordings, ["c001"])
         assert current["c001"].version == 2
 
 
 async def test_unchanged_calls_are_not_written_again(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
         calls = [call("a"), call("b")]
-        store, changed = await catalog.read(calls_table.changed_calls, calls, NOW)
+        store, changed = await catalog.run(calls_table.changed_calls, calls, NOW)
         assert [one.id for one, _ in store] == ["a", "b"]
         assert changed == set()
-        await catalog.write(calls_table.store_calls, store, NOW)
-        assert await catalog.read(calls_table.changed_calls, calls, NOW) == ([], set())
+        await catalog.transaction(calls_table.store_calls, store, NOW)
+        assert await catalog.run(calls_table.changed_calls, calls, NOW) == ([], set())
         later = [call("a", durationSeconds=3), call("b")]
-        store, changed = await catalog.read(calls_table.changed_calls, later, NOW)
+        store, changed = await catalog.run(calls_table.changed_calls, later, NOW)
         assert [one.id for one, _ in store] == ["a"]
         assert changed == {"a"}
         week = NOW + timedelta(days=8)
-        store, changed = await catalog.read(calls_table.changed_calls, calls, week)
+        store, changed = await catalog.run(calls_table.changed_calls, calls, week)
         assert [one.id for one, _ in store] == ["a", "b"]
 
 
@@ -158,37 +157,37 @@ async def test_a_failed_transaction_leaves_nothing(tmp_path):
             raise RuntimeError("in the middle")
 
         with pytest.raises(RuntimeError):
-            await catalog.write(half)
-        assert await catalog.read(recordings_table.count_states) == {}
-        await catalog.write(recordings_table.store_recordings, [row("b", "failed")])
-        assert await catalog.read(recordings_table.count_states) == {"failed": 1}
+            await catalog.transaction(half)
+        assert await catalog.run(recordings_table.count_states) == {}
+        await catalog.transaction(recordings_table.store_recordings, [row("b", "failed")])
+        assert await catalog.run(recordings_table.count_states) == {"failed": 1}
 
 
 async def test_a_path_belongs_to_one_recording(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
         path = PurePosixPath("x.wav")
-        await catalog.write(recordings_table.store_recordings, [row("a", path=path)])
+        await catalog.transaction(recordings_table.store_recordings, [row("a", path=path)])
         with pytest.raises(CatalogError):
-            await catalog.write(recordings_table.store_recordings, [row("b", path=path)])
-        owner = await catalog.read(recordings_table.owner_of, path)
+            await catalog.transaction(recordings_table.store_recordings, [row("b", path=path)])
+        owner = await catalog.run(recordings_table.owner_of, path)
         assert owner is not None
         assert owner.call_id == "a"
 
 
 async def test_the_hash_key_stays(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
-        key = await catalog.write(runs_table.hash_key)
+        key = await catalog.transaction(settings.hash_key)
         assert len(key) == 32
     async with await Catalog.open(tmp_path) as catalog:
-        assert await catalog.write(runs_table.hash_key) == key
+        assert await catalog.transaction(settings.hash_key) == key
 
 
 async def test_last_goes_by_complete_runs_of_filters_that_let_as_much_pass(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
 
         async def ran(selection: Selection, covered: datetime, *, complete: bool = True) -> None:
-            run = await catalog.write(runs_table.begin_run, selection, NOW)
-            await catalog.write(
+            run = await catalog.transaction(runs_table.begin_run, selection, NOW)
+            await catalog.transaction(
                 runs_table.finish_run,
                 run,
                 NOW,
@@ -198,16 +197,16 @@ async def test_last_goes_by_complete_runs_of_filters_that_let_as_much_pass(tmp_p
                 counts={"listed": 1},
             )
 
-        assert await catalog.read(runs_table.last_covered, Selection()) is None
+        assert await catalog.run(runs_table.last_covered, Selection()) is None
         day = timedelta(days=1)
         await ran(Selection(), NOW)
         await ran(Selection(), NOW + 9 * day, complete=False)
         await ran(Selection(direction="inbound"), NOW + day)
-        assert await catalog.read(runs_table.last_covered, Selection()) == NOW
+        assert await catalog.run(runs_table.last_covered, Selection()) == NOW
         inbound = Selection(direction="inbound")
-        assert await catalog.read(runs_table.last_covered, inbound) == NOW + day
-        assert await catalog.read(runs_table.last_covered, Selection(direction="outbound")) == NOW
-        latest = (await catalog.read(runs_table.runs))[0]
+        assert await catalog.run(runs_table.last_covered, inbound) == NOW + day
+        assert await catalog.run(runs_table.last_covered, Selection(direction="outbound")) == NOW
+        latest = (await catalog.run(runs_table.runs))[0]
         assert latest.counts == {"listed": 1}
         assert latest.complete
 
@@ -270,7 +269,7 @@ async def test_there_is_nothing_to_read_where_no_archive_is(tmp_path):
 async def test_a_catalog_that_is_damaged_inside_says_so(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
         rows = [row(f"call{n:05}", path=PurePosixPath(f"{n}.wav")) for n in range(2000)]
-        await catalog.write(recordings_table.store_recordings, rows)
+        await catalog.transaction(recordings_table.store_recordings, rows)
     path = path_of(tmp_path)
     data = bytearray(path.read_bytes())
     for start in range(4096 * 4, len(data) - 4096, 4096):
@@ -278,22 +277,24 @@ async def test_a_catalog_that_is_damaged_inside_says_so(tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(CatalogError, match="catalog rebuild"):
         async with await Catalog.open(tmp_path) as catalog:
-            await catalog.read(recordings_table.recordings_after, None, 5000)
+            await catalog.run(recordings_table.recordings_after, None, 5000)
 
 
 async def test_a_torn_write_ahead_log_costs_rows_and_nothing_else(tmp_path):
     async with await Catalog.open(tmp_path / "a") as catalog:
         for n in range(20):
-            await catalog.write(recordings_table.store_recordings, [row(f"c{n:02}", "failed")])
+            await catalog.transaction(
+                recordings_table.store_recordings, [row(f"c{n:02}", "failed")]
+            )
         shutil.copytree(tmp_path / "a", tmp_path / "killed")  # as a power cut leaves it
     log = tmp_path / "killed" / "catalog.sqlite3-wal"
     torn = log.read_bytes()
     log.write_bytes(torn[: len(torn) * 2 // 3])
     (tmp_path / "killed" / "catalog.sqlite3-shm").unlink()
     async with await Catalog.open(tmp_path / "killed") as catalog:
-        (check,) = await catalog.read(lambda db: db.execute("PRAGMA integrity_check").fetchone())
+        (check,) = await catalog.run(lambda db: db.execute("PRAGMA integrity_check").fetchone())
         assert check == "ok"
-        kept = await catalog.read(recordings_table.recordings_after)
+        kept = await catalog.run(recordings_table.recordings_after)
         assert 0 < len(kept) < 20
         assert [one.call_id for one in kept] == [f"c{n:02}" for n in range(len(kept))]
 
@@ -301,7 +302,7 @@ async def test_a_torn_write_ahead_log_costs_rows_and_nothing_else(tmp_path):
 async def test_an_empty_file_is_a_catalog_that_was_never_begun(tmp_path):
     path_of(tmp_path).touch()
     async with await Catalog.open(tmp_path) as catalog:
-        assert await catalog.read(recordings_table.count_states) == {}
+        assert await catalog.run(recordings_table.count_states) == {}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
@@ -320,11 +321,11 @@ async def test_a_catalog_that_turns_read_only_is_said_in_one_line(tmp_path, monk
 
 async def test_a_full_disk_is_called_that(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
-        await catalog.read(lambda db: db.execute("PRAGMA max_page_count = 20").fetchone())
+        await catalog.run(lambda db: db.execute("PRAGMA max_page_count = 20").fetchone())
         rows = [row(f"call{n:05}", path=PurePosixPath(f"{n}.wav")) for n in range(5000)]
         with pytest.raises(CatalogError, match="disk is full"):
-            await catalog.write(recordings_table.store_recordings, rows)
-        assert await catalog.read(recordings_table.count_states) == {}
+            await catalog.transaction(recordings_table.store_recordings, rows)
+        assert await catalog.run(recordings_table.count_states) == {}
 
 
 # ------------------------------------------------------------------ migrations
@@ -334,7 +335,7 @@ async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypa
     await (await Catalog.open(tmp_path)).aclose()
     good = Migration("second", ("ALTER TABLE calls ADD COLUMN more TEXT",))
     bad = Migration("third", ("CREATE TABLE half (x)", "INSERT INTO nowhere VALUES (1)"))
-    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, good, bad))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, good, bad))
     with pytest.raises(CatalogError):
         await Catalog.open(tmp_path)
     db = sqlite3.connect(path_of(tmp_path))
@@ -343,9 +344,9 @@ async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypa
     assert db.execute("SELECT max(version) FROM migrations").fetchone() == (2,)
     assert db.execute("PRAGMA user_version").fetchone() == (2,)
     db.close()
-    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:2])
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
     async with await Catalog.open(tmp_path) as catalog:
-        names = await catalog.read(
+        names = await catalog.run(
             lambda db: db.execute("SELECT name FROM migrations ORDER BY version").fetchall()
         )
         assert names == [("first",), ("second",)]
@@ -358,7 +359,7 @@ class TestSwitchingToTheLog:
     def other(self, tmp_path):
         path_of(tmp_path).touch()
         writing = sqlite3.connect(path_of(tmp_path), isolation_level=None)
-        migrations.migrate(writing, "new")
+        schema.migrate(writing, "new")
         writing.execute("BEGIN IMMEDIATE")
         yield writing
         writing.close()
@@ -381,7 +382,7 @@ class TestSwitchingToTheLog:
 def test_two_processes_may_migrate_at_once(tmp_path):
     first = connect(tmp_path, write=True)
     second = connect(tmp_path, write=True)
-    assert migrations.migrate(first, "x") == migrations.migrate(second, "x") == 0
+    assert schema.migrate(first, "x") == schema.migrate(second, "x") == 0
     first.close()
     second.close()
 

@@ -10,9 +10,8 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.connection import path_of
-from agentphone_async.archive.catalog.owed import note_owed, owing
+from agentphone_async.archive.catalog.calls import note_pending, pending_of
+from agentphone_async.archive.catalog.database import Catalog, path_of
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.check.rebuild import identity, rebuild
@@ -26,7 +25,7 @@ DAY = datetime(2026, 11, 2, tzinfo=UTC)
 
 async def rows(folder: Path) -> dict[tuple[str, int], RecordingRow]:
     async with await Catalog.open(folder, write=False) as catalog:
-        found = await catalog.read(recordings_after)
+        found = await catalog.run(recordings_after)
         return {(row.call_id, row.version): row for row in found}
 
 
@@ -107,10 +106,10 @@ async def test_a_folder_that_is_none_is_called_what_it_is(tmp_path: Path):
 
 async def test_what_calls_still_lack_is_kept(archive: Path):
     async with await Catalog.open(archive) as catalog:
-        await catalog.write(note_owed, "transcript", DAY, owed=["call_1"], paid=[])
+        await catalog.transaction(note_pending, "transcript", DAY, pending=["call_1"], done=[])
     await rebuild(archive)
     async with await Catalog.open(archive, write=False) as catalog:
-        assert await catalog.read(owing, ["call_1", "call_2"]) == {"call_1"}
+        assert await catalog.run(pending_of, ["call_1", "call_2"]) == {"call_1"}
 
 
 async def test_what_is_gone_or_altered_is_not_claimed(archive: Path, emulator: Emulator):

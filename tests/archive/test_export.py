@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.contents.export import COLUMNS, cell, export, export_to
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import DestinationError

@@ -10,7 +10,7 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.contents.listing import STATES, Entry, damage, entries, overview
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.selection.selection import Selection
@@ -122,8 +122,8 @@ async def test_an_entry_tells_everything(emulator: Emulator, archive: Path):
 
 async def test_an_archive_in_numbers(archive: Path):
     async with await Catalog.open(archive, write=False) as catalog:
-        found = await catalog.read(overview)
-        assert await catalog.read(damage) == []
+        found = await catalog.run(overview)
+        assert await catalog.run(damage) == []
     assert (found.schema, found.calls, found.sidecars) == (1, 6, 0)
     assert found.states == dict.fromkeys(set(STATES) - {"pending"}, 1)
     assert found.bytes == sum(

@@ -13,8 +13,8 @@ import pytest
 from agentphone_async import AsyncAgentPhone, RetryPolicy
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.beside.companions import Companions
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.owed import owing
+from agentphone_async.archive.catalog.calls import pending_of
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
@@ -276,7 +276,7 @@ async def test_a_transcript_that_is_absent_for_long_is_not_waited_for(
     async with Companions(tmp_path, client, transcripts=True) as beside:
         await Archive(tmp_path).run(client, companions=[beside])
     async with await Catalog.open(tmp_path, write=False) as catalog:
-        assert await catalog.read(owing, ["2_days", "10_days"]) == {"2_days"}
+        assert await catalog.run(pending_of, ["2_days", "10_days"]) == {"2_days"}
 
 
 async def test_an_archive_with_hashed_names_keeps_to_them(

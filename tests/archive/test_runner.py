@@ -16,7 +16,7 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     recordings_after,
@@ -62,7 +62,7 @@ def files(folder: Path) -> list[str]:
 
 async def rows(folder: Path) -> dict[tuple[str, int], RecordingRow]:
     async with await Catalog.open(folder, write=False) as catalog:
-        found = await catalog.read(recordings_after)
+        found = await catalog.run(recordings_after)
         return {(row.call_id, row.version): row for row in found}
 
 
@@ -363,7 +363,7 @@ async def test_folders_stay_noted_until_what_is_left_in_them_may_go(
     await archive.run(client)
     assert not left.exists()
     async with await Catalog.open(tmp_path, write=False) as catalog:
-        assert await catalog.read(unfinished_folders, 0) == []
+        assert await catalog.run(unfinished_folders, 0) == []
 
 
 async def test_an_unsound_file_is_put_aside_and_fetched_anew(
@@ -442,7 +442,7 @@ async def test_another_version_that_was_not_catalogued_is_adopted(
     await archive.run(client, options=refresh)
     await execute(tmp_path, "DELETE FROM recordings")  # as if killed before the row was written
     async with await Catalog.open(tmp_path) as catalog:
-        await catalog.write(store_recordings, [before])
+        await catalog.transaction(store_recordings, [before])
     report = await archive.run(client, options=refresh)
     assert (report.archived, report.already_archived) == (0, 1)
     row = (await rows(tmp_path))["x", 2]
@@ -843,7 +843,7 @@ async def test_calls_keep_their_raw_json(
     await Archive(tmp_path).run(client)
     raw = (await client.calls.list()).data[0].raw
     async with await Catalog.open(tmp_path, write=False) as catalog:
-        row = (await catalog.read(get_calls, ["x"]))["x"]
+        row = (await catalog.run(get_calls, ["x"]))["x"]
     assert json.loads(row.raw) == raw
 
 
@@ -874,12 +874,12 @@ async def test_partial_files_of_dead_runs_are_removed_where_they_worked(
     dead = f".agentphone-{disk._this_host()}-{2**22 + 1:x}-00000000-0.part"
     (folder / dead).write_bytes(b"half")
     async with await Catalog.open(tmp_path) as catalog:
-        run = await catalog.write(begin_run, Selection(), now())
-        await catalog.write(use_folders, run, [PurePosixPath("1999/01")])
+        run = await catalog.transaction(begin_run, Selection(), now())
+        await catalog.transaction(use_folders, run, [PurePosixPath("1999/01")])
     await Archive(tmp_path).run(client)
     assert not (folder / dead).exists()
     async with await Catalog.open(tmp_path, write=False) as catalog:
-        assert await catalog.read(unfinished_folders, 99) == []
+        assert await catalog.run(unfinished_folders, 99) == []
 
 
 async def test_counts_always_sum_to_what_was_selected(
@@ -903,4 +903,4 @@ async def test_counts_always_sum_to_what_was_selected(
     assert totals.archived > 0
     async with await Catalog.open(tmp_path, write=False) as catalog:
         ids = [call.id for call in emulator.calls]
-        assert len(await catalog.read(current_recordings, ids)) == 60
+        assert len(await catalog.run(current_recordings, ids)) == 60

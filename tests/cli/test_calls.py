@@ -100,7 +100,7 @@ def test_a_transcript(api, run):
     assert rows(run("transcript", "c", "--json"))[0]["transcript"][0]["content"] == "Hello"
 
 
-def test_following(api, run):
+def test_follpending_of(api, run):
     api.add_call(id="c", duration=10, transcript=[("agent", "Hello"), ("user", "Hi")])
     result = run("follow", "c")
     assert [line.split()[1:] for line in result.stdout.splitlines()] == [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.lock import LOCK_NAME
@@ -140,10 +140,10 @@ class Oracle:
         claimed: dict[str, RecordingRow] = {}
         async with await Catalog.open(self.folder, write=False) as catalog:
             after: tuple[str, int] | None = None
-            while page := await catalog.read(recordings_after, after):
+            while page := await catalog.run(recordings_after, after):
                 after = (page[-1].call_id, page[-1].version)
                 claimed |= {str(row.path): row for row in page if row.on_disk}
-            (check,) = await catalog.read(lambda db: db.execute("PRAGMA quick_check").fetchone())
+            (check,) = await catalog.run(lambda db: db.execute("PRAGMA quick_check").fetchone())
             assert check == "ok"
         assert set(claimed) <= files, f"claimed, not there: {set(claimed) - files}"
         for name, row in claimed.items():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.emulator import damaged_wave
@@ -45,7 +45,7 @@ async def test_wave_files_that_contradict_themselves_are_kept_and_suspect(scene:
     report = await scene.run()
     assert (report.archived, report.suspect, report.failed) == (5, 1, 0)
     async with await Catalog.open(scene.folder, write=False) as catalog:
-        row = (await catalog.read(current_recordings, [name]))[name]
+        row = (await catalog.run(current_recordings, [name]))[name]
     assert row.state == "suspect"
     assert row.last_error
     await scene.oracle.holds(report)

@@ -17,7 +17,7 @@ import pytest
 
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog import catalog as catalog_module
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import count_states
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.run import ledger, planner
@@ -38,7 +38,7 @@ ERRORS = {
 
 async def states(folder: Path) -> dict[str, int]:
     async with await Catalog.open(folder, write=False) as catalog:
-        return await catalog.read(count_states)
+        return await catalog.run(count_states)
 
 
 async def breaks(scene: Scene, disk: BrokenDisk, match: str) -> None:

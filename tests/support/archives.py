@@ -15,8 +15,9 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.beside.companions import Companions
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.files import CatalogFile, files_after
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.recordings import files_after
+from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.cli import main as main_module
@@ -49,13 +50,13 @@ async def archived(
 async def catalogued(folder: Path) -> dict[str, CatalogFile]:
     """All files of the catalog by their paths."""
     async with await Catalog.open(folder, write=False) as catalog:
-        return {file.path.as_posix(): file for file in await catalog.read(files_after)}
+        return {file.path.as_posix(): file for file in await catalog.run(files_after)}
 
 
 async def execute(folder: Path, statement: str, *values: object) -> None:
     """Change the catalog behind everybody's back."""
     async with await Catalog.open(folder) as catalog:
-        await catalog.write(lambda db: db.execute(statement, values).fetchall())
+        await catalog.transaction(lambda db: db.execute(statement, values).fetchall())
 
 
 def sha256sum_accepts(folder: Path) -> bool:

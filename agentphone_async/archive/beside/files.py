@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
 from agentphone_async.archive.catalog.rows import SidecarRow
 from agentphone_async.archive.disk.names import key_of_names
@@ -131,7 +131,7 @@ class BesideFiles:
         A file that is gone, or has another size than it should have, counts as not there.
         """
         catalog = await self.catalog()
-        rows = await catalog.read(sidecars_of, ids)
+        rows = await catalog.run(sidecars_of, ids)
         if not rows:
             return {}
         sizes = await self.pool.run(_sizes, self.folder, [row.path for row in rows])
@@ -150,10 +150,10 @@ class BesideFiles:
         if not files:
             return
         catalog = await self.catalog()
-        old = await catalog.read(sidecars_of, sorted({file.call_id for file in files}))
+        old = await catalog.run(sidecars_of, sorted({file.call_id for file in files}))
         await self.sink.publish([body_of(file.path, [file.body]) for file in files])
         rows = [_row(file, self.now()) for file in files]
-        await catalog.write(store_sidecars, rows)
+        await catalog.transaction(store_sidecars, rows)
         self.changed.update(file.path.parent for file in files)
         places = {(row.call_id, row.kind): row.path for row in rows}
         moved = [row for row in old if places.get((row.call_id, row.kind), row.path) != row.path]

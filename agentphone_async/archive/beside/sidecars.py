@@ -25,7 +25,7 @@ import anyio
 
 from agentphone_async.archive.beside.files import Beside, BesideFiles, Known, pretty, sha256_of
 from agentphone_async.archive.beside.transcript_text import transcript_text
-from agentphone_async.archive.catalog.owed import note_owed, owing
+from agentphone_async.archive.catalog.calls import note_pending, pending_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.workers import work_on
@@ -193,11 +193,15 @@ class Transcripts:
 
     async def _remember(self, asked: Sequence[str], owed: AbstractSet[str]) -> None:
         catalog = await self._files.catalog()
-        before = await catalog.read(owing, asked)
+        before = await catalog.run(pending_of, asked)
         if owed != before:
             now = self._files.now()
-            await catalog.write(
-                note_owed, TRANSCRIPT, now, owed=sorted(owed - before), paid=sorted(before - owed)
+            await catalog.transaction(
+                note_pending,
+                TRANSCRIPT,
+                now,
+                pending=sorted(owed - before),
+                done=sorted(before - owed),
             )
 
     def _may_still_come(self, call: Call) -> bool:

@@ -13,14 +13,10 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.beside.files import BesideFiles, body_of
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.files import (
-    files_in,
-    folders_changed,
-    get_setting,
-    set_setting,
-)
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.recordings import files_in, folders_changed
 from agentphone_async.archive.catalog.rows import moment_or_none, stamp
+from agentphone_async.archive.catalog.settings import get_setting, set_setting
 from agentphone_async.archive.options import Placed
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.disk import destination_errors, remove
@@ -71,12 +67,12 @@ class Sums:
         began = self._files.now()
         done = {*folders, *self._files.changed}
         await self.write(done)
-        last = moment_or_none(await catalog.read(get_setting, _MARK))
-        more = await catalog.read(folders_changed, None if last is None else last - _MARGIN)
-        while found := await catalog.read(more):
+        last = moment_or_none(await catalog.run(get_setting, _MARK))
+        more = await catalog.run(folders_changed, None if last is None else last - _MARGIN)
+        while found := await catalog.run(more):
             await self.write(found - done)
             done = found
-        await catalog.write(set_setting, _MARK, stamp(began))
+        await catalog.transaction(set_setting, _MARK, stamp(began))
 
     async def write(self, folders: Iterable[PurePosixPath]) -> None:
         """Write the sums of these folders where they are not what they should be."""
@@ -124,7 +120,7 @@ class Sums:
 async def sums_of(catalog: Catalog, folder: PurePosixPath) -> AsyncGenerator[bytes]:
     """What ``SHA256SUMS`` of a folder is to hold, in pieces."""
     after = ""
-    while rows := await catalog.read(files_in, folder, after):
+    while rows := await catalog.run(files_in, folder, after):
         after = rows[-1][0]
         yield "".join(sums_line(name, sha256) for name, sha256 in rows).encode()
 

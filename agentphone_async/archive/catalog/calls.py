@@ -1,4 +1,7 @@
-"""The catalog's calls: looked up and written in batches. To be run by `Catalog.read` or `write`."""
+"""The catalog's calls, in batches, and what they still lack besides their recordings.
+
+For `Catalog.run`; what stores or notes is for `Catalog.transaction`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ from datetime import datetime, timedelta
 
 from agentphone_async.archive.catalog.rows import (
     CallRow,
+    call_row,
     id_from_text,
     id_to_text,
-    moment_of,
-    moment_or_none,
     plain,
     raw_text,
     stamp,
@@ -100,21 +102,30 @@ def calls_after(
     return [call_row(row) for row in connection.execute(query, (start, limit))]
 
 
-def call_row(row: Sequence[object]) -> CallRow:
-    """A `CallRow` from the columns of the table, in their order."""
-    id_, raw, started, ended, status, direction, duration, first, last = row
-    return CallRow(
-        id=id_from_text(str(id_)),
-        raw=str(raw),
-        started=moment_or_none(_text(started)),
-        ended=moment_or_none(_text(ended)),
-        status=_text(status),
-        direction=_text(direction),
-        duration=float(duration) if isinstance(duration, int | float) else None,
-        first_seen=moment_of(str(first)),
-        last_seen=moment_of(str(last)),
+def pending_of(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of some calls, at most a few hundred, that lack something."""
+    marks = ",".join("?" * len(ids))
+    rows = connection.execute(
+        f"SELECT DISTINCT call_id FROM owed WHERE call_id IN ({marks})",  # noqa: S608 - marks only
+        [id_to_text(call_id) for call_id in ids],
     )
+    return {id_from_text(text) for (text,) in rows}
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def note_pending(
+    connection: sqlite3.Connection,
+    kind: str,
+    now: datetime,
+    *,
+    pending: Iterable[str],
+    done: Iterable[str],
+) -> None:
+    """Note which calls lack a file of a kind, and which do not any more."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO owed (call_id, kind, since) VALUES (?, ?, ?)",
+        [(id_to_text(call_id), kind, stamp(now)) for call_id in pending],
+    )
+    connection.executemany(
+        "DELETE FROM owed WHERE call_id = ? AND kind = ?",
+        [(id_to_text(call_id), kind) for call_id in done],
+    )

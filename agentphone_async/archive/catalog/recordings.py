@@ -1,35 +1,40 @@
-"""The catalog's recordings, in batches. To be run by `Catalog.read` or `Catalog.write`."""
+"""The catalog's recordings and the files beside them, in batches; also as one list of files.
+
+Functions for `Catalog.run`; those that store are for `Catalog.transaction`.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from agentphone_async.archive.catalog.rows import (
+    COLUMNS,
+    NAMES,
+    ON_DISK,
+    CatalogFile,
     RecordingRow,
     SidecarRow,
+    file_row,
     id_from_text,
     id_to_text,
-    moment_of,
     plain,
+    recording_row,
+    sidecar_row,
     stamp,
 )
 
-_NAMES = (
-    "call_id", "version", "state", "path", "size", "sha256", "media_type", "sample_rate",
-    "channels", "duration", "etag", "attempts", "created", "updated", "last_error", "run",
-)  # fmt: skip
-COLUMNS = ", ".join(_NAMES)
-"""In the order that `recording_row` takes."""
-
-STATE, PATH, SIZE = (_NAMES.index(name) for name in ("state", "path", "size"))
-"""Where these are in a row of `COLUMNS`."""
+_LAST = "\U0010ffff"  # sorts behind every path
+_MARKS = ",".join(f"'{state}'" for state in sorted(ON_DISK))
+_FOLDERS = 20_000
+"""Folders that are kept in mind at once."""
 
 _SIDECAR = "call_id, kind, path, size, sha256, updated"
 _SETTERS = ", ".join(
-    f"{name} = excluded.{name}" for name in _NAMES if name not in {"call_id", "version", "created"}
+    f"{name} = excluded.{name}" for name in NAMES if name not in {"call_id", "version", "created"}
 )
 
 
@@ -63,7 +68,7 @@ def _current(connection: sqlite3.Connection, ids: Sequence[str]) -> sqlite3.Curs
 
 def store_recordings(connection: sqlite3.Connection, rows: Iterable[RecordingRow]) -> None:
     """Insert or update recordings, each by call and version; ``created`` stays as it was."""
-    marks = ", ".join("?" * len(_NAMES))
+    marks = ", ".join("?" * len(NAMES))
     connection.executemany(
         f"INSERT INTO recordings ({COLUMNS}) VALUES ({marks}) "  # noqa: S608 - names of ours
         f"ON CONFLICT (call_id, version) DO UPDATE SET {_SETTERS}",
@@ -171,35 +176,6 @@ def count_states(connection: sqlite3.Connection) -> dict[str, int]:
     )
 
 
-def recording_row(row: Sequence[Any]) -> RecordingRow:
-    """A `RecordingRow` from the columns of `COLUMNS`."""
-    return RecordingRow(
-        call_id=id_from_text(row[0]),
-        version=row[1],
-        state=row[2],
-        path=None if row[3] is None else PurePosixPath(row[3]),
-        size=row[4],
-        sha256=row[5],
-        media_type=row[6],
-        sample_rate=row[7],
-        channels=row[8],
-        duration=row[9],
-        etag=row[10],
-        attempts=row[11],
-        created=moment_of(row[12]),
-        updated=moment_of(row[13]),
-        last_error=row[14],
-        run=row[15],
-    )
-
-
-def sidecar_row(row: Sequence[Any]) -> SidecarRow:
-    """A `SidecarRow` from the table's columns, in their order."""
-    return SidecarRow(
-        id_from_text(row[0]), row[1], PurePosixPath(row[2]), row[3], row[4], moment_of(row[5])
-    )
-
-
 def _values(row: RecordingRow) -> tuple[object, ...]:
     return (
         id_to_text(row.call_id),
@@ -219,3 +195,68 @@ def _values(row: RecordingRow) -> tuple[object, ...]:
         plain(row.last_error),
         row.run,
     )
+
+
+def files_after(
+    connection: sqlite3.Connection, after: str = "", limit: int = 1000
+) -> list[CatalogFile]:
+    """The next files in the order of their paths; go on with the last path as text."""
+    rows = connection.execute(
+        "SELECT path, size, sha256, call_id, 'recording', version, state, last_error "
+        "FROM recordings WHERE path > ?1 "
+        "UNION ALL SELECT path, size, sha256, call_id, kind, 0, 'archived', NULL "
+        "FROM sidecars WHERE path > ?1 ORDER BY path LIMIT ?2",
+        (after, limit),
+    )
+    return [file_row(row) for row in rows]
+
+
+def known_paths(connection: sqlite3.Connection, paths: Sequence[str]) -> set[str]:
+    """Those of some paths, at most a few hundred, that the catalog knows."""
+    marks = ",".join("?" * len(paths))
+    rows = connection.execute(
+        f"SELECT path FROM recordings WHERE path IN ({marks}) "  # noqa: S608 - marks only
+        f"UNION ALL SELECT path FROM sidecars WHERE path IN ({marks})",
+        (*paths, *paths),
+    )
+    return {path for (path,) in rows}
+
+
+def files_in(
+    connection: sqlite3.Connection, folder: PurePosixPath, after: str = "", limit: int = 2000
+) -> list[tuple[str, str]]:
+    """The next files right in a folder that are on the disk: names and SHA-256, by name."""
+    prefix = "" if folder == PurePosixPath() else folder.as_posix() + "/"
+    end = prefix[:-1] + "0" if prefix else _LAST  # "0" is the character behind "/"
+    rows = connection.execute(
+        "SELECT substr(path, ?3), sha256 FROM recordings WHERE path > ?1 AND path < ?2 "  # noqa: S608
+        f"AND state IN ({_MARKS}) AND sha256 IS NOT NULL AND instr(substr(path, ?3), '/') = 0 "
+        "UNION ALL SELECT substr(path, ?3), sha256 FROM sidecars WHERE path > ?1 AND path < ?2 "
+        "AND instr(substr(path, ?3), '/') = 0 ORDER BY 1 LIMIT ?4",
+        (prefix + after, end, len(prefix) + 1, limit),
+    )
+    return [(name, sha256) for name, sha256 in rows]
+
+
+def folders_changed(
+    connection: sqlite3.Connection, since: datetime | None
+) -> Callable[[sqlite3.Connection], set[PurePosixPath]]:
+    """A function that gives, bit by bit, the folders of files whose rows changed since then.
+
+    None is the beginning of time. The function is for `Catalog.run`, too, on the same catalog;
+    an empty set is the end.
+    """
+    start = "" if since is None else stamp(since)
+    cursor = connection.execute(
+        "SELECT path FROM recordings WHERE updated >= ?1 AND path IS NOT NULL "
+        "UNION ALL SELECT path FROM sidecars WHERE updated >= ?1",
+        (start,),
+    )
+
+    def more(_: sqlite3.Connection) -> set[PurePosixPath]:
+        found: set[str] = set()
+        while len(found) < _FOLDERS and (rows := cursor.fetchmany(1000)):
+            found.update(path.rpartition("/")[0] for (path,) in rows)
+        return {PurePosixPath(folder) for folder in found}
+
+    return more

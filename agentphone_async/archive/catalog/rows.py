@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,6 +20,16 @@ OPEN: frozenset[str] = frozenset({"not_ready", "failed"})
 """States that are asked again on every run."""
 
 _ESCAPE = "base64:"
+
+NAMES = (
+    "call_id", "version", "state", "path", "size", "sha256", "media_type", "sample_rate",
+    "channels", "duration", "etag", "attempts", "created", "updated", "last_error", "run",
+)  # fmt: skip
+COLUMNS = ", ".join(NAMES)
+"""In the order that `recording_row` takes."""
+
+STATE, PATH, SIZE = (NAMES.index(name) for name in ("state", "path", "size"))
+"""Where these are in a row of `COLUMNS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,31 @@ class SidecarRow:
     size: int
     sha256: str
     updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogFile:
+    """A file that the catalog knows of.
+
+    Attributes:
+        path: relative to the archive.
+        size: bytes; None if it never was on the disk.
+        sha256: in hexadecimal, likewise.
+        call_id: whose it is.
+        kind: ``recording``, or a sidecar's kind.
+        version: of a recording; 0 for sidecars.
+        state: of a recording; ``archived`` for sidecars.
+        note: a recording's last error; why it is suspect or lost.
+    """
+
+    path: PurePosixPath
+    size: int | None
+    sha256: str | None
+    call_id: str
+    kind: str
+    version: int
+    state: str
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +198,77 @@ def plain(text: str | None) -> str | None:
 def raw_text(raw: Mapping[str, Any]) -> str:
     """A call's JSON in one line; equal for equal calls, pure ASCII."""
     return json.dumps(raw, separators=(",", ":"))
+
+
+def call_row(row: Sequence[object]) -> CallRow:
+    """A `CallRow` from the columns of the table, in their order."""
+    id_, raw, started, ended, status, direction, duration, first, last = row
+    return CallRow(
+        id=id_from_text(str(id_)),
+        raw=str(raw),
+        started=moment_or_none(_text(started)),
+        ended=moment_or_none(_text(ended)),
+        status=_text(status),
+        direction=_text(direction),
+        duration=float(duration) if isinstance(duration, int | float) else None,
+        first_seen=moment_of(str(first)),
+        last_seen=moment_of(str(last)),
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def recording_row(row: Sequence[Any]) -> RecordingRow:
+    """A `RecordingRow` from the columns of `COLUMNS`."""
+    return RecordingRow(
+        call_id=id_from_text(row[0]),
+        version=row[1],
+        state=row[2],
+        path=None if row[3] is None else PurePosixPath(row[3]),
+        size=row[4],
+        sha256=row[5],
+        media_type=row[6],
+        sample_rate=row[7],
+        channels=row[8],
+        duration=row[9],
+        etag=row[10],
+        attempts=row[11],
+        created=moment_of(row[12]),
+        updated=moment_of(row[13]),
+        last_error=row[14],
+        run=row[15],
+    )
+
+
+def sidecar_row(row: Sequence[Any]) -> SidecarRow:
+    """A `SidecarRow` from the table's columns, in their order."""
+    return SidecarRow(
+        id_from_text(row[0]), row[1], PurePosixPath(row[2]), row[3], row[4], moment_of(row[5])
+    )
+
+
+def run_row(row: Sequence[Any]) -> RunRow:
+    """A `RunRow` from the columns of `runs`."""
+    return RunRow(
+        id=row[0],
+        started=moment_of(row[1]),
+        finished=moment_or_none(row[2]),
+        since=moment_or_none(row[3]),
+        until=moment_or_none(row[4]),
+        status=row[5],
+        direction=row[6],
+        complete=bool(row[7]),
+        covered_until=moment_or_none(row[8]),
+        stop_reason=row[9],
+        counts=json.loads(row[10]) if row[10] else {},
+    )
+
+
+def file_row(row: Sequence[Any]) -> CatalogFile:
+    """A `CatalogFile` from the columns of `files_after`."""
+    path, size, sha256, call_id, kind, version, state, note = row
+    return CatalogFile(
+        PurePosixPath(path), size, sha256, id_from_text(call_id), kind, version, state, note
+    )

@@ -1,20 +1,18 @@
-"""The catalog's runs and settings. To be run by `Catalog.read` or `Catalog.write`."""
+"""The catalog's runs. For `Catalog.run`; what notes something is for `Catalog.transaction`."""
 
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
 
 from agentphone_async.archive.catalog.rows import (
     RunRow,
-    moment_of,
     moment_or_none,
     plain,
+    run_row,
     stamp,
     stamp_or_none,
 )
@@ -101,7 +99,7 @@ def last_covered(connection: sqlite3.Connection, selection: Selection) -> dateti
 def runs(connection: sqlite3.Connection, limit: int = 100) -> list[RunRow]:
     """The latest runs, newest first."""
     query = f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC LIMIT ?"  # noqa: S608 - names of ours
-    return [_run_row(row) for row in connection.execute(query, (limit,))]
+    return [run_row(row) for row in connection.execute(query, (limit,))]
 
 
 def use_folders(connection: sqlite3.Connection, run: int, folders: Iterable[PurePosixPath]) -> None:
@@ -124,36 +122,4 @@ def take_over(connection: sqlite3.Connection, run: int, folders: Sequence[PurePo
     connection.executemany(
         "DELETE FROM run_folders WHERE folder = ? AND run <> ?",
         [(folder.as_posix(), run) for folder in folders],
-    )
-
-
-def hash_key(connection: sqlite3.Connection) -> bytes:
-    """The key that file names are hashed with; made at first use (needs `Catalog.write`)."""
-    connection.execute(
-        "INSERT OR IGNORE INTO settings (name, value) VALUES ('hash_key', ?)",
-        (secrets.token_bytes(32),),
-    )
-    (key,) = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
-    return bytes(key)
-
-
-def known_hash_key(connection: sqlite3.Connection) -> bytes | None:
-    """The same, if it was ever used here."""
-    row = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
-    return None if row is None else bytes(row[0])
-
-
-def _run_row(row: Sequence[Any]) -> RunRow:
-    return RunRow(
-        id=row[0],
-        started=moment_of(row[1]),
-        finished=moment_or_none(row[2]),
-        since=moment_or_none(row[3]),
-        until=moment_or_none(row[4]),
-        status=row[5],
-        direction=row[6],
-        complete=bool(row[7]),
-        covered_until=moment_or_none(row[8]),
-        stop_reason=row[9],
-        counts=json.loads(row[10]) if row[10] else {},
     )

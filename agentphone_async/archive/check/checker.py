@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from agentphone_async.archive.catalog.files import CatalogFile
-from agentphone_async.archive.catalog.rows import ON_DISK
+from agentphone_async.archive.catalog.rows import ON_DISK, CatalogFile
 from agentphone_async.protocol.display import printable
 
 FindingKind = Literal["missing", "altered", "unreadable", "suspect", "unknown"]

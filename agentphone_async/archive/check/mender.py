@@ -16,14 +16,13 @@ from agentphone_async.archive.beside.files import Beside, BesideFiles, pretty
 from agentphone_async.archive.beside.sidecars import METADATA, transcript_files
 from agentphone_async.archive.beside.sums import Sums
 from agentphone_async.archive.catalog.calls import get_calls
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.files import CatalogFile
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     owner_of,
     store_recordings,
 )
-from agentphone_async.archive.catalog.rows import RecordingRow
+from agentphone_async.archive.catalog.rows import CatalogFile, RecordingRow
 from agentphone_async.archive.check.checker import Finding
 from agentphone_async.archive.disk.names import stem_of, target_of
 from agentphone_async.archive.disk.truth import examine
@@ -125,8 +124,8 @@ class Mender:
     # ---------------------------------------------------------------- recordings
 
     async def _mend_recording(self, finding: Finding, file: CatalogFile) -> Mended:
-        row = await self._catalog.read(owner_of, file.path)
-        latest = (await self._catalog.read(current_recordings, [file.call_id])).get(file.call_id)
+        row = await self._catalog.run(owner_of, file.path)
+        latest = (await self._catalog.run(current_recordings, [file.call_id])).get(file.call_id)
         if row is None or latest is None:
             raise HopelessError("the catalog has forgotten it meanwhile")
         fetched = await self._fetcher.fetch(file.call_id, _target(file.path))
@@ -143,7 +142,7 @@ class Mender:
             self._fetcher.release(fetched)
         if not stored.new:
             raise HopelessError("its name was taken meanwhile; verify again")
-        await self._catalog.write(store_recordings, [_restored(row, fetched, stored)])
+        await self._catalog.transaction(store_recordings, [_restored(row, fetched, stored)])
         self._files.changed.add(stored.name.parent)
         line = "fetched again" if same else "fetched again; the server has other bytes than before"
         if audio.suspect is not None:
@@ -153,7 +152,7 @@ class Mender:
     # ---------------------------------------------------------------- sidecars
 
     async def _mend_sidecar(self, finding: Finding, file: CatalogFile) -> Mended:
-        calls = await self._catalog.read(get_calls, [file.call_id])
+        calls = await self._catalog.run(get_calls, [file.call_id])
         if file.call_id not in calls:
             raise HopelessError("the catalog does not have its call")
         call = Call.from_json(json.loads(calls[file.call_id].raw))

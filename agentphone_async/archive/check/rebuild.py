@@ -23,8 +23,13 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from agentphone_async.archive.catalog.calls import store_calls
-from agentphone_async.archive.catalog.catalog import in_transaction
-from agentphone_async.archive.catalog.connection import catalog_errors, connect, inspect, path_of
+from agentphone_async.archive.catalog.database import (
+    catalog_errors,
+    connect,
+    in_transaction,
+    inspect,
+    path_of,
+)
 from agentphone_async.archive.catalog.recordings import (
     owner_of,
     recordings_after,

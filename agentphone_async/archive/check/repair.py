@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.connection import connect
+from agentphone_async.archive.catalog.database import Catalog, connect
 from agentphone_async.archive.check.checker import Finding
 from agentphone_async.archive.check.mender import Mended, Mender
 from agentphone_async.archive.check.verify import Progress, Verifier, VerifyReport

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from agentphone_async.archive.catalog.catalog import in_transaction
+from agentphone_async.archive.catalog.database import in_transaction
 
 _TABLES = ("settings", "calls", "recordings", "sidecars", "owed", "runs")
 _BATCH = 256

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.files import CatalogFile, files_after, known_paths
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.recordings import files_after, known_paths
+from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.check.checker import Checked, Checker, Finding
 from agentphone_async.archive.check.walk import walk
 from agentphone_async.archive.report import MOST_KEPT
@@ -185,7 +186,7 @@ class Verifier:
     async def _hops(self) -> AsyncGenerator[list[CatalogFile]]:
         """The catalog's files in portions for one trip to a thread."""
         after, hop, size = "", [], 0
-        while rows := await self._catalog.read(files_after, after, _ROWS):
+        while rows := await self._catalog.run(files_after, after, _ROWS):
             after = rows[-1].path.as_posix()
             for file in rows:
                 hop.append(file)
@@ -211,7 +212,7 @@ class Verifier:
                 for folder, reason in seen.unreadable:
                     yield Finding("unreadable", folder, reason)
                 sayable = [path for path in seen.paths if _is_text(path)]
-                known = await self._catalog.read(known_paths, sayable) if sayable else set()
+                known = await self._catalog.run(known_paths, sayable) if sayable else set()
                 for path in seen.paths:
                     if path not in known:
                         yield Finding("unknown", PurePosixPath(path), "not in the catalog")

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agentphone_async.archive.catalog.calls import call_row
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.recordings import COLUMNS, count_states, recording_row
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.recordings import count_states
 from agentphone_async.archive.catalog.rows import (
+    COLUMNS,
     CallRow,
     RecordingRow,
     RunRow,
+    call_row,
+    recording_row,
     stamp,
     stamp_or_none,
 )
@@ -108,8 +110,8 @@ async def entries(
     if unknown:
         raise ValueError(f"there is no state {unknown[0]!r}; use one of {', '.join(STATES)}")
     selection = selection or Selection()
-    more = await catalog.read(_begin, selection, tuple(states), versions)
-    while found := await catalog.read(more, at_once):
+    more = await catalog.run(_begin, selection, tuple(states), versions)
+    while found := await catalog.run(more, at_once):
         wanted = [entry for entry in found if _wants(selection, entry)]
         if wanted:
             yield wanted
@@ -189,7 +191,7 @@ class Overview:
 
 
 def overview(connection: sqlite3.Connection, latest_runs: int = 5) -> Overview:
-    """An archive in numbers; for `Catalog.read`."""
+    """An archive in numbers; for `Catalog.run`."""
 
     def one(query: str) -> int:
         (value,) = connection.execute(query).fetchone()
@@ -208,6 +210,6 @@ def overview(connection: sqlite3.Connection, latest_runs: int = 5) -> Overview:
 
 
 def damage(connection: sqlite3.Connection, most: int = 20) -> list[str]:
-    """What SQLite finds wrong with the catalog's file; empty if it is sound. For `Catalog.read`."""
+    """What SQLite finds wrong with the catalog's file; empty if it is sound. For `Catalog.run`."""
     found = [str(line) for (line,) in connection.execute(f"PRAGMA integrity_check({most})")]
     return [] if found == ["ok"] else found

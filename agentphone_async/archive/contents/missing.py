@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.selection.selection import Selection
@@ -121,7 +121,7 @@ class Comparison:
     async def _judge(self, catalog: Catalog, calls: list[Call]) -> list[MissingCall]:
         if not calls:
             return []
-        known = await catalog.read(current_recordings, [call.id for call in calls])
+        known = await catalog.run(current_recordings, [call.id for call in calls])
         report = self.report
         report.selected += len(calls)
         missing: list[MissingCall] = []

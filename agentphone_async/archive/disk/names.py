@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import PurePosixPath
 
-from agentphone_async.archive.catalog.catalog import Catalog
-from agentphone_async.archive.catalog.runs import hash_key, known_hash_key
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import hashed_id
 from agentphone_async.recordings.template import FIELDS, Template
@@ -51,7 +51,7 @@ class Names:
 
 async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
     """The key of an archive whose names are hashed; one that has begun with that goes on."""
-    return await (catalog.write(hash_key) if hash_ids else catalog.read(known_hash_key))
+    return await (catalog.transaction(hash_key) if hash_ids else catalog.run(known_hash_key))
 
 
 def target_of(stem: PurePosixPath) -> Target:

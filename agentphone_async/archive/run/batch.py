@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from agentphone_async.archive.catalog.recordings import PATH, SIZE, STATE, owners_of
-from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, State
+from agentphone_async.archive.catalog.recordings import owners_of
+from agentphone_async.archive.catalog.rows import ON_DISK, PATH, SIZE, STATE, RecordingRow, State
 from agentphone_async.archive.disk.names import Names, places, stem_of
 from agentphone_async.archive.disk.strays import Strays
 from agentphone_async.archive.disk.truth import Found, examine, put_aside, size_of
@@ -56,7 +56,10 @@ class Plan:
         settled: what calls came to that need no request.
         placed: those calls again, with their places.
         tasks: the others.
-        adopted: files that were found on the disk, and are catalogued now.
+        adopted: files that were found on the disk, and belong to the catalog now.
+        calls: what the catalog is to be told of calls, each with its JSON text,
+        rows: and of recordings,
+        folders: and of folders that the run has begun to use.
     """
 
     selected: int = 0
@@ -65,6 +68,14 @@ class Plan:
     placed: list[Placed] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     adopted: list[PurePosixPath] = field(default_factory=list)
+    calls: list[tuple[Call, str]] = field(default_factory=list)
+    rows: list[RecordingRow] = field(default_factory=list)
+    folders: set[PurePosixPath] = field(default_factory=set)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the catalog is to be told anything."""
+        return bool(self.calls or self.rows or self.folders)
 
 
 class Batch:
@@ -72,7 +83,6 @@ class Batch:
 
     Attributes:
         plan: what was decided so far.
-        rows: what the catalog is to be told.
     """
 
     def __init__(
@@ -84,7 +94,6 @@ class Batch:
         self._connection = connection
         self._now = now
         self.plan = Plan()
-        self.rows: list[RecordingRow] = []
 
     def keep(self, call: Call, row: Sequence[Any]) -> bool:
         """Settle a call that is archived, as its row and the disk agree; the usual case."""
@@ -139,7 +148,7 @@ class Batch:
             run=self._terms.run,
         )
         if known.on_disk:
-            self.rows.append(lost)
+            self.plan.rows.append(lost)
         return lost
 
     def finish(self) -> None:
@@ -192,7 +201,7 @@ class Batch:
             if task.had is not None and not same:
                 return self._reject(task, found)
             row = adopted_row(call.id, task.known, found, self._now, terms.run)
-            self.rows = [old for old in self.rows if old.call_id != call.id] + [row]
+            self.plan.rows = [old for old in self.plan.rows if old.call_id != call.id] + [row]
             self.plan.adopted.append(path)
             outcome = AlreadyArchived(call.id, terms.folder / path, call)
             self._settle(outcome, call, row, row.state)
@@ -208,9 +217,9 @@ class Batch:
         """Write a state down, if it is news or belongs to this run's waiting."""
         if known is None:
             row = RecordingRow(call.id, state, self._now, self._now, run=self._terms.run)
-            self.rows.append(row)
+            self.plan.rows.append(row)
         elif known.state != state or state == "not_ready":
-            self.rows.append(
+            self.plan.rows.append(
                 replace(
                     known,
                     state=state,

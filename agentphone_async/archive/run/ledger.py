@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.catalog.catalog import in_transaction
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     owners_of,
@@ -40,6 +39,14 @@ Settled = tuple[Outcome, Placed, Task]
 
 
 @dataclass(frozen=True, slots=True)
+class Entries:
+    """What a batch of outcomes came to, and its rows."""
+
+    settled: list[Settled]
+    rows: list[RecordingRow]
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """Writes what became of the calls of one run.
 
@@ -59,8 +66,8 @@ class Ledger:
 
     def settle(
         self, connection: sqlite3.Connection, batch: Sequence[tuple[Task, Outcome]], now: datetime
-    ) -> list[Settled]:
-        """Write the rows of a batch in one transaction.
+    ) -> Entries:
+        """What a batch of outcomes comes to, and the rows that `store` is to write.
 
         The bytes are on the disk for good when this is called. Calls that were left because the
         run was stopped get no row, and are not in the result.
@@ -86,10 +93,17 @@ class Ledger:
                 state = row.state
             settled.append((outcome, self._placed(task, row, state), task))
         make_durable(self.folder, found)
-        in_transaction(connection, lambda: store_recordings(connection, rows))
+        return Entries(settled, rows)
+
+    def store(self, connection: sqlite3.Connection, entries: Entries) -> list[Settled]:
+        """Write the rows of a batch."""
+        store_recordings(connection, entries.rows)
+        return entries.settled
+
+    def tidy(self, settled: Sequence[Settled]) -> None:
+        """Remove what was put aside and turned out to be the same; once the rows are written."""
         for outcome, _, task in settled:
             self._tidy(task, outcome)
-        return settled
 
     def _row(
         self, task: Task, outcome: Outcome, now: datetime

@@ -9,16 +9,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from agentphone_async.archive.catalog.calls import changed_calls, store_calls
-from agentphone_async.archive.catalog.catalog import in_transaction
-from agentphone_async.archive.catalog.owed import owing
-from agentphone_async.archive.catalog.recordings import (
-    STATE,
-    current_columns,
-    recording_row,
-    store_recordings,
-)
-from agentphone_async.archive.catalog.rows import OPEN
+from agentphone_async.archive.catalog.calls import changed_calls, pending_of, store_calls
+from agentphone_async.archive.catalog.recordings import current_columns, store_recordings
+from agentphone_async.archive.catalog.rows import OPEN, STATE, recording_row
 from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.disk.strays import Strays
 from agentphone_async.archive.disk.truth import make_durable
@@ -44,7 +37,7 @@ class Planner:
         self._folders: set[PurePosixPath] = set()
 
     def plan(self, connection: sqlite3.Connection, calls: Sequence[Call], now: datetime) -> Plan:
-        """Decide about a batch, and write down what follows without a request.
+        """Decide about a batch; `Plan.rows` and `Plan.calls` are to be written by `store`.
 
         What was found on the disk without being in the catalog is read, judged and adopted: a run
         was killed between renaming a file and writing its row.
@@ -54,7 +47,9 @@ class Planner:
         """
         batch = Batch(self._terms, self._strays, connection, now)
         rows = current_columns(connection, [call.id for call in calls])
-        lacking = owing(connection, [call.id for call in calls]) if self._terms.placing else set()
+        lacking = (
+            pending_of(connection, [call.id for call in calls]) if self._terms.placing else set()
+        )
         wanted = [call for call in calls if self._wants(call, rows.get(call.id), lacking)]
         batch.plan.selected = len(wanted)
         if self._has_range:
@@ -70,19 +65,21 @@ class Planner:
                 known = None if row is None else recording_row(row)
                 batch.decide(call, known, changed=call.id in changed)
         batch.finish()
-        folders = {task.stem.parent for task in batch.plan.tasks} - self._folders
-        run = self._terms.run
-        if run is not None and (store or batch.rows or folders):
-            make_durable(self._terms.folder, batch.plan.adopted)
+        plan = batch.plan
+        if self._terms.run is not None:
+            plan.folders = {task.stem.parent for task in plan.tasks} - self._folders
+            plan.calls = store
+            make_durable(self._terms.folder, plan.adopted)
+        return plan
 
-            def write() -> None:
-                store_calls(connection, store, now)
-                store_recordings(connection, batch.rows)
-                use_folders(connection, run, folders)
-
-            in_transaction(connection, write)
-            self._folders |= folders
-        return batch.plan
+    def store(self, connection: sqlite3.Connection, plan: Plan, now: datetime) -> None:
+        """Write down what follows from a plan without a request."""
+        if self._terms.run is None:
+            return
+        store_calls(connection, plan.calls, now)
+        store_recordings(connection, plan.rows)
+        use_folders(connection, self._terms.run, plan.folders)
+        self._folders |= plan.folders
 
     def _wants(self, call: Call, row: Sequence[Any] | None, lacking: Collection[str]) -> bool:
         """Whether it is selected, or remembered from another run as unfinished."""

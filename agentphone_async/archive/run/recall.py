@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from agentphone_async.archive.catalog.calls import get_calls
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings, not_ready_in
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.disk.names import Names
@@ -50,11 +50,11 @@ class Recall:
         """Each of them once; a call that still goes on is left out."""
         after: str | None = None
         while not self._valve.closed:
-            ids = await self._catalog.read(not_ready_in, self._run, after)
+            ids = await self._catalog.run(not_ready_in, self._run, after)
             if not ids:
                 return
             after = ids[-1]
-            for call, known in await self._catalog.read(_remembered, ids):
+            for call, known in await self._catalog.run(_remembered, ids):
                 latest = call if call.is_finished else await self._latest(call)
                 if self._is_due(latest):
                     yield Task(latest, self._names.stem(latest), known, again=True)

@@ -21,7 +21,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.catalog.catalog import Catalog
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.runs import (
     begin_run,
     finish_run,
@@ -173,7 +173,7 @@ class Run:
 
     async def _archive(self) -> None:
         catalog, options = self._catalog, self._options
-        run = await catalog.write(begin_run, self._selection, self._started)
+        run = await catalog.transaction(begin_run, self._selection, self._started)
         await self._sweep(run)
         names = self._names(await key_of_names(catalog, hash_ids=options.hash_ids))
         planner = self._planner(names, run)
@@ -192,12 +192,12 @@ class Run:
 
     async def _sweep(self, run: int) -> None:
         """Remove what dead runs left, in the folders that they had noted."""
-        folders = await self._catalog.read(unfinished_folders, run)
+        folders = await self._catalog.run(unfinished_folders, run)
         if folders:
             top = self._environment.folder
-            staying = await self._catalog.read(lambda _: [sweep(top / each) for each in folders])
+            staying = await self._catalog.run(lambda _: [sweep(top / each) for each in folders])
             self._untidy = [each for each, count in zip(folders, staying, strict=True) if count]
-            await self._catalog.write(take_over, run, folders)
+            await self._catalog.transaction(take_over, run, folders)
             self._folders.update(folders)  # what their runs added was not finished, either
 
     async def _planned(self, planner: Planner) -> AsyncGenerator[list[Task]]:
@@ -208,7 +208,10 @@ class Run:
                     break
                 self._report.listed += len(calls)
                 self._observer.listed(len(calls))
-                plan = await self._catalog.read(planner.plan, calls, self._environment.now())
+                now = self._environment.now()
+                plan = await self._catalog.run(planner.plan, calls, now)
+                if plan.writes and not self._options.dry_run:
+                    await self._catalog.transaction(planner.store, plan, now)
                 self._report.selected += plan.selected
                 self._undated += plan.undated
                 if plan.selected:
@@ -282,7 +285,10 @@ class Run:
         if self._gate.reason is not None and any(map(was_left, outcomes)):
             self.stop(*self._gate.reason)
         batch = [(self._tasks[outcome.call_id], outcome) for outcome in outcomes]
-        settled = await self._catalog.read(ledger.settle, batch, self._environment.now())
+        done = await self._catalog.run(ledger.settle, batch, self._environment.now())
+        settled = await self._catalog.transaction(ledger.store, done)
+        if any(task.aside is not None for _, _, task in settled):
+            await self._catalog.run(lambda _: ledger.tidy(settled))
         for outcome in outcomes:
             del self._tasks[outcome.call_id]
         for outcome, placed, task in settled:
@@ -389,7 +395,7 @@ class Run:
     async def _finish(self, run: int) -> None:
         until = self._selection.until
         covered = self._started if until is None else min(until, self._started)
-        await self._catalog.write(
+        await self._catalog.transaction(
             finish_run,
             run,
             self._environment.now(),
