@@ -166,7 +166,7 @@ class Oracle:
         if row is None:
             calls = [call.id for call in self.emulator.calls]
             right = [one for call_id in calls for one in self._right(call_id)]
-        elif self.emulator._service.world.get(row.call_id) is None:
+        elif self.emulator._service.account.get(row.call_id) is None:
             return  # the server has it no more; the hash was checked
         else:
             right = self._right(row.call_id)

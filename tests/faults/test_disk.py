@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog import catalog as catalog_module
+from agentphone_async.archive.catalog import database as catalog_module
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import count_states
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.run import ledger, planner
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.local import Fsync
 from tests.faults.broken_disk import STEPS, BrokenDisk
@@ -96,29 +95,33 @@ async def test_each_way_of_syncing_meets_the_failing_sync(scene: Scene, monkeypa
     await breaks(scene, disk, ERRORS[errno.EIO])
 
 
-@pytest.mark.parametrize("module", [planner, ledger])
+@pytest.mark.parametrize("commit", ["planned", "fetched"])
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR])
 async def test_a_commit_that_fails_costs_rows_and_no_recording(
-    scene: Scene, monkeypatch, module, code
+    scene: Scene, monkeypatch, commit, code
 ):
     real = catalog_module.in_transaction
 
     def failing(connection, work):
         def and_then_fail():
-            work()
+            result = work()
+            (known,) = connection.execute("SELECT count(*) FROM recordings").fetchone()
+            (planned,) = connection.execute("SELECT count(*) FROM calls").fetchone()
+            if not (known if commit == "fetched" else planned):
+                return result
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = code
             raise error
 
         return real(connection, and_then_fail)
 
-    monkeypatch.setattr(module, "in_transaction", failing)
+    monkeypatch.setattr(catalog_module, "in_transaction", failing)
     with pytest.raises(CatalogError):
         await scene.run()
-    monkeypatch.setattr(module, "in_transaction", real)
+    monkeypatch.setattr(catalog_module, "in_transaction", real)
     assert await states(scene.folder) == {}
     files = list(scene.folder.rglob("*.wav"))
-    assert bool(files) == (module is ledger), "what was published before the commit stays"
+    assert bool(files) == (commit == "fetched"), "what was published before the commit stays"
     asked = scene.emulator.requests.count("recording")
     again = await scene.run()
     assert again.already_archived == len(files), "and is adopted, not fetched again"
