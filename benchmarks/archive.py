@@ -29,14 +29,14 @@ from pathlib import Path
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.beside.companions import Companions
 from agentphone_async.archive.catalog.calls import store_calls
 from agentphone_async.archive.catalog.database import connect
 from agentphone_async.archive.catalog.recordings import store_recordings
 from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
-from agentphone_async.archive.check.verify import verify
-from agentphone_async.archive.disk.names import Names
+from agentphone_async.archive.names import Names
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.sidecars import Sidecars
+from agentphone_async.archive.verify import verify
 from agentphone_async.models import Call
 from agentphone_async.recordings.template import DEFAULT_TEMPLATE, Template
 from benchmarks.machine import REPOSITORY, describe
@@ -63,7 +63,7 @@ async def step_archive(dest: str, url: str) -> None:
     """The same as an archive, with catalog and check sums."""
     async with (
         AsyncAgentPhone("sk_test_emulator", url) as client,
-        Companions(dest, client) as beside,
+        Sidecars(dest, client) as beside,
     ):
         options = RunOptions(own_loop=True)  # as the command has it, and the plain download above
         report = await Archive(dest).run(client, options=options, companions=[beside])

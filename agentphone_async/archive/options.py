@@ -126,7 +126,7 @@ class Companion(Protocol):
     of single calls are its own to keep.
     """
 
-    async def attend(self, calls: Sequence[Placed]) -> None:
+    async def process(self, calls: Sequence[Placed]) -> None:
         """These calls are settled and catalogued. Selected calls come by once in a run."""
 
     async def finish(self, folders: Sequence[PurePosixPath]) -> None:

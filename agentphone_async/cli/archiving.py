@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.beside.companions import Companions
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.display import Json, Quiet, display_for
 from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
@@ -100,7 +100,7 @@ class ArchiveJob:
         options = self.options
         async with (
             client,
-            Companions(
+            Sidecars(
                 self.dest,
                 client,
                 metadata=self.metadata,

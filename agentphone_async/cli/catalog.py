@@ -15,8 +15,8 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.check.rebuild import RebuildReport
-    from agentphone_async.archive.contents.listing import Overview
+    from agentphone_async.archive.query import Overview
+    from agentphone_async.archive.rebuild import RebuildReport
 
 _dest = click.argument("dest", type=Folder())
 
@@ -34,7 +34,7 @@ def info(*, dest: Path, as_json: bool) -> int:
 
     async def work() -> Overview:
         from agentphone_async.archive.catalog.database import Catalog
-        from agentphone_async.archive.contents.listing import overview
+        from agentphone_async.archive.query import overview
 
         async with await Catalog.open(dest, write=False) as catalog:
             return await catalog.run(overview)
@@ -78,7 +78,7 @@ def check(*, dest: Path) -> int:
 
     async def work() -> list[str]:
         from agentphone_async.archive.catalog.database import Catalog
-        from agentphone_async.archive.contents.listing import damage
+        from agentphone_async.archive.query import damage
 
         async with await Catalog.open(dest, write=False) as catalog:
             return await catalog.run(damage)
@@ -109,7 +109,7 @@ def rebuild(*, dest: Path, as_json: bool) -> int:
     For a catalog that was lost or is damaged. Every recording is read; the old catalog is kept
     aside, and what can still be read of it is used.
     """
-    from agentphone_async.archive.check import rebuild as rebuilding
+    from agentphone_async.archive import rebuild as rebuilding
 
     report = run(interruptible(rebuilding.rebuild(dest)))
     if report is None:
@@ -139,6 +139,6 @@ def _say_rebuilt(report: RebuildReport) -> None:
         )
     click.echo(
         f"{report.recordings:,} recordings are in the new catalog, {report.suspect:,} of them "
-        f"suspect; {report.salvaged:,} rows came over from the old one",
+        f"suspect; {report.recovered:,} rows came over from the old one",
         err=True,
     )

@@ -53,9 +53,9 @@ def command(*, dest: Path) -> int:
 
 async def _demo(dest: Path, display: Quiet) -> Report:
     from agentphone_async.archive.archive import Archive
-    from agentphone_async.archive.beside.companions import Companions
     from agentphone_async.archive.options import RunOptions
     from agentphone_async.archive.selection.selection import Selection, load_zone
+    from agentphone_async.archive.sidecars import Sidecars
     from agentphone_async.cli.archiving import Watcher
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.emulator import Emulator
@@ -65,7 +65,7 @@ async def _demo(dest: Path, display: Quiet) -> Report:
     async with (
         Emulator(calls=CALLS, seed=1, day=yesterday) as emulator,
         AsyncAgentPhone(emulator.api_key, base_url=emulator.base_url) as client,
-        Companions(dest, client, zone=zone) as beside,
+        Sidecars(dest, client, zone=zone) as beside,
     ):
         return await Archive(dest).run(
             client,

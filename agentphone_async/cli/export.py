@@ -16,7 +16,7 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.contents.export import Format
+    from agentphone_async.archive.export import Format
 
 
 @click.command("export")
@@ -62,7 +62,7 @@ def _outside(output: Path, dest: Path) -> Path:
 
 async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:
     from agentphone_async.archive.catalog.database import Catalog
-    from agentphone_async.archive.contents.export import export, export_to
+    from agentphone_async.archive.export import export, export_to
 
     async with await Catalog.open(dest, write=False) as catalog:
         pieces = export(

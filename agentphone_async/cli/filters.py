@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentphone_async.archive.selection.selection import Selection
 
 
-# As in archive.contents.listing.STATES, which help must not wait for; a test compares the two.
+# As in archive.query.STATES, which help must not wait for; a test compares the two.
 STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", "pending")
 
 

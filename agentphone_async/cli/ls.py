@@ -16,7 +16,7 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.contents.listing import Entry
+    from agentphone_async.archive.query import Entry
 
 
 @click.command("ls")
@@ -35,7 +35,7 @@ def command(*, dest: Path, filters: Filters, as_json: bool) -> int:
 
 async def _list(dest: Path, filters: Filters, *, as_json: bool) -> bool:
     from agentphone_async.archive.catalog.database import Catalog
-    from agentphone_async.archive.contents.listing import entries
+    from agentphone_async.archive.query import entries
     from agentphone_async.cli.archive_tables import LongTable
     from agentphone_async.cli.tally import size_text
 

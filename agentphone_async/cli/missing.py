@@ -18,7 +18,7 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.contents.missing import MissingCall, MissingReport
+    from agentphone_async.archive.compare import MissingCall, MissingReport
     from agentphone_async.archive.selection.selection import Selection
 
 _ROWS_AT_ONCE = 100
@@ -60,7 +60,7 @@ async def _compare(
     quiet: bool,
 ) -> int:
     from agentphone_async.archive.catalog.database import Catalog
-    from agentphone_async.archive.contents.missing import Comparison
+    from agentphone_async.archive.compare import Comparison
     from agentphone_async.cli.archive_tables import LongTable
 
     async with await Catalog.open(dest, write=False):

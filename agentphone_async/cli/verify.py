@@ -16,9 +16,9 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.check.checker import Finding
-    from agentphone_async.archive.check.mender import Mended
-    from agentphone_async.archive.check.verify import VerifyReport
+    from agentphone_async.archive.hasher import Finding
+    from agentphone_async.archive.repair import Repaired
+    from agentphone_async.archive.verify import VerifyReport
 
 _LINE_EVERY = 10.0
 _EXAMPLES = 5
@@ -82,7 +82,7 @@ def command(
 
 
 async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyReport:
-    from agentphone_async.archive.check.verify import verify
+    from agentphone_async.archive.verify import verify
 
     return await verify(dest, threads=threads, found=teller.found, progress=teller.progress)
 
@@ -95,7 +95,7 @@ async def _repair(
     transfers: int,
     wait_lock: float,
 ) -> VerifyReport:
-    from agentphone_async.archive.check.repair import repair
+    from agentphone_async.archive.repair import repair
 
     async with connection.client(key_needed=False) as client:
         return await repair(
@@ -133,7 +133,7 @@ class _Teller:
         """Something is wrong."""
         self._say(finding, {})
 
-    def settled(self, mended: Mended) -> None:
+    def settled(self, mended: Repaired) -> None:
         """Something was wrong, and this became of it."""
         self._say(mended.finding, {"repaired": mended.repaired, "result": mended.line})
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.contents.export import COLUMNS, cell, export, export_to
+from agentphone_async.archive.export import COLUMNS, cell, export, export_to
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import DestinationError
 from tests.support.archives import DAY, archived, fill

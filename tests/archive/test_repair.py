@@ -9,11 +9,10 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.check.mender import Mended
-from agentphone_async.archive.check.repair import repair
-from agentphone_async.archive.check.verify import VerifyReport, verify
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.repair import Repaired, repair
+from agentphone_async.archive.verify import VerifyReport, verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ArchiveLockedError, CatalogError, DestinationError
 from tests.support.archives import (
@@ -39,8 +38,8 @@ async def archive(emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path) -
     return folder
 
 
-async def mended(client: AsyncAgentPhone, folder: Path) -> tuple[VerifyReport, list[Mended]]:
-    told: list[Mended] = []
+async def repaired(client: AsyncAgentPhone, folder: Path) -> tuple[VerifyReport, list[Repaired]]:
+    told: list[Repaired] = []
     report = await repair(folder, client, settled=told.append)
     return report, told
 
@@ -54,7 +53,7 @@ async def test_a_missing_recording_is_fetched_again(
 ):
     path = archive / FOLDER / "recording-call_1.wav"
     path.unlink()
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert (report.problems, report.repaired, report.clean) == (1, 1, True)
     assert [each.line for each in told] == ["fetched again"]
     assert path.read_bytes() == emulator.expected_audio("call_1")
@@ -69,13 +68,13 @@ async def test_a_bad_file_is_kept_aside(emulator: Emulator, client: AsyncAgentPh
     bad[100] ^= 255
     path.write_bytes(bad)
     aside = f"{path.name}.altered-{hashlib.sha256(bad).hexdigest()[:8]}"
-    _, told = await mended(client, archive)
+    _, told = await repaired(client, archive)
     assert told[0].line == f"fetched again; the bad file is kept as {aside}"
     assert (archive / FOLDER / aside).read_bytes() == bad
     assert path.read_bytes() == emulator.expected_audio("call_1")
     assert await is_clean(archive)
     path.write_bytes(bad)
-    await mended(client, archive)
+    await repaired(client, archive)
     assert (archive / FOLDER / f"{aside}-2").read_bytes() == bad
 
 
@@ -86,7 +85,7 @@ async def test_nothing_is_put_aside_before_its_replacement_is_there(
     path.write_bytes(b"bad")
     before = names(archive / FOLDER)
     emulator.fail(route="recording", status=503)
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert (report.repaired, report.remaining) == (0, 1)
     assert "503" in told[0].line
     assert names(archive / FOLDER) == before
@@ -98,7 +97,7 @@ async def test_what_the_server_has_no_more_stays_a_problem(
 ):
     (archive / FOLDER / "recording-call_1.wav").unlink()
     emulator.remove_call("call_1")
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert report.remaining == 1
     assert told[0].line == "the server has no recording of this call"
     assert (await verify(archive)).missing == 1
@@ -110,7 +109,7 @@ async def test_other_bytes_than_before_take_the_place_of_lost_ones(
     path = archive / FOLDER / "recording-call_1.wav"
     path.unlink()
     emulator.change_recording("call_1")
-    _, told = await mended(client, archive)
+    _, told = await repaired(client, archive)
     assert told[0].repaired
     assert "other bytes than before" in told[0].line
     row = (await catalogued(archive))[f"{FOLDER}/{path.name}"]
@@ -127,7 +126,7 @@ async def test_an_earlier_version_is_only_replaced_by_the_very_same_bytes(
     await archived(client, archive, metadata=True)
     first.unlink()
     second.unlink()
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert [(each.finding.path.name, each.repaired) for each in told] == [
         (second.name, True),
         (first.name, False),
@@ -146,12 +145,12 @@ async def test_a_suspect_recording_that_is_sound_now_is_replaced(
     report = await archived(client, tmp_path)
     assert report.suspect == 1
     path = tmp_path / FOLDER / "recording-call_0.wav"
-    _, told = await mended(client, tmp_path)
+    _, told = await repaired(client, tmp_path)
     assert not told[0].repaired
     assert "same bytes" in told[0].line
     assert path.read_bytes() == cut
     emulator.change_recording("call_0", wave(5000))
-    _, told = await mended(client, tmp_path)
+    _, told = await repaired(client, tmp_path)
     assert told[0].repaired
     assert path.read_bytes() == wave(5000)
     (aside,) = tmp_path.rglob("*.suspect-*")
@@ -165,7 +164,7 @@ async def test_another_suspect_one_does_not_replace_a_suspect_one(
     fill(emulator, 1, audio=wave(4000, declared=9000))
     await archived(client, tmp_path)
     emulator.change_recording("call_0", wave(3000, declared=9000))
-    report, told = await mended(client, tmp_path)
+    report, told = await repaired(client, tmp_path)
     assert report.remaining == 1
     assert "suspect, too" in told[0].line
     assert len(list(tmp_path.rglob("*.wav*"))) == 1
@@ -176,7 +175,7 @@ async def test_what_arrives_suspect_in_place_of_a_lost_one_stays_a_problem(
 ):
     (archive / FOLDER / "recording-call_1.wav").unlink()
     emulator.change_recording("call_1", wave(3000, declared=9000))
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert report.remaining == 1
     assert "still suspect" in told[0].line
     assert (await verify(archive)).suspect == 1
@@ -189,7 +188,7 @@ async def test_sidecars_come_back_from_catalog_and_api(
     wanted = {path.name: path.read_bytes() for path in beside if path.suffix != ".wav"}
     for name in wanted:
         (archive / FOLDER / name).write_bytes(b"rot")
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert report.repaired == len(wanted) == 3
     assert {name: (archive / FOLDER / name).read_bytes() for name in wanted} == wanted
     assert len(list(archive.rglob("*.altered-*"))) == 3
@@ -204,14 +203,14 @@ async def test_a_transcript_needs_the_key_and_says_so(emulator: Emulator, client
     (archive / FOLDER / "transcript-call_1.json").unlink()
     (archive / FOLDER / "recording-call_2.wav").unlink()
     async with client_of(emulator.base_url, api_key=None) as keyless:
-        report, told = await mended(keyless, archive)
+        report, told = await repaired(keyless, archive)
     assert (report.repaired, report.remaining) == (1, 1)
     assert "key" in told[1].line
 
 
 async def test_unknown_files_are_left_alone(client: AsyncAgentPhone, archive: Path):
     (archive / "notes.txt").write_text("hers")
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert report.remaining == 1
     assert not told[0].repaired
     assert (archive / "notes.txt").read_text() == "hers"
@@ -223,7 +222,7 @@ async def test_a_folder_in_the_place_of_a_file_goes_aside(
     path = archive / FOLDER / "recording-call_1.wav"
     path.unlink()
     path.mkdir()
-    await mended(client, archive)
+    await repaired(client, archive)
     assert path.read_bytes() == emulator.expected_audio("call_1")
     assert (archive / FOLDER / f"{path.name}.altered-00000000").is_dir()
 
@@ -238,7 +237,7 @@ async def test_a_recording_whose_kind_has_changed_gets_its_own_extension(
     call = emulator.call("call_1")
     call.media_type = "audio/mpeg"
     emulator.change_recording("call_1", emulator.expected_audio(mp3.id))
-    report, _ = await mended(client, archive)
+    report, _ = await repaired(client, archive)
     assert report.repaired == 1
     assert (archive / FOLDER / "recording-call_1.mp3").exists()
     assert await is_clean(archive)
@@ -249,7 +248,7 @@ async def test_more_than_one_batch(emulator: Emulator, client: AsyncAgentPhone, 
     await archived(client, tmp_path)
     for path in (tmp_path / FOLDER).glob("*.wav"):
         path.unlink()
-    report, told = await mended(client, tmp_path)
+    report, told = await repaired(client, tmp_path)
     assert report.repaired == len(told) == 70
     assert await is_clean(tmp_path)
 
@@ -263,7 +262,7 @@ async def test_what_was_fetched_in_vain_does_not_fill_the_disk(
     await archived(client, tmp_path)
     partial: list[int] = []
 
-    def settled(_: Mended) -> None:
+    def settled(_: Repaired) -> None:
         partial.append(len(list(tmp_path.rglob("*.part"))))
 
     report = await repair(tmp_path, client, settled=settled)
@@ -282,7 +281,7 @@ async def test_a_full_disk_ends_it_and_nothing_is_lost(
 
     monkeypatch.setattr("agentphone_async.sinks.local.write_all", full)
     with pytest.raises(DestinationError, match="disk is full"):
-        await mended(client, archive)
+        await repaired(client, archive)
     monkeypatch.undo()
     assert [p.read_bytes() for p in (archive / FOLDER).iterdir() if "call_1.wav" in p.name] == [
         b"bad"
@@ -294,18 +293,18 @@ async def test_one_at_a_time(client: AsyncAgentPhone, archive: Path):
     with ArchiveLock(archive) as lock:
         lock.acquire()
         with pytest.raises(ArchiveLockedError):
-            await mended(client, archive)
+            await repaired(client, archive)
 
 
 async def test_no_archive_nothing_made(client: AsyncAgentPhone, tmp_path: Path):
     with pytest.raises(CatalogError, match="no archive"):
-        await mended(client, tmp_path)
+        await repaired(client, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 async def test_a_row_that_has_gone_meanwhile_is_said(client: AsyncAgentPhone, archive: Path):
     (archive / FOLDER / "recording-call_1.json").unlink()
     await execute(archive, "DELETE FROM calls WHERE id = 'call_1'")
-    report, told = await mended(client, archive)
+    report, told = await repaired(client, archive)
     assert report.remaining == 1
     assert told[0].line == "the catalog does not have its call"

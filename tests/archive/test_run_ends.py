@@ -12,13 +12,13 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone, RetryPolicy
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.beside.companions import Companions
 from agentphone_async.archive.catalog.calls import pending_of
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import DestinationError
 from agentphone_async.recordings.processes import WorkerLostError
@@ -136,7 +136,7 @@ async def test_a_stop_reaches_what_is_written_beside_recordings(
         emulator.add_call(started_at=now() - DAY, duration=0.1)
     emulator.fail(route="transcript", delay=60.0)
     options = RunOptions(stop_grace=0.1, limits=Limits(max_duration=0.3))
-    async with asyncio.timeout(SOON), Companions(tmp_path, client, transcripts=True) as beside:
+    async with asyncio.timeout(SOON), Sidecars(tmp_path, client, transcripts=True) as beside:
         report = await Archive(tmp_path).run(client, options=options, companions=[beside])
     assert report.stop_reason == "max_duration"
     await Oracle(emulator, tmp_path).disk()
@@ -251,7 +251,7 @@ async def test_a_transcript_that_could_not_be_had_is_asked_for_whatever_the_days
         )
 
     async def archive(selection: Selection | None = None, **options: object) -> Report:
-        async with Companions(tmp_path, client, transcripts=True) as beside:
+        async with Sidecars(tmp_path, client, transcripts=True) as beside:
             return await Archive(tmp_path).run(
                 client, selection, RunOptions(**options), companions=[beside]
             )
@@ -273,7 +273,7 @@ async def test_a_transcript_that_is_absent_for_long_is_not_waited_for(
     for age in (2, 10):
         emulator.add_call(id=f"{age}_days", started_at=now() - age * DAY, duration=0.1)
     emulator.fail(route="transcript", status=404)
-    async with Companions(tmp_path, client, transcripts=True) as beside:
+    async with Sidecars(tmp_path, client, transcripts=True) as beside:
         await Archive(tmp_path).run(client, companions=[beside])
     async with await Catalog.open(tmp_path, write=False) as catalog:
         assert await catalog.run(pending_of, ["2_days", "10_days"]) == {"2_days"}
@@ -285,7 +285,7 @@ async def test_an_archive_with_hashed_names_keeps_to_them(
     emulator.add_call(id="call_first", started_at=now() - DAY, duration=0.1)
     await run(tmp_path, client, hash_ids=True)
     emulator.add_call(id="call_second", started_at=now() - DAY, duration=0.1)
-    async with Companions(tmp_path, client, metadata=True) as beside:
+    async with Sidecars(tmp_path, client, metadata=True) as beside:
         await Archive(tmp_path).run(client, companions=[beside])
     assert len(list(tmp_path.rglob("*.wav"))) == 2
     assert not [path for path in tmp_path.rglob("*") if "call_" in path.name]

@@ -785,7 +785,7 @@ async def test_companions_see_each_selected_call_once_and_then_the_folders(
     folders: list[PurePosixPath] = []
 
     class Noting:
-        async def attend(self, calls):
+        async def process(self, calls):
             seen.extend(calls)
 
         async def finish(self, where):
@@ -812,7 +812,7 @@ async def test_companions_finish_later_what_a_stopped_run_began(
     finished: list[list[PurePosixPath]] = []
 
     class Noting:
-        async def attend(self, calls):
+        async def process(self, calls):
             pass
 
         async def finish(self, where):

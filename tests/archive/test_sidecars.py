@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.beside.companions import Companions
-from agentphone_async.archive.beside.files import BesideFiles, pretty, sha256_of
-from agentphone_async.archive.beside.sidecars import Metadata, Transcripts
-from agentphone_async.archive.beside.transcript_text import transcript_text
 from agentphone_async.archive.options import Placed, RunOptions
+from agentphone_async.archive.sidecar_files import SidecarFiles, pretty, sha256_of, transcript_text
+from agentphone_async.archive.sidecars import Metadata, Sidecars, Transcripts
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, DestinationError
 from agentphone_async.models import Call, Transcript
@@ -63,9 +61,9 @@ async def test_metadata_is_rewritten_only_when_the_call_has_changed(
     await archived(client, tmp_path, metadata=True)
     before = {path: path.stat().st_ino for path in (tmp_path / FOLDER).glob("*.json")}
     emulator.call("call_1").agent_name = "Somebody else"
-    async with Companions(tmp_path, client, metadata=True) as beside:
+    async with Sidecars(tmp_path, client, metadata=True) as beside:
         calls = [call async for call in client.calls.list()]
-        await beside.attend([_placed(call) for call in calls])
+        await beside.process([_placed(call) for call in calls])
     changed = [path.name for path, inode in before.items() if path.stat().st_ino != inode]
     assert changed == ["recording-call_1.json"]
     assert b"Somebody else" in (tmp_path / FOLDER / changed[0]).read_bytes()
@@ -171,15 +169,15 @@ async def test_a_transcript_that_appears_later_is_picked_up_later(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     fill(emulator, 1, transcript=())
-    async with Companions(tmp_path, client, transcripts=True) as beside:
+    async with Sidecars(tmp_path, client, transcripts=True) as beside:
         call = (await client.calls.list()).data[0]
-        await beside.attend([_placed(call)])
+        await beside.process([_placed(call)])
         assert beside.transcripts is not None
         assert beside.transcripts.report.absent == 1
         assert not list(tmp_path.rglob("transcript*"))
         emulator.remove_call("call_0")
         fill(emulator, 1, transcript=[("user", "At last.")])
-        await beside.attend([_placed(call)])
+        await beside.process([_placed(call)])
     assert "At last." in (tmp_path / FOLDER / "transcript-call_0.txt").read_text()
 
 
@@ -191,13 +189,13 @@ async def test_a_transcript_taken_right_after_the_call_is_taken_once_more(
     )
     listed = (await client.calls.list()).data[0]
     clock = [datetime.now(UTC)]
-    async with BesideFiles(tmp_path, now=lambda: clock[0]) as files:
+    async with SidecarFiles(tmp_path, now=lambda: clock[0]) as files:
         transcripts = Transcripts(files, client)
         for expected in (1, 2):
-            await transcripts.attend([_placed(listed)])
+            await transcripts.process([_placed(listed)])
             assert emulator.requests.count("transcript", call_id=call.id) == expected
             clock[0] += timedelta(hours=2)
-        await transcripts.attend([_placed(listed)])
+        await transcripts.process([_placed(listed)])
         assert emulator.requests.count("transcript", call_id=call.id) == 2
         assert transcripts.report.written == 1  # the second one said the same
 
@@ -207,9 +205,9 @@ async def test_one_bad_transcript_is_counted_and_the_others_arrive(
 ):
     fill(emulator, 4)
     emulator.fail(route="transcript", status=500, call_id="call_2")
-    async with Companions(tmp_path, client, transcripts=True) as beside:
+    async with Sidecars(tmp_path, client, transcripts=True) as beside:
         calls = [_placed(call) async for call in client.calls.list()]
-        await beside.attend(calls)
+        await beside.process(calls)
         assert beside.transcripts is not None
         report = beside.transcripts.report
         assert (report.written, report.failed, report.absent) == (3, 1, 0)
@@ -238,8 +236,8 @@ async def test_no_more_transcripts_are_asked_for_at_once_than_allowed(
             under_way -= 1
 
     monkeypatch.setattr(client.calls, "get_transcript", counted)
-    async with BesideFiles(tmp_path) as files:
-        await Transcripts(files, client, at_once=3).attend(calls)
+    async with SidecarFiles(tmp_path) as files:
+        await Transcripts(files, client, at_once=3).process(calls)
     assert most == 3
     assert len(list(tmp_path.rglob("*.json"))) == 30
 
@@ -250,9 +248,9 @@ async def test_a_refused_key_ends_it(
     fill(emulator, 1)
     call = (await client.calls.list()).data[0]
     wrong = client_of(emulator.base_url, api_key="sk_wrong")
-    async with BesideFiles(tmp_path) as files:
+    async with SidecarFiles(tmp_path) as files:
         with pytest.raises(AuthenticationError):
-            await Transcripts(files, wrong).attend([_placed(call)])
+            await Transcripts(files, wrong).process([_placed(call)])
 
 
 async def test_no_row_without_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -260,9 +258,9 @@ async def test_no_row_without_its_file(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("agentphone_async.sinks.local.os.replace", full)
-    async with BesideFiles(tmp_path) as files:
+    async with SidecarFiles(tmp_path) as files:
         with pytest.raises(DestinationError, match="disk is full"):
-            await Metadata(files).attend([_placed(Call.from_json({"id": "x"}))])
+            await Metadata(files).process([_placed(Call.from_json({"id": "x"}))])
     monkeypatch.undo()
     assert not await catalogued(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".part", ".json"}]

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.beside import sums as sums_module
-from agentphone_async.archive.beside.files import BesideFiles
-from agentphone_async.archive.beside.sums import SUMS_NAME, Sums, sums_line
+from agentphone_async.archive import sums as sums_module
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.sidecar_files import SidecarFiles
+from agentphone_async.archive.sums import SUMS_NAME, Sums, sums_line
 from agentphone_async.emulator import Emulator
 from agentphone_async.recordings.template import Template
 from tests.support.archives import archived, day_folder, execute, fill, sha256sum_accepts
@@ -94,7 +94,7 @@ async def test_what_is_not_on_the_disk_any_more_has_no_line(
     fill(emulator, 2)
     await archived(client, tmp_path)
     await execute(tmp_path, "UPDATE recordings SET state = 'failed' WHERE call_id = 'call_0'")
-    async with BesideFiles(tmp_path) as files:
+    async with SidecarFiles(tmp_path) as files:
         await Sums(files).finish([FOLDER])
     (line,) = (tmp_path / FOLDER / SUMS_NAME).read_text().splitlines()
     assert line.endswith("  recording-call_1.wav")
@@ -132,7 +132,7 @@ async def test_a_neighbour_with_a_longer_name_is_not_in_the_folder(
     await archived(client, tmp_path, RunOptions(template=Template.parse("x/{call_id}")))
     emulator.add_call(id="other", duration=0.2)
     await archived(client, tmp_path, RunOptions(template=Template.parse("x0{call_id}")))
-    async with BesideFiles(tmp_path) as files:
+    async with SidecarFiles(tmp_path) as files:
         await Sums(files).write([PurePosixPath("x")])
     (line,) = (tmp_path / "x" / SUMS_NAME).read_text().splitlines()
     assert line.endswith("  call_0.wav")
@@ -153,7 +153,7 @@ async def test_a_long_list_is_not_held_in_memory(
 
 
 async def test_folders_of_no_archive_files_get_nothing(tmp_path: Path):
-    async with BesideFiles(tmp_path) as files:
+    async with SidecarFiles(tmp_path) as files:
         sums = Sums(files)
         await sums.finish([PurePosixPath("empty")])
     assert sums.written == 0

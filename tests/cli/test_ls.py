@@ -66,7 +66,7 @@ def test_filters(run: CommandLine, archive: Path, arguments: list[str], expected
 def test_a_table_in_parts_has_one_head(
     run: CommandLine, archive: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from agentphone_async.archive.contents import listing
+    from agentphone_async.archive import query as listing
 
     monkeypatch.setitem(listing.entries.__kwdefaults__, "at_once", 1)
     whole = run("ls", archive).out

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from agentphone_async.archive.catalog.database import path_of
-from agentphone_async.archive.check.rebuild import rebuild
+from agentphone_async.archive.rebuild import rebuild
 from agentphone_async.errors import CatalogError
 from tests.faults.command import Command, requested
 from tests.faults.conftest import Scene

@@ -14,12 +14,12 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.beside.companions import Companions
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import files_after
 from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
+from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.cli import main as main_module
 from agentphone_async.emulator import Emulator, EmulatorThread
 
@@ -43,7 +43,7 @@ async def archived(
 ) -> Report:
     """One run with the companions that are asked for (``metadata``, ``transcripts``, ``sums``)."""
     hash_ids = options is not None and options.hash_ids
-    async with Companions(folder, client, hash_ids=hash_ids, **beside) as companion:
+    async with Sidecars(folder, client, hash_ids=hash_ids, **beside) as companion:
         return await Archive(folder).run(client, None, options, companions=[companion])
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.catalog.rows import ON_DISK, PATH, SIZE, STATE, RecordingRow, State
-from agentphone_async.archive.disk.names import Names, places, stem_of
-from agentphone_async.archive.disk.strays import Strays
-from agentphone_async.archive.disk.truth import Found, examine, put_aside, size_of
+from agentphone_async.archive.files import Found, Untracked, examine, quarantine, size_of
+from agentphone_async.archive.names import Names, places, stem_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.run.plan import Policy, Step, next_step
 from agentphone_async.archive.run.task import Task
@@ -86,10 +85,10 @@ class Batch:
     """
 
     def __init__(
-        self, terms: Terms, strays: Strays, connection: sqlite3.Connection, now: datetime
+        self, terms: Terms, untracked: Untracked, connection: sqlite3.Connection, now: datetime
     ) -> None:
         self._terms = terms
-        self._strays = strays
+        self._untracked = untracked
         self._placeless: list[tuple[Call, RecordingRow | None]] = []
         self._connection = connection
         self._now = now
@@ -172,11 +171,11 @@ class Batch:
             # Another template has given that place to another call.
             stem = stem.parent / f"{stem.name}~{digest(call.id)}"
         task = Task(call, stem, known)
-        strays = self._strays.in_folder(self._connection, stem.parent)
-        for place in places(stem) if strays else ():
+        untracked = self._untracked.in_folder(self._connection, stem.parent)
+        for place in places(stem) if untracked else ():
             path = PurePosixPath(place)
             if (
-                path.name in strays
+                path.name in untracked
                 and size_of(self._terms.folder, path) is not None
                 and self._adopt(call, task, path)
             ):
@@ -209,7 +208,7 @@ class Batch:
         return self._reject(task, found)
 
     def _reject(self, task: Task, found: Found) -> bool:
-        aside = put_aside(self._terms.folder, found.path)
+        aside = quarantine(self._terms.folder, found.path)
         task.aside = replace(found, path=aside)
         return False
 

@@ -16,8 +16,8 @@ from agentphone_async.archive.catalog.recordings import (
     store_recordings,
 )
 from agentphone_async.archive.catalog.rows import RecordingRow, State
-from agentphone_async.archive.disk.names import stem_of, target_of
-from agentphone_async.archive.disk.truth import examine, make_durable, put_aside, size_of
+from agentphone_async.archive.files import examine, make_durable, quarantine, size_of
+from agentphone_async.archive.names import stem_of, target_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.run.batch import adopted_row
 from agentphone_async.archive.run.plan import is_too_young
@@ -189,7 +189,7 @@ class Ledger:
                 row = adopted_row(task.call.id, task.known, found, now, self.run)
                 return AlreadyArchived(outcome.call_id, self.folder / path, task.call), row
             if self._is_left_over(connection, path):
-                put_aside(self.folder, path)
+                quarantine(self.folder, path)
         error = RecordingError(
             f"a file that is no whole recording was in the way at {stem.name}; run again"
         )

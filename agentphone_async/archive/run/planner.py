@@ -13,8 +13,7 @@ from agentphone_async.archive.catalog.calls import changed_calls, pending_of, st
 from agentphone_async.archive.catalog.recordings import current_columns, store_recordings
 from agentphone_async.archive.catalog.rows import OPEN, STATE, recording_row
 from agentphone_async.archive.catalog.runs import use_folders
-from agentphone_async.archive.disk.strays import Strays
-from agentphone_async.archive.disk.truth import make_durable
+from agentphone_async.archive.files import Untracked, make_durable
 from agentphone_async.archive.run.batch import Batch, Plan, Terms
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.models import Call
@@ -33,7 +32,7 @@ class Planner:
         self._selection = selection
         self._any_day = replace(selection, since=None, until=None)
         self._has_range = selection.since is not None or selection.until is not None
-        self._strays = Strays(terms.folder)
+        self._untracked = Untracked(terms.folder)
         self._folders: set[PurePosixPath] = set()
 
     def plan(self, connection: sqlite3.Connection, calls: Sequence[Call], now: datetime) -> Plan:
@@ -45,7 +44,7 @@ class Planner:
         Raises:
             DestinationError: the disk failed.
         """
-        batch = Batch(self._terms, self._strays, connection, now)
+        batch = Batch(self._terms, self._untracked, connection, now)
         rows = current_columns(connection, [call.id for call in calls])
         lacking = (
             pending_of(connection, [call.id for call in calls]) if self._terms.placing else set()

@@ -10,7 +10,7 @@ from agentphone_async.archive.catalog.calls import get_calls
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings, not_ready_in
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.disk.names import Names
+from agentphone_async.archive.names import Names
 from agentphone_async.archive.run.task import Task
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError

@@ -28,7 +28,7 @@ from agentphone_async.archive.catalog.runs import (
     take_over,
     unfinished_folders,
 )
-from agentphone_async.archive.disk.names import Names, key_of_names
+from agentphone_async.archive.names import Names, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver
 from agentphone_async.archive.options import Companion, Placed, RunOptions
 from agentphone_async.archive.report import MOST_KEPT, Report
@@ -218,7 +218,7 @@ class Run:
                     self._observer.selected(plan.selected)
                 for outcome in plan.settled:
                     self._count(outcome)
-                await self._attend(plan.placed)
+                await self._process(plan.placed)
                 self._folders.update(path.parent for path in plan.adopted)
                 yield plan.tasks
 
@@ -297,7 +297,7 @@ class Run:
             self._count(outcome)
             if isinstance(outcome, Archived):
                 self._folders.add(placed.stem.parent)
-        await self._attend([placed for _, placed, _ in settled])
+        await self._process([placed for _, placed, _ in settled])
 
     async def _wait(self, run: int, names: Names, ledger: Ledger) -> None:
         """Go on asking for what is not ready, with growing pauses."""
@@ -363,11 +363,11 @@ class Run:
         self._waited_for.pop(outcome.call_id, None)
         self._observer.settled(outcome)
 
-    async def _attend(self, placed: Sequence[Placed]) -> None:
+    async def _process(self, placed: Sequence[Placed]) -> None:
         if placed and not self._options.dry_run:
             for companion in self._companions:
                 with suppress(LeftError):  # the next run meets these calls again
-                    await self._valve.to_the_end(partial(companion.attend, placed))
+                    await self._valve.to_the_end(partial(companion.process, placed))
 
     def _conclude(self, *, left: int) -> None:
         report, intake = self._report, self._intake

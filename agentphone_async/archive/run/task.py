@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.disk.names import stem_of, target_of, version_stem
-from agentphone_async.archive.disk.truth import Found
+from agentphone_async.archive.files import Found
+from agentphone_async.archive.names import stem_of, target_of, version_stem
 from agentphone_async.models import Call
 from agentphone_async.sinks.interface import Target
 

@@ -13,7 +13,7 @@ _TABLES = ("settings", "calls", "recordings", "sidecars", "owed", "runs")
 _BATCH = 256
 
 
-class Salvage:
+class Recovery:
     """Reads an old catalog as far as that goes; never writes it.
 
     Args:

@@ -15,8 +15,8 @@ from typing import TypeVar
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import files_after, known_paths
 from agentphone_async.archive.catalog.rows import CatalogFile
-from agentphone_async.archive.check.checker import Checked, Checker, Finding
-from agentphone_async.archive.check.walk import walk
+from agentphone_async.archive.files import walk
+from agentphone_async.archive.hasher import Checked, Finding, Hasher
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.sinks.threads import FilePool
 
@@ -159,12 +159,12 @@ class Verifier:
 
     async def _known(self, pool: FilePool) -> AsyncGenerator[Finding]:
         """Hash what the catalog knows; results come in the order of paths."""
-        checker = Checker(self._folder)
+        hasher = Hasher(self._folder)
         under_way: deque[asyncio.Task[Checked]] = deque()
         try:
             async with aclosing(self._hops()) as hops:
                 async for hop in hops:
-                    under_way.append(asyncio.create_task(pool.run(checker.check, hop)))
+                    under_way.append(asyncio.create_task(pool.run(hasher.check, hop)))
                     if len(under_way) > 2 * self._threads:
                         for finding in self._taken(await under_way[0]):
                             yield finding
@@ -174,7 +174,7 @@ class Verifier:
                     yield finding
                 under_way.popleft()
         finally:
-            checker.stop()
+            hasher.stop()
             if under_way:
                 await asyncio.wait(under_way)
 

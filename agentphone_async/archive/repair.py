@@ -1,31 +1,35 @@
-"""How a single finding of `verify` is put right."""
+"""What `verify` finds, fetched again; what was wrong is kept aside."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from agentphone_async.archive.beside.files import Beside, BesideFiles, pretty
-from agentphone_async.archive.beside.sidecars import METADATA, transcript_files
-from agentphone_async.archive.beside.sums import Sums
 from agentphone_async.archive.catalog.calls import get_calls
-from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.database import Catalog, connect
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     owner_of,
     store_recordings,
 )
 from agentphone_async.archive.catalog.rows import CatalogFile, RecordingRow
-from agentphone_async.archive.check.checker import Finding
-from agentphone_async.archive.disk.names import stem_of, target_of
-from agentphone_async.archive.disk.truth import examine
+from agentphone_async.archive.files import examine
+from agentphone_async.archive.hasher import Finding
+from agentphone_async.archive.lock import ArchiveLock
+from agentphone_async.archive.names import stem_of, target_of
+from agentphone_async.archive.sidecar_files import Sidecar, SidecarFiles, pretty
+from agentphone_async.archive.sidecars import METADATA, transcript_files
+from agentphone_async.archive.sums import Sums
+from agentphone_async.archive.verify import Progress, Verifier, VerifyReport
 from agentphone_async.archive.workers import work_on
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
@@ -37,9 +41,80 @@ from agentphone_async.sinks.interface import Body, Stored, Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.sinks.threads import FilePool
 
+_BATCH = 64
+
+
+async def repair(
+    dest: str | Path,
+    client: AsyncAgentPhone,
+    *,
+    threads: int | None = None,
+    transfers: int = 8,
+    fsync: Fsync = Fsync.BATCH,
+    wait_lock: float = 0.0,
+    settled: Callable[[Repaired], None] | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """`verify`, and fetch again what is missing, altered, unreadable or suspect.
+
+    Nothing is put aside before its replacement has arrived whole: a bad ``x.wav`` then becomes
+    ``x.wav.altered-`` and the beginning of its SHA-256 (or ``.suspect-``). Where the server has
+    other bytes than were archived, those become the recording, and ``settled`` says so; earlier
+    versions are only ever replaced by the very same bytes. Unknown files are left alone.
+
+    Args:
+        dest: the archive.
+        client: an open client; recordings need no API key, transcripts do.
+        threads: how many read and hash.
+        transfers: how many are fetched at a time.
+        fsync: when bytes are forced to the disk.
+        wait_lock: seconds to wait for a run that is at work here.
+        settled: told what became of every finding.
+        progress: told how far it is.
+
+    Returns:
+        The report; ``remaining`` says how much is wrong still.
+
+    Raises:
+        CatalogError: there is no archive, or its catalog cannot be used.
+        ArchiveLockedError: a run is at work here.
+        DestinationError: the disk failed.
+    """
+    folder = Path(dest)
+    connect(folder, write=False).close()  # no archive, no lock file
+    lock = ArchiveLock(folder)
+    await lock.wait(wait_lock, asyncio.sleep)
+    with lock:
+        async with await Catalog.open(folder) as catalog:
+            verifier = Verifier(folder, catalog, threads=threads, progress=progress)
+            tell = settled or (lambda _repaired: None)
+            async with Repairer(folder, catalog, client, transfers, fsync) as repairer:
+                await _repair_all(verifier, repairer, tell)
+    return verifier.report
+
+
+async def _repair_all(
+    verifier: Verifier, repairer: Repairer, tell: Callable[[Repaired], None]
+) -> None:
+    waiting: list[Finding] = []
+
+    async def repair_batch() -> None:
+        for repaired in await repairer.repair_batch(waiting):
+            verifier.report.repaired += repaired.repaired
+            tell(repaired)
+        waiting.clear()
+
+    async with aclosing(verifier.findings()) as findings:
+        async for finding in findings:
+            waiting.append(finding)
+            if len(waiting) == _BATCH:
+                await repair_batch()
+    await repair_batch()
+    await repairer.finish()
+
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Repaired:
     """What became of a finding.
 
     Attributes:
@@ -53,11 +128,11 @@ class Mended:
     line: str
 
 
-class HopelessError(Exception):
+class NotRepairableError(Exception):
     """A finding cannot be put right; its text says why."""
 
 
-class Mender:
+class Repairer:
     """Puts findings right, a batch at a time."""
 
     def __init__(
@@ -76,7 +151,7 @@ class Mender:
         self._sink = LocalSink(folder, fsync=fsync, pool=self._pool)
         limit = client.settings.max_file_size
         self._fetcher = Fetcher(client.session, self._sink, max_file_size=limit)
-        self._files = BesideFiles(folder, fsync=fsync, catalog=catalog)
+        self._files = SidecarFiles(folder, fsync=fsync, catalog=catalog)
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,83 +167,85 @@ class Mender:
         """Bring the sums of the folders up to date in which something was put right."""
         await Sums(self._files).write(self._files.changed)
 
-    async def mend(self, findings: Sequence[Finding]) -> list[Mended]:
+    async def repair_batch(self, findings: Sequence[Finding]) -> list[Repaired]:
         """What became of each, in the same order."""
-        mended: dict[int, Mended] = {}
+        repaired: dict[int, Repaired] = {}
 
         async def one(numbered: tuple[int, Finding]) -> None:
             number, finding = numbered
-            mended[number] = await self._mend(finding)
+            repaired[number] = await self._repair(finding)
 
         at_once = min(self._transfers, len(findings))
         await work_on(enumerate(findings), one, at_once=at_once)
-        return [mended[number] for number in sorted(mended)]
+        return [repaired[number] for number in sorted(repaired)]
 
-    async def _mend(self, finding: Finding) -> Mended:
+    async def _repair(self, finding: Finding) -> Repaired:
         file = finding.file
         if file is None:
-            return Mended(finding, repaired=False, line=f"left alone: {finding.reason}")
+            return Repaired(finding, repaired=False, line=f"left alone: {finding.reason}")
         try:
             if file.kind == "recording":
-                return await self._mend_recording(finding, file)
-            return await self._mend_sidecar(finding, file)
-        except HopelessError as error:
-            return Mended(finding, repaired=False, line=str(error))
+                return await self._repair_recording(finding, file)
+            return await self._repair_sidecar(finding, file)
+        except NotRepairableError as error:
+            return Repaired(finding, repaired=False, line=str(error))
         except DestinationError:
             raise
         except RecordingNotFoundError:
-            return Mended(finding, repaired=False, line="the server has no recording of this call")
+            return Repaired(
+                finding, repaired=False, line="the server has no recording of this call"
+            )
         except AgentPhoneError as error:
-            return Mended(finding, repaired=False, line=str(error))
+            return Repaired(finding, repaired=False, line=str(error))
 
     # ---------------------------------------------------------------- recordings
 
-    async def _mend_recording(self, finding: Finding, file: CatalogFile) -> Mended:
+    async def _repair_recording(self, finding: Finding, file: CatalogFile) -> Repaired:
         row = await self._catalog.run(owner_of, file.path)
         latest = (await self._catalog.run(current_recordings, [file.call_id])).get(file.call_id)
         if row is None or latest is None:
-            raise HopelessError("the catalog has forgotten it meanwhile")
+            raise NotRepairableError("the catalog has forgotten it meanwhile")
         fetched = await self._fetcher.fetch(file.call_id, _target(file.path))
         try:
             same = await self._pool.run(_sha256, fetched) == row.sha256
             audio = fetched.ready.audio
             _object(finding, audio, same=same, current=row.version == latest.version)
-            aside = await self._pool.run(_put_aside, self._folder, finding)
+            aside = await self._pool.run(_quarantine, self._folder, finding)
             stored = (await self._sink.publish([fetched.ready]))[0]
-        except (HopelessError, AgentPhoneError):
+        except (NotRepairableError, AgentPhoneError):
             await self._sink.discard(fetched.ready)  # there may be very many of these
             raise
         finally:
             self._fetcher.release(fetched)
         if not stored.new:
-            raise HopelessError("its name was taken meanwhile; verify again")
+            raise NotRepairableError("its name was taken meanwhile; verify again")
         await self._catalog.transaction(store_recordings, [_restored(row, fetched, stored)])
         self._files.changed.add(stored.name.parent)
         line = "fetched again" if same else "fetched again; the server has other bytes than before"
         if audio.suspect is not None:
             line += f", still suspect: {audio.suspect}"
-        return Mended(finding, audio.suspect is None, line + _kept(aside))
+        return Repaired(finding, audio.suspect is None, line + _kept(aside))
 
     # ---------------------------------------------------------------- sidecars
 
-    async def _mend_sidecar(self, finding: Finding, file: CatalogFile) -> Mended:
+    async def _repair_sidecar(self, finding: Finding, file: CatalogFile) -> Repaired:
         calls = await self._catalog.run(get_calls, [file.call_id])
         if file.call_id not in calls:
-            raise HopelessError("the catalog does not have its call")
+            raise NotRepairableError("the catalog does not have its call")
         call = Call.from_json(json.loads(calls[file.call_id].raw))
         if file.kind == METADATA:
-            fresh = Beside(call.id, METADATA, file.path, pretty(call.raw))
+            fresh = Sidecar(call.id, METADATA, file.path, pretty(call.raw))
             line = "written again from the catalog"
         else:
             transcript = await self._client.calls.get_transcript(call.id)
             if not transcript.turns:
-                raise HopelessError("the server has no transcript of this call")
+                raise NotRepairableError("the server has no transcript of this call")
             both = transcript_files(call, transcript, file.path.with_suffix(""), UTC)
             fresh = next(each for each in both if each.kind == file.kind)
             line = "fetched again"
-        aside = await self._pool.run(_put_aside, self._folder, finding)
+        aside = await self._pool.run(_quarantine, self._folder, finding)
         await self._files.store([fresh])
-        return Mended(finding, repaired=True, line=line + _kept(aside))
+        return Repaired(finding, repaired=True, line=line + _kept(aside))
 
 
 def _target(path: PurePosixPath) -> Target:
@@ -181,11 +258,11 @@ def _object(finding: Finding, audio: Audio, *, same: bool, current: bool) -> Non
     """Refuse to replace what is better than what has arrived."""
     if finding.kind == "suspect":
         if same:
-            raise HopelessError(f"the server has the same bytes: {finding.reason}")
+            raise NotRepairableError(f"the server has the same bytes: {finding.reason}")
         if audio.suspect is not None:
-            raise HopelessError(f"the server has other bytes, suspect, too: {audio.suspect}")
+            raise NotRepairableError(f"the server has other bytes, suspect, too: {audio.suspect}")
     if not same and not current:
-        raise HopelessError("an earlier version, which the server has no more")
+        raise NotRepairableError("an earlier version, which the server has no more")
 
 
 def _sha256(fetched: Fetched) -> str:
@@ -217,7 +294,7 @@ def _restored(row: RecordingRow, fetched: Fetched, stored: Stored) -> RecordingR
     )
 
 
-def _put_aside(folder: Path, finding: Finding) -> PurePosixPath | None:
+def _quarantine(folder: Path, finding: Finding) -> PurePosixPath | None:
     """Rename what lies at a finding's place, and return its new name; None if nothing does."""
     path = folder / finding.path
     if not os.path.lexists(path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.contents.missing import Comparison, MissingReport
+from agentphone_async.archive.compare import Comparison, MissingReport
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import CatalogError, UnexpectedResponseError

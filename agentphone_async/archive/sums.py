@@ -12,17 +12,16 @@ from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.beside.files import BesideFiles, body_of
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import files_in, folders_changed
 from agentphone_async.archive.catalog.rows import moment_or_none, stamp
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
+from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.options import Placed
+from agentphone_async.archive.sidecar_files import SidecarFiles, body_of
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.disk import destination_errors, remove
 from agentphone_async.sinks.interface import Target
-
-SUMS_NAME = "SHA256SUMS"
 
 _MARK = "sums_written"
 _MARGIN = timedelta(hours=25)  # clocks are set back; looking twice costs little
@@ -50,11 +49,11 @@ class Sums:
         written: files that were new or have changed.
     """
 
-    def __init__(self, files: BesideFiles) -> None:
+    def __init__(self, files: SidecarFiles) -> None:
         self._files = files
         self.written = 0
 
-    async def attend(self, calls: Sequence[Placed]) -> None:
+    async def process(self, calls: Sequence[Placed]) -> None:
         """Nothing is to be done before the end."""
 
     async def finish(self, folders: Sequence[PurePosixPath]) -> None:

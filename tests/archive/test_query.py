@@ -11,8 +11,8 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.contents.listing import STATES, Entry, damage, entries, overview
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.query import STATES, Entry, damage, entries, overview
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.cli.filters import STATES as CLI_STATES
 from agentphone_async.emulator import Emulator

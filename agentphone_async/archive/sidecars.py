@@ -19,15 +19,24 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta, tzinfo
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
 
 import anyio
 
-from agentphone_async.archive.beside.files import Beside, BesideFiles, Known, pretty, sha256_of
-from agentphone_async.archive.beside.transcript_text import transcript_text
 from agentphone_async.archive.catalog.calls import note_pending, pending_of
-from agentphone_async.archive.options import Placed
+from agentphone_async.archive.options import Companion, Placed
 from agentphone_async.archive.report import MOST_KEPT
+from agentphone_async.archive.sidecar_files import (
+    Known,
+    Sidecar,
+    SidecarFiles,
+    pretty,
+    sha256_of,
+    transcript_text,
+)
+from agentphone_async.archive.sums import Sums
 from agentphone_async.archive.workers import work_on
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
@@ -37,6 +46,8 @@ from agentphone_async.errors import (
     NotFoundError,
 )
 from agentphone_async.models import Call, Transcript
+from agentphone_async.protocol.display import hint
+from agentphone_async.sinks.local import Fsync
 
 METADATA = "metadata"
 TRANSCRIPT = "transcript"
@@ -62,11 +73,11 @@ class Metadata:
         written: files that were new or have changed.
     """
 
-    def __init__(self, files: BesideFiles) -> None:
+    def __init__(self, files: SidecarFiles) -> None:
         self._files = files
         self.written = 0
 
-    async def attend(self, calls: Sequence[Placed]) -> None:
+    async def process(self, calls: Sequence[Placed]) -> None:
         """Write the JSON of calls that are new, or not as they were.
 
         Raises:
@@ -123,7 +134,7 @@ class Transcripts:
 
     def __init__(
         self,
-        files: BesideFiles,
+        files: SidecarFiles,
         client: AsyncAgentPhone,
         *,
         zone: tzinfo = UTC,
@@ -136,7 +147,7 @@ class Transcripts:
         self._at_once = at_once
         self._limiter = anyio.CapacityLimiter(at_once)
 
-    async def attend(self, calls: Sequence[Placed]) -> None:
+    async def process(self, calls: Sequence[Placed]) -> None:
         """Fetch and write what is missing for these calls.
 
         Raises:
@@ -162,7 +173,7 @@ class Transcripts:
         return ended is not None and timedelta(0) <= row.updated - ended < SETTLED
 
     async def _bring(self, wanted: Sequence[Placed], known: Known) -> None:
-        files: list[Beside] = []
+        files: list[Sidecar] = []
         owed: set[str] = set()
 
         async def bring(placed: Placed) -> None:
@@ -219,23 +230,104 @@ class Transcripts:
 
 def transcript_files(
     call: Call, transcript: Transcript, stem: PurePosixPath, zone: tzinfo
-) -> tuple[Beside, Beside]:
+) -> tuple[Sidecar, Sidecar]:
     """The two files of a transcript; ``stem`` is their path without extension."""
     text = transcript_text(call, transcript, zone).encode()
     return (
-        Beside(call.id, TRANSCRIPT, stem.parent / f"{stem.name}.json", pretty(transcript.raw)),
-        Beside(call.id, TRANSCRIPT_TEXT, stem.parent / f"{stem.name}.txt", text),
+        Sidecar(call.id, TRANSCRIPT, stem.parent / f"{stem.name}.json", pretty(transcript.raw)),
+        Sidecar(call.id, TRANSCRIPT_TEXT, stem.parent / f"{stem.name}.txt", text),
     )
 
 
-def _metadata(placed: Placed) -> Beside:
+def _metadata(placed: Placed) -> Sidecar:
     stem = placed.stem
     # A template may make another call's recording look like a transcript: ``transcript-x``.
     ending = ".call.json" if stem.name.casefold().startswith("transcript-") else ".json"
     path = stem.parent / f"{stem.name}{ending}"
-    return Beside(placed.call.id, METADATA, path, pretty(placed.call.raw))
+    return Sidecar(placed.call.id, METADATA, path, pretty(placed.call.raw))
 
 
-def _is_current(file: Beside, known: Known) -> bool:
+def _is_current(file: Sidecar, known: Known) -> bool:
     row = known.get((file.call_id, file.kind))
     return row is not None and row.path == file.path and row.sha256 == sha256_of(file.body)
+
+
+_MOST_LINES = 10
+
+
+class Sidecars:
+    """Metadata, transcripts and check sums of one run; a `Companion`.
+
+    To be used as an async context manager around the run. Nothing is opened or written before the
+    run has a call to show::
+
+        async with Sidecars(folder, client, metadata=True) as beside:
+            report = await Archive(folder).run(client, selection, companions=[beside])
+
+    Args:
+        folder: the archive.
+        client: the run's.
+        metadata: write ``recording-{id}.json``.
+        transcripts: write ``transcript-{id}.json`` and ``.txt``.
+        sums: write ``SHA256SUMS``.
+        zone: of the times in transcripts.
+        hash_ids, fsync: as in the run's options.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        client: AsyncAgentPhone,
+        *,
+        metadata: bool = False,
+        transcripts: bool = False,
+        sums: bool = True,
+        zone: tzinfo = UTC,
+        hash_ids: bool = False,
+        fsync: Fsync = Fsync.BATCH,
+    ) -> None:
+        self._files = SidecarFiles(Path(folder), fsync=fsync, hash_ids=hash_ids)
+        self.metadata = Metadata(self._files) if metadata else None
+        self.transcripts = Transcripts(self._files, client, zone=zone) if transcripts else None
+        self.sums = Sums(self._files) if sums else None
+        members = (self.metadata, self.transcripts, self.sums)
+        self._members: list[Companion] = [member for member in members if member is not None]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._files.aclose()
+
+    async def process(self, calls: Sequence[Placed]) -> None:
+        """Pass calls on to each of them."""
+        for member in self._members:
+            await member.process(calls)
+
+    async def finish(self, folders: Sequence[PurePosixPath]) -> None:
+        """The sums come last: they cover what the others have written."""
+        for member in self._members:
+            await member.finish(folders)
+
+    @property
+    def failed(self) -> int:
+        """Transcripts that could not be had."""
+        return 0 if self.transcripts is None else self.transcripts.report.failed
+
+    def problems(self) -> list[str]:
+        """One line for each transcript that could not be had, unless there are very many."""
+        if self.transcripts is None or not self.transcripts.report.failed:
+            return []
+        report = self.transcripts.report
+        lines = [
+            f"no transcript of {hint(call_id)}: {error}"
+            for call_id, error in report.failures[:_MOST_LINES]
+        ]
+        if report.failed > len(lines):
+            lines.append(f"{report.failed:,} transcripts could not be had; the next run asks again")
+        return lines

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.contents.listing import Entry, entries
+from agentphone_async.archive.query import Entry, entries
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.recording import Audio

@@ -13,6 +13,9 @@ from agentphone_async.recordings.naming import hashed_id
 from agentphone_async.recordings.template import FIELDS, Template
 from agentphone_async.sinks.interface import Target
 
+SUMS_NAME = "SHA256SUMS"
+"""In every folder of an archive."""
+
 _ATTRIBUTES = tuple(
     (name, next(one for one in names if one in Call.model_fields)) for name, names in FIELDS.items()
 )

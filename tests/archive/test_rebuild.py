@@ -14,8 +14,8 @@ from agentphone_async.archive.catalog.calls import note_pending, pending_of
 from agentphone_async.archive.catalog.database import Catalog, path_of
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.check.rebuild import identity, rebuild
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.rebuild import identity, rebuild
 from agentphone_async.emulator import Emulator, damaged_wave
 from agentphone_async.errors import CatalogError, DestinationError
 from tests.faults.oracle import Oracle
@@ -93,7 +93,7 @@ async def test_a_good_catalog_keeps_what_it_knows(archive: Path, emulator: Emula
     report = await rebuild(archive)
     assert await rows(archive) == before
     assert (report.recordings, report.suspect, report.unknown) == (9, 1, 0)
-    assert report.salvaged >= len(before)
+    assert report.recovered >= len(before)
 
 
 async def test_a_folder_that_is_none_is_called_what_it_is(tmp_path: Path):

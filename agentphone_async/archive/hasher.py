@@ -69,7 +69,7 @@ class Checked:
     exposed: list[PurePosixPath] = field(default_factory=list)
 
 
-class Checker:
+class Hasher:
     """Compares files with their rows, on any number of threads.
 
     Args:

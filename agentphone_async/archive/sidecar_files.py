@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +16,10 @@ from typing import Any, Self
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
 from agentphone_async.archive.catalog.rows import SidecarRow
-from agentphone_async.archive.disk.names import key_of_names
-from agentphone_async.archive.disk.truth import size_of
+from agentphone_async.archive.files import size_of
+from agentphone_async.archive.names import key_of_names
+from agentphone_async.models import Call, Transcript, TranscriptTurn
+from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.recordings.naming import hashed_id, safe_component
 from agentphone_async.sinks.disk import destination_errors, remove
@@ -30,7 +32,7 @@ Known = dict[tuple[str, str], SidecarRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Sidecar:
     """A file to be written.
 
     Attributes:
@@ -46,7 +48,7 @@ class Beside:
     body: bytes
 
 
-class BesideFiles:
+class SidecarFiles:
     """Writes files beside recordings, through a sink that replaces what is there.
 
     Opens the archive's catalog at the first use, beside the run's own connection: SQLite lets one
@@ -141,7 +143,7 @@ class BesideFiles:
             if size == row.size
         }
 
-    async def store(self, files: Sequence[Beside]) -> None:
+    async def store(self, files: Sequence[Sidecar]) -> None:
         """Write files, and then their rows; what a call had under another name is removed.
 
         Raises:
@@ -162,7 +164,7 @@ class BesideFiles:
             await self.pool.run(_remove_ours, self.folder, moved)
 
 
-def _row(file: Beside, now: datetime) -> SidecarRow:
+def _row(file: Sidecar, now: datetime) -> SidecarRow:
     sha256 = sha256_of(file.body)
     return SidecarRow(file.call_id, file.kind, file.path, len(file.body), sha256, now)
 
@@ -201,3 +203,42 @@ def _remove_ours(folder: Path, rows: Sequence[SidecarRow]) -> None:
                 continue
         if ours:
             remove(os.fspath(path))
+
+
+_LONGEST = 10**9
+
+
+def transcript_text(call: Call, transcript: Transcript, zone: tzinfo = UTC) -> str:
+    """What was said: a line about the call, then one paragraph a turn, with time and role.
+
+    Times are of ``zone``. The call's id is left out: who has the text need not have the audio.
+    """
+    lines = [_about(call, zone), ""]
+    for turn in transcript.turns:
+        lines += _turn(turn, zone)
+    return "\n".join(lines) + "\n"
+
+
+def _about(call: Call, zone: tzinfo) -> str:
+    began = _local(call.started_at, zone)
+    parts = [
+        f"Call of {began:%Y-%m-%d %H:%M:%S %Z}".rstrip() if began else "Call of an unknown time",
+        call.direction,
+        f"from {call.from_number or '?'} to {call.to_number or '?'}",
+    ]
+    return ", ".join(printable(part, 100) for part in parts if part)
+
+
+def _turn(turn: TranscriptTurn, zone: tzinfo) -> list[str]:
+    at = _local(turn.created_at, zone)
+    clock = f"{at:%H:%M:%S}" if at else "--:--:--"
+    first, *rest = (turn.content or "").splitlines() or [""]
+    said = f"[{clock}] {printable(turn.role or '?', 40)}: {printable(first, _LONGEST)}"
+    return [said, *(f"    {printable(line, _LONGEST)}" for line in rest)]
+
+
+def _local(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    try:
+        return None if moment is None else moment.astimezone(zone)
+    except (OverflowError, ValueError):  # the first or last hours that a datetime can express
+        return None

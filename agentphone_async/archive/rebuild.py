@@ -38,10 +38,10 @@ from agentphone_async.archive.catalog.recordings import (
 )
 from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, State, raw_text
 from agentphone_async.archive.catalog.schema import FILE_NAME
-from agentphone_async.archive.check.salvage import Salvage
-from agentphone_async.archive.disk.names import stem_of
-from agentphone_async.archive.disk.truth import Found, examine, size_of
+from agentphone_async.archive.files import Found, examine, size_of
 from agentphone_async.archive.lock import ArchiveLock
+from agentphone_async.archive.names import stem_of
+from agentphone_async.archive.recovery import Recovery
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import safe_component
@@ -65,7 +65,7 @@ class RebuildReport:
         suspect: those of them whose header and bytes disagree, as the old catalog knew.
         unknown: whole recordings whose calls nothing tells; the next run takes them in.
         unsound: files that are no whole recordings; the next run puts them aside.
-        salvaged: rows that came over from the old catalog.
+        recovered: rows that came over from the old catalog.
         old: where the old catalog is now; None if there was none.
     """
 
@@ -73,7 +73,7 @@ class RebuildReport:
     suspect: int = 0
     unknown: int = 0
     unsound: int = 0
-    salvaged: int = 0
+    recovered: int = 0
     old: Path | None = None
 
 
@@ -106,12 +106,12 @@ def rebuild_now(folder: Path, now: datetime) -> RebuildReport:
         report = RebuildReport()
         with (
             catalog_errors(workshop),
-            closing(Salvage(path_of(folder))) as old,
+            closing(Recovery(path_of(folder))) as old,
             closing(connect(workshop, write=True)) as new,
         ):
-            report.salvaged = old.copy_all(new)
+            report.recovered = old.copy_all(new)
             _Rebuild(folder, new, old, now, report).go()
-        report.old = _put_aside(folder)
+        report.old = _quarantine(folder)
         with destination_errors(folder):
             path_of(workshop).replace(path_of(folder))
             sync_folder(folder)
@@ -124,7 +124,7 @@ class _Rebuild:
         self,
         folder: Path,
         new: sqlite3.Connection,
-        old: Salvage,
+        old: Recovery,
         now: datetime,
         report: RebuildReport,
     ) -> None:
@@ -256,7 +256,7 @@ def _refuse_foreign(folder: Path) -> None:
             raise
 
 
-def _put_aside(folder: Path) -> Path | None:
+def _quarantine(folder: Path) -> Path | None:
     path = path_of(folder)
     if not os.path.lexists(path):
         return None

@@ -1,1 +1,0 @@
-"""What is written beside recordings: each call's JSON, transcripts and sums."""

@@ -1,1 +1,0 @@
-"""What an archive holds and what it lacks, told to people and programs."""

@@ -1,1 +1,0 @@
-"""Recordings on the disk: where they go, and what really lies there."""

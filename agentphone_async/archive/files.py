@@ -1,0 +1,258 @@
+"""What really lies on the disk; each function blocks, and is for the catalog's thread."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+import sqlite3
+import stat
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from agentphone_async.archive.catalog.recordings import owners_of
+from agentphone_async.archive.catalog.schema import FILE_NAME
+from agentphone_async.archive.lock import LOCK_NAME
+from agentphone_async.archive.names import SUMS_NAME
+from agentphone_async.errors import RecordingError
+from agentphone_async.protocol.display import printable
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.recording import HEAD_BYTES, Audio, Promise, judge
+from agentphone_async.sinks.disk import (
+    destination_error,
+    destination_errors,
+    is_temp,
+    link_or_replace,
+    sync_folder,
+    sync_many,
+)
+
+_CHUNK = 1024 * 1024
+_UNKNOWN = Promise(media_type="", length=None, framed=False, validator=None)
+"""No response vouches for a file that was found: only its own header can tell that it is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that was found and read.
+
+    Attributes:
+        path: relative to the archive.
+        size: bytes.
+        sha256: of its bytes, in hexadecimal.
+        audio: what it was judged to be; None if it is no audio, or cut off.
+    """
+
+    path: PurePosixPath
+    size: int
+    sha256: str
+    audio: Audio | None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the file itself proves that it is a whole recording."""
+        return self.audio is not None and self.audio.suspect is None
+
+
+def size_of(folder: Path, path: PurePosixPath | str) -> int | None:
+    """The size of a regular file, in bytes; None if there is none. Links are not followed."""
+    try:
+        status = os.lstat(f"{folder}/{path}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise destination_error(error, folder / path) from error
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def examine(folder: Path, path: PurePosixPath, call_id: str = "") -> Found | None:
+    """Read a file, hash it and judge it; None if there is no regular file."""
+    if size_of(folder, path) is None:
+        return None
+    digest = hashlib.sha256()
+    head = b""
+    size = 0
+    with destination_errors(folder / path), (folder / path).open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            if len(head) < HEAD_BYTES:
+                head += chunk[: HEAD_BYTES - len(head)]
+            digest.update(chunk)
+            size += len(chunk)
+    return Found(path, size, digest.hexdigest(), _judged(call_id, head, size))
+
+
+def _judged(call_id: str, head: bytes, size: int) -> Audio | None:
+    request = Request("Get Call Recording", "GET", "", call_id=call_id or None)
+    try:
+        return judge(request, _UNKNOWN, head, size)
+    except RecordingError:
+        return None
+
+
+def make_durable(folder: Path, paths: Sequence[PurePosixPath]) -> None:
+    """Force files that were found, and their folders' entries, to the disk."""
+    with destination_errors(folder):
+        sync_many([os.fspath(folder / path) for path in paths])
+        for parent in {path.parent for path in paths}:
+            sync_folder(folder / parent)
+
+
+def quarantine(folder: Path, path: PurePosixPath) -> PurePosixPath:
+    """Rename a file that is not what it should be, and return its new name.
+
+    It is never deleted: it may be somebody's. ``x.wav`` becomes ``x.wav.damaged``, or
+    ``x.wav.damaged-2`` and so on.
+    """
+    for number in itertools.count(1):
+        ending = ".damaged" if number == 1 else f".damaged-{number}"
+        aside = path.parent / (path.name + ending)
+        if os.path.lexists(folder / aside):
+            continue
+        with destination_errors(folder / path):
+            if link_or_replace(os.fspath(folder / path), os.fspath(folder / aside)):
+                return aside
+            raise OSError(f"{aside.name} has appeared meanwhile")
+    raise AssertionError  # the count is endless
+
+
+_CHUNK = 400
+
+
+class Untracked:
+    """Knows, of each folder that a run puts recordings into, which files the catalog does not.
+
+    There are some after a kill between renaming and writing the rows, or when the catalog was
+    lost. A folder is read once in a run, when the first recording is to go there: asking the disk
+    about each name would cost more than the catalog may.
+
+    Args:
+        folder: the archive.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[PurePosixPath, frozenset[str]] = {}
+
+    def in_folder(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
+        """Names of files in a folder that the catalog did not know when the folder was read."""
+        names = self._names.get(folder)
+        if names is None:
+            names = self._names[folder] = frozenset(self._unknown(connection, folder))
+        return names
+
+    def _unknown(self, connection: sqlite3.Connection, folder: PurePosixPath) -> Iterator[str]:
+        top = self._folder / folder
+        with destination_errors(top):
+            try:
+                entries = os.scandir(top)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            with entries:
+                names = (entry.name for entry in entries if entry.name.endswith((".wav", ".mp3")))
+                while chunk := list(islice(names, _CHUNK)):
+                    paths = [(folder / name).as_posix() for name in chunk]
+                    known = owners_of(connection, paths)
+                    for name, path in zip(chunk, paths, strict=True):
+                        if path not in known:
+                            yield name
+
+
+_OURS_AT_THE_TOP = frozenset(
+    [LOCK_NAME, *(FILE_NAME + ending for ending in ("", "-wal", "-shm", "-journal"))]
+)
+_ASIDE = re.compile(
+    r".+\.(?:damaged(?:-[0-9]+)?|(?:altered|suspect)-[0-9a-f]{8}(?:-[0-9]+)?)"
+    rf"|{re.escape(FILE_NAME)}\.old-[0-9]+(?:-wal|-shm)?"
+)
+_WORKSHOP = ".agentphone-rebuild/"
+_HAS_MODES = sys.platform != "win32"
+
+
+@dataclass(slots=True)
+class Seen:
+    """A part of what is there.
+
+    Attributes:
+        paths: files, links and whatever else is no folder, relative to the archive; not those
+            that are ours by their names.
+        leftovers: partial files of runs, dead or alive.
+        aside: files that were put aside when others took their places.
+        exposed: folders that others than their owner may look into.
+        unreadable: folders that cannot be looked into, and why.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    leftovers: list[PurePosixPath] = field(default_factory=list)
+    aside: list[PurePosixPath] = field(default_factory=list)
+    exposed: list[PurePosixPath] = field(default_factory=list)
+    unreadable: list[tuple[PurePosixPath, str]] = field(default_factory=list)
+
+
+def walk(folder: Path, at_once: int = 500) -> Generator[Seen]:
+    """Go through the archive and tell what is there, so many names at a time.
+
+    Nothing is sorted and nothing kept, so that memory does not grow with the number of files.
+    Links are not followed.
+    """
+    seen = Seen()
+    levels: list[tuple[str, os._ScandirIterator[str]]] = []
+    _enter(levels, seen, "", folder)
+    try:
+        while levels:
+            prefix, entries = levels[-1]
+            entry = _next(entries, prefix, seen)
+            if entry is None:
+                entries.close()
+                levels.pop()
+                continue
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                _enter(levels, seen, f"{path}/", entry.path)
+            else:
+                _note(seen, entry.name, path)
+            if len(seen.paths) >= at_once:
+                yield seen
+                seen = Seen()
+        yield seen
+    finally:
+        for _, entries in levels:
+            entries.close()
+
+
+def _enter(
+    levels: list[tuple[str, os._ScandirIterator[str]]], seen: Seen, prefix: str, folder: str | Path
+) -> None:
+    path = PurePosixPath(prefix)
+    try:
+        if _HAS_MODES and prefix and os.lstat(folder).st_mode & 0o077:
+            seen.exposed.append(path)
+        levels.append((prefix, os.scandir(folder)))
+    except FileNotFoundError:
+        return  # it has gone meanwhile
+    except OSError as error:
+        seen.unreadable.append((path, _reason(error)))
+
+
+def _next(entries: os._ScandirIterator[str], prefix: str, seen: Seen) -> os.DirEntry[str] | None:
+    try:
+        return next(entries, None)
+    except OSError as error:
+        seen.unreadable.append((PurePosixPath(prefix), _reason(error)))
+        return None
+
+
+def _reason(error: OSError) -> str:
+    return printable(error.strerror or str(error), 100)
+
+
+def _note(seen: Seen, name: str, path: str) -> None:
+    if is_temp(name) or path.startswith(_WORKSHOP):
+        seen.leftovers.append(PurePosixPath(path))
+    elif _ASIDE.fullmatch(name):
+        seen.aside.append(PurePosixPath(path))
+    elif name != SUMS_NAME and path not in _OURS_AT_THE_TOP:
+        seen.paths.append(path)
