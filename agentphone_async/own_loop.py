@@ -1,4 +1,4 @@
-"""The event loop of a process that does nothing else: a command, or one of a run's processes."""
+"""The event loop of a process that does nothing else, such as a command."""
 
 from __future__ import annotations
 

@@ -51,8 +51,6 @@ class RunOptions:
 
     Attributes:
         transfers: recordings fetched at a time, at least 1; ``"auto"`` finds out how many are best.
-        processes: event loops that fetch them, each in a process of its own; with 1 it is that of
-            the caller. They share ``transfers`` and all limits.
         fsync: when bytes are forced to the disk.
         grace: how long after a call's end a recording that is absent counts as not ready yet.
         min_age: calls that ended less than this ago are left for a later run.
@@ -76,7 +74,6 @@ class RunOptions:
     """
 
     transfers: int | Literal["auto"] = 16
-    processes: int = 1
     fsync: Fsync = Fsync.BATCH
     grace: timedelta = GRACE
     min_age: timedelta = timedelta(0)
@@ -96,10 +93,8 @@ class RunOptions:
     own_loop: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("transfers", "processes"):
-            value = getattr(self, name)
-            if value != "auto" and value < 1:
-                raise ConfigurationError(f"{name} is {value}; it takes at least 1")
+        if self.transfers != "auto" and self.transfers < 1:
+            raise ConfigurationError(f"transfers is {self.transfers}; it takes at least 1")
 
 
 @dataclass(frozen=True, slots=True)

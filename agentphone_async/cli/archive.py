@@ -12,7 +12,7 @@ from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import display_options
 from agentphone_async.cli.kinds import Folder, Seconds, Size
 from agentphone_async.cli.period import Period, period_options
-from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
+from agentphone_async.cli.transfers import Transfers, transfer_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +28,6 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 @click.argument("dest", type=Folder())
 @period_options
 @transfer_options
-@processes_option
 @_option("--grace", type=Seconds(), default="24h",
          help="How long after its end a call's recording may still appear.")  # fmt: skip
 @_option("--min-age", type=Seconds(), default="0s",
@@ -105,7 +104,6 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
 
     return RunOptions(
         transfers=transfers.count,
-        processes=transfers.processes,
         own_loop=True,
         fsync=transfers.fsync,
         grace=timedelta(seconds=settings["grace"]),

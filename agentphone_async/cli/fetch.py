@@ -18,7 +18,7 @@ from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.kinds import File, Folder
 from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
 from agentphone_async.cli.tally import Tally
-from agentphone_async.cli.transfers import Transfers, processes_option, transfer_options
+from agentphone_async.cli.transfers import Transfers, transfer_options
 from agentphone_async.errors import DestinationError
 from agentphone_async.own_loop import run
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     help="Read ids from a file, one a line; - is stdin.",
 )
 @transfer_options
-@processes_option
 @connection_options
 @display_options
 def command(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
     from agentphone_async.recordings.outcomes import Outcome
     from agentphone_async.recordings.valve import Valve
     from agentphone_async.sinks.local import Fsync
-
-
-PROCESSES_HELP = (
-    "Spread the transfers over N processes: for TLS at hundreds of MB/s with cores to spare; "
-    "elsewhere one is faster."
-)
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
@@ -57,7 +50,6 @@ class Transfers:
     tpslimit: float | None
     bwlimit: str | None
     sync: str
-    processes: int = 1
 
     @property
     def fsync(self) -> Fsync:
@@ -78,28 +70,15 @@ class Transfers:
 
         The valve ends it gently; see `AsyncAgentPhone.download_recordings`.
         """
-        if self.processes == 1:
-            return client.download_recordings(
-                calls,
-                dest,
-                concurrency=self.count,
-                fsync=self.fsync,
-                progress=progress,
-                valve=valve,
-                own_loop=True,
-            )
-        from agentphone_async.recordings.processes import ProcessDownloader
-
-        downloader = ProcessDownloader(
-            client.session,
+        return client.download_recordings(
+            calls,
             dest,
-            self.processes,
             concurrency=self.count,
             fsync=self.fsync,
             progress=progress,
             valve=valve,
+            own_loop=True,
         )
-        return _one_by_one(downloader.batches(calls))
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:
         """A client with these limits; see `Connection.client`."""
@@ -108,13 +87,6 @@ class Transfers:
         return connection.client(
             tpslimit=self.tpslimit, bwlimit=self.bwlimit, connections=connections, **more
         )
-
-
-async def _one_by_one(batches: AsyncGenerator[list[Outcome]]) -> AsyncGenerator[Outcome]:
-    async with aclosing(batches):
-        async for batch in batches:
-            for outcome in batch:
-                yield outcome
 
 
 def transfer_options(command: Function) -> Function:
@@ -158,26 +130,5 @@ def transfer_options(command: Function) -> Function:
             default="batch",
             show_default=True,
             help="When bytes are forced to the disk.",
-        ),
-    )
-
-
-def processes_option(command: Function) -> Function:
-    """Add ``--processes``, below `transfer_options`: it becomes a part of ``transfers``."""
-    import functools
-
-    @functools.wraps(command)
-    def with_processes(*args: Any, transfers: Transfers, processes: int, **kwargs: Any) -> Any:
-        return command(*args, transfers=replace(transfers, processes=processes), **kwargs)
-
-    return add_options(
-        with_processes,
-        click.option(
-            "--processes",
-            type=click.IntRange(1, 32),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help=PROCESSES_HELP,
         ),
     )

@@ -66,13 +66,11 @@ class Valve:
     Attributes:
         closed: nothing more begins, not even what waits for its turn already.
         dropping: nothing goes on, either.
-        listeners: called when one of these has become true.
     """
 
     def __init__(self) -> None:
         self.closed = False
         self.dropping = False
-        self.listeners: set[Callable[[], None]] = set()
         self._inside: set[Passage] = set()
 
     def close(self) -> None:
@@ -95,8 +93,6 @@ class Valve:
         for passage in self._inside:
             if all_of_it or not passage.under_way:
                 passage.let_go()
-        for listener in tuple(self.listeners):
-            listener()
 
     async def through(self, begin: Callable[[Passage], Awaitable[T]]) -> T:
         """Do something that waits for its turn first, and return what it returns.

@@ -21,7 +21,6 @@ from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import DestinationError
-from agentphone_async.recordings.processes import WorkerLostError
 from tests.faults.oracle import Oracle
 
 DAY = timedelta(days=1)
@@ -41,16 +40,15 @@ async def run(folder: Path, client: AsyncAgentPhone, **options: object) -> Repor
 # ---------------------------------------------------------------- stops
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 async def test_what_only_waits_for_its_turn_is_not_begun_after_a_stop(
-    emulator: Emulator, client_of, tmp_path: Path, processes
+    emulator: Emulator, client_of, tmp_path: Path
 ):
     """With a request a minute, all but the first transfers wait."""
     for _ in range(300):
         emulator.add_call(started_at=now() - DAY, duration=0.1)
     client = client_of(emulator.base_url, api_key=emulator.api_key, tpslimit=1 / 60)
     limits = Limits(max_duration=0.3)
-    report = await run(tmp_path, client, transfers=32, processes=processes, limits=limits)
+    report = await run(tmp_path, client, transfers=32, limits=limits)
     assert report.stop_reason == "max_duration"
     assert report.archived <= 2
     assert report.archived + report.left == report.selected
@@ -143,19 +141,6 @@ async def test_a_stop_reaches_what_is_written_beside_recordings(
 
 
 # ---------------------------------------------------------------- what cannot go on
-
-
-@pytest.mark.parametrize("count", [5, 600])
-async def test_processes_that_cannot_be_started_end_the_run(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch, count
-):
-    """Neither a success with nothing fetched, nor a queue that nobody empties."""
-    monkeypatch.setattr("sys.executable", "/no/such/python")
-    for _ in range(count):
-        emulator.add_call(started_at=now() - DAY, duration=0.1)
-    with pytest.raises(WorkerLostError, match="cannot start a download process"):
-        await run(tmp_path, client, transfers=4, processes=2)
-    assert emulator.requests.count("recording") == 0
 
 
 @pytest.mark.parametrize("look", [1, 2])

@@ -566,11 +566,9 @@ async def test_a_transfer_limit_leaves_the_rest(
     await oracle.holds(report)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 async def test_the_run_stops_before_the_disk_is_full(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, processes
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
-    emulator.settings.latency = 0.02  # a network slow enough for news to travel between processes
     for _ in range(60):
         emulator.add_call(started_at=now() - DAY, duration=20.0)
     oracle = Oracle(emulator, tmp_path)
@@ -585,7 +583,7 @@ async def test_the_run_stops_before_the_disk_is_full(
         return disk - used
 
     limits = Limits(min_free_space=10_000_000)
-    options = RunOptions(transfers=4, processes=processes, limits=limits)
+    options = RunOptions(transfers=4, limits=limits)
     report = await Archive(tmp_path, free=free).run(client, options=options)
     assert report.stop_reason == "min_free_space"
     assert report.failed == 0
@@ -594,13 +592,12 @@ async def test_the_run_stops_before_the_disk_is_full(
     await oracle.holds(report)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 async def test_a_file_that_is_too_large_fails_alone(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, processes
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     emulator.add_call(id="large", started_at=now() - DAY, duration=3.0)
     emulator.add_call(id="small", started_at=now() - DAY, duration=1.0)
-    options = RunOptions(processes=processes, limits=Limits(max_file_size=20_000))
+    options = RunOptions(limits=Limits(max_file_size=20_000))
     oracle = Oracle(emulator, tmp_path)
     report = await Archive(tmp_path).run(client, options=options)
     assert (report.archived, report.failed) == (1, 1)
@@ -631,9 +628,8 @@ async def test_a_stop_finishes_what_runs_and_leaves_the_rest(
     await oracle.holds(report)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 async def test_a_stop_drops_what_does_not_end(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, processes
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     for _ in range(6):
         emulator.add_call(started_at=now() - DAY, duration=1.0)
@@ -649,7 +645,7 @@ async def test_a_stop_drops_what_does_not_end(
             if left == 0:
                 archive.stop()
 
-    options = RunOptions(stop_grace=0.05, processes=processes)
+    options = RunOptions(stop_grace=0.05)
     report = await archive.run(client, options=options, observer=Stopping())
     assert (report.archived, report.left, report.failed) == (4, 2, 0)
     await oracle.holds(report)

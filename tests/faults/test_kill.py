@@ -26,13 +26,9 @@ def many(scene: Scene) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize(("after", "processes"), [(1, 1), (20, 1), (100, 1), (60, 2)])
-async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(
-    many: Scene, after, processes
-):
-    command = await Command.archive(
-        many.emulator, many.folder, "--quiet", "--processes", str(processes)
-    )
+@pytest.mark.parametrize("after", [1, 20, 100])
+async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(many: Scene, after):
+    command = await Command.archive(many.emulator, many.folder, "--quiet")
     await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= after)
     command.signal(signal.SIGKILL)
     assert (await command.ended()).code == -signal.SIGKILL
@@ -40,12 +36,9 @@ async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(
     await many.oracle.holds(killed=True)
 
 
-@pytest.mark.parametrize(
-    ("number", "processes"),
-    [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGINT, 2)],
-)
-async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number, processes):
-    command = await Command.archive(many.emulator, many.folder, "--processes", str(processes))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number):
+    command = await Command.archive(many.emulator, many.folder)
     await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 40)
     command.signal(number)
     ended = await asyncio.wait_for(command.ended(), timeout=6)
@@ -57,10 +50,9 @@ async def test_one_signal_ends_cleanly_and_says_what_is_left(many: Scene, number
     await many.oracle.holds()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_two_signals_end_at_once(many: Scene, processes):
+async def test_two_signals_end_at_once(many: Scene):
     many.emulator.fail(route="recording", stall="headers", skip=20)
-    command = await Command.archive(many.emulator, many.folder, "--processes", str(processes))
+    command = await Command.archive(many.emulator, many.folder)
     await requested(many.emulator, lambda: many.emulator.requests.count("recording") >= 22)
     command.signal(signal.SIGINT)
     assert command.process.stderr is not None

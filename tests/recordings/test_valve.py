@@ -175,12 +175,3 @@ async def test_what_ends_in_the_moment_in_which_it_is_let_go_of_has_ended():
     assert await valve.through(work) == 1
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-
-
-def test_listeners_hear_of_each_once():
-    valve = Valve()
-    heard = []
-    valve.listeners.add(lambda: heard.append((valve.closed, valve.dropping)))
-    for act in (valve.close, valve.close, valve.drop, valve.drop, valve.close):
-        act()
-    assert heard == [(True, False), (True, True)]

@@ -28,7 +28,7 @@ def free_space(folder: Path) -> int:
 
 
 class Gate:
-    """Counts what arrives, here or in other processes, and closes a valve at a limit.
+    """Counts what arrives, and closes a valve at a limit.
 
     Args:
         folder: the archive, for its free space.

@@ -8,7 +8,7 @@
 Every arrow is bounded. The catalog and the disk are asked a batch at a time, on the catalog's
 thread; the loop only passes batches on. The catalog is written after the bytes are on the disk, and
 the observer is told after the catalog is written. The gate watches the limits, and closes the valve
-in time; the downloader may be one of several processes, and none of this changes.
+in time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ from agentphone_async.recordings.outcomes import (
     Outcome,
     was_left,
 )
-from agentphone_async.recordings.processes import ProcessDownloader
 from agentphone_async.recordings.valve import LeftError, Valve
 from agentphone_async.sinks.disk import sweep
 from agentphone_async.sinks.interface import Target
@@ -179,7 +178,7 @@ class Run:
         planner = self._planner(names, run)
         ledger = Ledger(self._environment.folder, run, options.grace, options.min_age)
         async with aclosing(self._tasks_of(planner)) as tasks:
-            await self._fetch(tasks, ledger, options.processes)
+            await self._fetch(tasks, ledger)
         if options.wait > 0:
             await self._wait(run, names, ledger)
             for outcome in self._waited_for.values():
@@ -231,9 +230,9 @@ class Run:
                     self._tasks[task.call.id] = task
                     yield task.call
 
-    async def _fetch(self, calls: AsyncGenerator[Call], ledger: Ledger, processes: int = 1) -> None:
+    async def _fetch(self, calls: AsyncGenerator[Call], ledger: Ledger) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
-        downloader = self._in_processes(processes) if processes > 1 else self._here()
+        downloader = self._downloader()
         self._gate.watch(lambda: downloader.held)
         async with aclosing(downloader.batches(calls)) as batches:
             async for batch in batches:
@@ -245,7 +244,7 @@ class Run:
         if self._gate.failure is not None:
             raise self._gate.failure
 
-    def _here(self) -> Downloader:
+    def _downloader(self) -> Downloader:
         options, folder = self._options, self._environment.folder
         fetcher = Fetcher(
             self._client.session,
@@ -259,21 +258,6 @@ class Run:
             affordable(self._client.workers(options.transfers)),
             target_of=self._target_of,
             skip_existing=False,
-            valve=self._valve,
-        )
-
-    def _in_processes(self, processes: int) -> ProcessDownloader:
-        options = self._options
-        return ProcessDownloader(
-            self._client.session,
-            self._environment.folder,
-            processes,
-            concurrency=options.transfers,
-            fsync=options.fsync,
-            target_of=self._target_of,
-            skip_existing=False,
-            max_file_size=options.limits.max_file_size,
-            progress=self._gate.arrived,
             valve=self._valve,
         )
 
