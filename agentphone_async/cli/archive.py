@@ -10,7 +10,7 @@ import click
 
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import display_options
-from agentphone_async.cli.kinds import Folder, Seconds, Size
+from agentphone_async.cli.param_types import Folder, Seconds, Size
 from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.transfers import Transfers, transfer_options
 

@@ -15,9 +15,9 @@ from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.display import Json, Quiet, display_for
-from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.signals import SECOND_SIGNAL, interruptible
-from agentphone_async.cli.tally import Tally, size_text
+from agentphone_async.cli.summary import Summary, size_text
 from agentphone_async.cli.transfers import Transfers
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.own_loop import run
@@ -78,7 +78,7 @@ class ArchiveJob:
         """Run it, say what happened, and return the exit code."""
         client = self.transfers_at_once.client(self.connection)
         archive = Archive(self.dest)
-        display = display_for(Tally(), as_json=as_json, quiet=quiet, verbose=verbose)
+        display = display_for(Summary(), as_json=as_json, quiet=quiet, verbose=verbose)
         watcher = Watcher(display, quiet=quiet)
 
         def stop() -> None:
@@ -135,9 +135,9 @@ def exit_code(report: Report) -> int:
 
 def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> None:
     """The last line, for people or for programs; and above it, what is odd."""
-    tally = tally_of(report)
+    summary = summary_of(report)
     if isinstance(display, Json):
-        event = tally.as_event()
+        event = summary.as_event()
         event["suspect"] = report.suspect
         event["left"] = report.left
         event["scanned"] = report.listed
@@ -162,12 +162,12 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
             f"{size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
         )
         return
-    click.echo(tally.as_sentence(), err=True)
+    click.echo(summary.as_sentence(), err=True)
 
 
-def tally_of(report: Report) -> Tally:
+def summary_of(report: Report) -> Summary:
     """A report's counts, as every command shows them."""
-    return Tally(
+    return Summary(
         listed=report.selected,
         counts={
             "archived": report.archived + report.suspect,

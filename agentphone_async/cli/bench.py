@@ -18,8 +18,8 @@ from click.core import ParameterSource
 
 from agentphone_async.cli.bench_network import Network, emulated
 from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.kinds import File, Finite, Folder, Seconds, Size
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.param_types import File, Finite, Folder, Seconds, Size
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.cli.transfers import Count, Transfers
 from agentphone_async.own_loop import run

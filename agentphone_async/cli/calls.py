@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.exits import DONE, INTERRUPTED
-from agentphone_async.cli.kinds import Seconds
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.param_types import Seconds
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 

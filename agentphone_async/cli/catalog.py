@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.exits import DESTINATION, DONE, INTERRUPTED
-from agentphone_async.cli.kinds import Folder
+from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED
+from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -51,7 +51,7 @@ def info(*, dest: Path, as_json: bool) -> int:
 
 def _show(found: Overview) -> None:
     from agentphone_async.cli.call_tables import moment
-    from agentphone_async.cli.tally import size_text
+    from agentphone_async.cli.summary import size_text
     from agentphone_async.protocol.display import printable
 
     click.echo(f"schema      {found.schema}")

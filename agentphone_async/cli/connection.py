@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.kinds import File, Seconds
 from agentphone_async.cli.options import Function, add_options
+from agentphone_async.cli.param_types import File, Seconds
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone

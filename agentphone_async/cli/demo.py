@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.kinds import Folder
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -36,10 +36,10 @@ def command(*, dest: Path) -> int:
     """
     from agentphone_async.cli.archiving import conclude
     from agentphone_async.cli.display import display_for
-    from agentphone_async.cli.tally import Tally
+    from agentphone_async.cli.summary import Summary
 
     click.echo(f"An emulated account had {CALLS} calls yesterday. Archiving them in {dest}/ …")
-    display = display_for(Tally(), as_json=False, quiet=False, verbose=False)
+    display = display_for(Summary(), as_json=False, quiet=False, verbose=False)
     try:
         report = run(interruptible(_demo(dest, display)))
     finally:

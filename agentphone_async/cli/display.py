@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from agentphone_async.cli.options import Function, add_options
-from agentphone_async.cli.tally import Tally, name_of, size_text
+from agentphone_async.cli.summary import Summary, name_of, size_text
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
 
@@ -51,8 +51,8 @@ class Display(Protocol):
 class Quiet:
     """Says what went wrong, and nothing else."""
 
-    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
-        self.tally = tally
+    def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
+        self.summary = summary
         self.arrived = 0
         self._verbose = verbose
         self._reasons = 0
@@ -60,7 +60,7 @@ class Quiet:
 
     def listed(self, count: int) -> None:
         """Count them."""
-        self.tally.listed += count
+        self.summary.listed += count
 
     def bytes(self, count: int) -> None:
         """Count them."""
@@ -68,7 +68,7 @@ class Quiet:
 
     def settled(self, outcome: Outcome) -> None:
         """Count it; say why if it failed."""
-        self.tally.add(outcome)
+        self.summary.add(outcome)
         if isinstance(outcome, Failed):
             self._explain(str(outcome.error))
         elif isinstance(outcome, Archived) and outcome.recording.suspect:
@@ -96,8 +96,8 @@ class Quiet:
 class Lines(Quiet):
     """For logs: one plain line every ten seconds."""
 
-    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
-        super().__init__(tally, verbose=verbose)
+    def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
+        super().__init__(summary, verbose=verbose)
         self._started = self._last = time.monotonic()
 
     def bytes(self, count: int) -> None:
@@ -118,7 +118,7 @@ class Lines(Quiet):
             self._last = now
             rate = self.arrived / (now - self._started)
             click.echo(
-                f"{self.tally.settled:,} of {self.tally.listed:,} calls, "
+                f"{self.summary.settled:,} of {self.summary.listed:,} calls, "
                 f"{size_text(self.arrived)}, {size_text(rate)}/s",
                 err=True,
             )
@@ -129,7 +129,7 @@ class Json(Quiet):
 
     def settled(self, outcome: Outcome) -> None:
         """Count it and write its event."""
-        self.tally.add(outcome)
+        self.summary.add(outcome)
         event: dict[str, object] = {"event": name_of(outcome), "call_id": outcome.call_id}
         if isinstance(outcome, Archived):
             recording = outcome.recording
@@ -155,7 +155,7 @@ class Json(Quiet):
 class Live(Quiet):
     """For a terminal: one line that is drawn again, at most five times a second."""
 
-    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
+    def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -167,7 +167,7 @@ class Live(Quiet):
         )
         from rich.table import Column
 
-        super().__init__(tally, verbose=verbose)
+        super().__init__(summary, verbose=verbose)
         self._console = Console(stderr=True, highlight=False)
         # Where the line is too long, the bar gives way, and not the counts.
         counts = (
@@ -229,8 +229,8 @@ class Live(Quiet):
         self._progress.columns = self._fitting()
         self._progress.update(
             self._task,
-            completed=self.tally.settled,
-            total=self.tally.listed or None,
+            completed=self.summary.settled,
+            total=self.summary.listed or None,
             size=size_text(self.arrived),
             rate=f"{size_text(self.arrived / (now - self._started))}/s",
         )
@@ -255,7 +255,7 @@ def display_options(command: Function) -> Function:
     )
 
 
-def display_for(tally: Tally, *, as_json: bool, quiet: bool, verbose: bool) -> Quiet:
+def display_for(summary: Summary, *, as_json: bool, quiet: bool, verbose: bool) -> Quiet:
     """The display that the options and the terminal ask for.
 
     Raises:
@@ -264,21 +264,21 @@ def display_for(tally: Tally, *, as_json: bool, quiet: bool, verbose: bool) -> Q
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other; leave one of them out")
     if as_json:
-        return Json(tally)
+        return Json(summary)
     if quiet:
-        return Quiet(tally)
+        return Quiet(summary)
     if sys.stderr.isatty():
-        return Live(tally, verbose=verbose)
-    return Lines(tally, verbose=verbose)
+        return Live(summary, verbose=verbose)
+    return Lines(summary, verbose=verbose)
 
 
 def conclude(display: Quiet, *, quiet: bool) -> None:
     """The last lines, for whomever they are."""
-    tally = display.tally
+    summary = display.summary
     if isinstance(display, Json):
-        display.emit(tally.as_event())
+        display.emit(summary.as_event())
         return
     if not quiet:
-        click.echo(tally.as_sentence(), err=True)
-    if tally.left:
-        display.note(f"{tally.left:,} calls are left; run it again to go on")
+        click.echo(summary.as_sentence(), err=True)
+    if summary.left:
+        display.note(f"{summary.left:,} calls are left; run it again to go on")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentphone_async.cli.kinds import File, Finite, Folder
+from agentphone_async.cli.param_types import File, Finite, Folder
 from agentphone_async.cli.signals import on_signals
 from agentphone_async.own_loop import run
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.exits import DONE, INTERRUPTED
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.filters import Filters, archive_filters
-from agentphone_async.cli.kinds import File, Folder
+from agentphone_async.cli.param_types import File, Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 

@@ -14,10 +14,10 @@ import click
 
 from agentphone_async.cli.connection import Connection, connection_options
 from agentphone_async.cli.display import conclude, display_for, display_options
-from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.kinds import File, Folder
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.param_types import File, Folder
 from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
-from agentphone_async.cli.tally import Tally
+from agentphone_async.cli.summary import Summary
 from agentphone_async.cli.transfers import Transfers, transfer_options
 from agentphone_async.errors import DestinationError
 from agentphone_async.own_loop import run
@@ -67,7 +67,7 @@ def command(
     from agentphone_async.sinks.disk import refuse_unwritable
 
     refuse_unwritable(dest)
-    display = display_for(Tally(), as_json=as_json, quiet=quiet, verbose=verbose)
+    display = display_for(Summary(), as_json=as_json, quiet=quiet, verbose=verbose)
     valve = Valve()
 
     def stop() -> None:
@@ -87,13 +87,13 @@ def command(
         display.close()
     if failure is not None and not os.path.isdir(dest):  # noqa: PTH112 - which raises at long names
         raise failure  # with nothing to sum up
-    display.tally.seconds = time.monotonic() - started
+    display.summary.seconds = time.monotonic() - started
     conclude(display, quiet=quiet)
     if failure is not None:
         raise failure
     if finished is None or valve.closed:
         return INTERRUPTED
-    return SOME_FAILED if display.tally.counts["failed"] else DONE
+    return SOME_FAILED if display.summary.counts["failed"] else DONE
 
 
 async def _fetch(
@@ -127,7 +127,7 @@ async def _fetch(
                 raise click.BadParameter(
                     f"cannot read {str(from_file)!r}: {error.strerror}", param_hint="--from-file"
                 ) from error
-            if not display.tally.listed:
+            if not display.summary.listed:
                 raise click.BadParameter(
                     f"there is no call id in {str(from_file)!r}", param_hint="--from-file"
                 )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.exits import DONE, INTERRUPTED
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.filters import Filters, archive_filters
-from agentphone_async.cli.kinds import Folder
+from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -37,7 +37,7 @@ async def _list(dest: Path, filters: Filters, *, as_json: bool) -> bool:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.query import entries
     from agentphone_async.cli.archive_tables import LongTable
-    from agentphone_async.cli.tally import size_text
+    from agentphone_async.cli.summary import size_text
 
     table = LongTable(_COLUMNS)
     calls = files = size = 0
@@ -77,7 +77,7 @@ _COLUMNS: tuple[tuple[str, int | None], ...] = (
 
 def _row(entry: Entry) -> list[str | None]:
     from agentphone_async.cli.call_tables import duration, moment
-    from agentphone_async.cli.tally import size_text
+    from agentphone_async.cli.summary import size_text
 
     call, recording = entry.parsed(), entry.recording
     path = None if recording is None or recording.path is None else recording.path.as_posix()

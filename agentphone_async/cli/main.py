@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from agentphone_async._version import __version__
-from agentphone_async.cli.exits import INTERRUPTED, SOME_FAILED, USAGE, explain
+from agentphone_async.cli.exit_codes import INTERRUPTED, SOME_FAILED, USAGE, explain
 
 COMMANDS = {
     "archive": "Archive the recordings of a day or a range.",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.filters import bounded
-from agentphone_async.cli.kinds import Folder
+from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run

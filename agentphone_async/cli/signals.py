@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from agentphone_async.cli.exits import INTERRUPTED
+from agentphone_async.cli.exit_codes import INTERRUPTED
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from agentphone_async.cli.kinds import Finite
 from agentphone_async.cli.options import Function, add_options
+from agentphone_async.cli.param_types import Finite
 
 if TYPE_CHECKING:
     from agentphone_async.cli.connection import Connection

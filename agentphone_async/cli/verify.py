@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.exits import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.kinds import Folder, Seconds
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.param_types import Folder, Seconds
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -120,7 +120,7 @@ class _Teller:
 
     def progress(self, files: int, size: int) -> None:
         """A line now and then."""
-        from agentphone_async.cli.tally import size_text
+        from agentphone_async.cli.summary import size_text
 
         self._files += files
         self._bytes += size
@@ -200,7 +200,7 @@ def _notes(report: VerifyReport) -> list[str]:
 
 
 def _sentence(report: VerifyReport) -> str:
-    from agentphone_async.cli.tally import size_text
+    from agentphone_async.cli.summary import size_text
 
     found = [f"{getattr(report, name):,} {name}" for name in _COUNTS if getattr(report, name)]
     verdict = ", ".join(found) or "all as it should be"

@@ -150,7 +150,7 @@ def test_markup_in_the_data_is_only_text(api, run):
 
 def test_an_unknown_call(run):
     from agentphone_async import NotFoundError
-    from agentphone_async.cli.exits import explain
+    from agentphone_async.cli.exit_codes import explain
 
     with pytest.raises(NotFoundError, match="call_none") as caught:
         run("get", "call_none")

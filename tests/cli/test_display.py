@@ -14,7 +14,7 @@ import pytest
 
 from agentphone_async.cli import display as display_module
 from agentphone_async.cli.display import Json, Lines, Live, Quiet, conclude, display_for
-from agentphone_async.cli.tally import Tally, size_text
+from agentphone_async.cli.summary import Summary, size_text
 from agentphone_async.errors import NotAudioError
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
@@ -77,26 +77,26 @@ def terminal(monkeypatch):
 
 class TestTally:
     def test_counts_are_told_alike_to_people_and_programs(self):
-        tally = Tally(listed=6, seconds=2.0)
+        summary = Summary(listed=6, seconds=2.0)
         for outcome in EACH:
-            tally.add(outcome)
-        assert tally.settled == 6
-        assert tally.as_event() == {
+            summary.add(outcome)
+        assert summary.settled == 6
+        assert summary.as_event() == {
             "event": "summary", "listed": 6, "archived": 2, "no_recording": 1, "not_ready": 1,
             "already_archived": 1, "failed": 1, "left": 0, "bytes": 1500, "seconds": 2.0,
         }  # fmt: skip
-        assert tally.as_sentence() == (
+        assert summary.as_sentence() == (
             "2 archived, 1 already there, 1 without a recording, 1 not ready yet, 1 failed: "
             "1.5 kB in 2.0 s (750 B/s)"
         )
 
     def test_what_has_no_outcome_is_left(self):
-        tally = Tally(listed=5)
-        tally.add(archived())
-        assert tally.left == tally.as_event()["left"] == 4
+        summary = Summary(listed=5)
+        summary.add(archived())
+        assert summary.left == summary.as_event()["left"] == 4
 
     def test_nothing_at_all_is_told_as_such(self):
-        assert Tally().as_sentence() == "0 archived: 0 B in 0.0 s (0 B/s)"
+        assert Summary().as_sentence() == "0 archived: 0 B in 0.0 s (0 B/s)"
 
     @pytest.mark.parametrize(
         ("size", "text"),
@@ -118,23 +118,23 @@ class TestChoice:
     )
     def test_without_a_terminal(self, options, kind):
         given = {"as_json": False, "quiet": False, "verbose": False} | options
-        assert type(display_for(Tally(), **given)) is kind
+        assert type(display_for(Summary(), **given)) is kind
 
     @pytest.mark.parametrize("as_json", [False, True])
     def test_less_and_more_at_once_cannot_be(self, as_json):
         with pytest.raises(click.UsageError, match="exclude each other"):
-            display_for(Tally(), as_json=as_json, quiet=True, verbose=True)
+            display_for(Summary(), as_json=as_json, quiet=True, verbose=True)
 
     def test_a_terminal_gets_a_live_line(self, terminal):
         terminal()
-        made = display_for(Tally(), as_json=False, quiet=False, verbose=False)
+        made = display_for(Summary(), as_json=False, quiet=False, verbose=False)
         made.close()
         assert type(made) is Live
 
 
 class TestQuiet:
     def test_only_failures_and_suspects_are_told(self, capsys):
-        display = Quiet(Tally())
+        display = Quiet(Summary())
         for outcome in [*EACH, archived("s", suspect="too short")]:
             display.settled(outcome)
         said = capsys.readouterr()
@@ -142,7 +142,7 @@ class TestQuiet:
         assert said.err == "failed: no audio\nsuspect: recording-s.wav: too short\n"
 
     def test_the_same_failure_is_told_once_and_many_not_all(self, capsys):
-        display = Quiet(Tally())
+        display = Quiet(Summary())
         for _ in range(100):
             display.settled(failed("down"))
         for number in range(100):
@@ -151,30 +151,30 @@ class TestQuiet:
         assert told[0] == "failed: down"
         assert len(told) == display_module.MOST_FAILURES_SHOWN + 1
         assert "--verbose" in told[-1]
-        assert display.tally.counts["failed"] == 200
+        assert display.summary.counts["failed"] == 200
 
     def test_verbose_tells_them_all(self, capsys):
-        display = Quiet(Tally(), verbose=True)
+        display = Quiet(Summary(), verbose=True)
         for _ in range(50):
             display.settled(failed("down"))
         assert capsys.readouterr().err.count("failed: down") == 50
 
     @pytest.mark.parametrize("kind", [Quiet, Lines])
     def test_a_note_is_one_harmless_line(self, kind, capsys):
-        kind(Tally()).note("pausing\n\x1b]0;owned\x07" + "x" * 5000)
+        kind(Summary()).note("pausing\n\x1b]0;owned\x07" + "x" * 5000)
         told = capsys.readouterr().err
         assert told.startswith("pausing\\n\\x1b]0;owned\\x07xxx")
         assert told.count("\n") == 1
         assert len(told) < 1100
 
     def test_the_end_is_silent(self, capsys):
-        conclude(Quiet(Tally()), quiet=True)
+        conclude(Quiet(Summary()), quiet=True)
         assert capsys.readouterr() == ("", "")
 
 
 class TestLines:
     def test_one_line_every_ten_seconds(self, clock, capsys):
-        display = Lines(Tally())
+        display = Lines(Summary())
         display.listed(1200)
         for _ in range(300):
             display.bytes(100_000)
@@ -185,7 +185,7 @@ class TestLines:
         assert lines[0] == "100 of 1,200 calls, 10.1 MB, 1.0 MB/s"
 
     def test_verbose_names_each_call(self, clock, capsys):
-        display = Lines(Tally(), verbose=True)
+        display = Lines(Summary(), verbose=True)
         for outcome in EACH:
             display.settled(outcome)
         assert capsys.readouterr().err.splitlines() == [
@@ -200,7 +200,7 @@ class TestLines:
 
 class TestJson:
     def test_each_event_is_one_line_of_ascii(self, capsys):
-        display = Json(Tally())
+        display = Json(Summary())
         for outcome in [*EACH, NoRecording("\x1b[31m\u202e\udcff\n"), failed("\u2028é\x9b")]:
             display.settled(outcome)
         conclude(display, quiet=True)
@@ -219,7 +219,7 @@ class TestJson:
 class TestLive:
     def test_it_draws_at_most_five_times_a_second(self, clock, terminal, monkeypatch):
         terminal()
-        display = Live(Tally())
+        display = Live(Summary())
         drawn = []
         monkeypatch.setattr(display._progress, "update", lambda *_, **facts: drawn.append(facts))
         display.listed(1000)
@@ -234,7 +234,7 @@ class TestLive:
 
     def test_failures_stand_above_it_and_harmless(self, clock, terminal):
         screen = terminal()
-        display = Live(Tally(), verbose=True)
+        display = Live(Summary(), verbose=True)
         display.settled(failed("[bold]evil[/bold] \x1b]0;title\x07 \u202e"))
         display.settled(NoRecording("\x1b[2Jcall"))
         display.close()
@@ -252,7 +252,7 @@ class TestLive:
     def test_the_counts_are_never_cut(self, columns, calls, is_whole, clock, terminal, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(columns))
         screen = terminal()
-        display = Live(Tally())
+        display = Live(Summary())
         display.listed(calls)
         display.bytes(123_456_789)
         clock.now += 1
@@ -265,7 +265,7 @@ class TestLive:
 
     def test_a_terminal_may_become_narrow(self, clock, terminal):
         screen = terminal()
-        display = Live(Tally())
+        display = Live(Summary())
         display._console.width = 40
         clock.now += 1
         display.listed(12_345)
@@ -276,7 +276,7 @@ class TestLive:
 
     def test_nothing_of_it_stays(self, clock, terminal):
         screen = terminal()
-        display = Live(Tally())
+        display = Live(Summary())
         display.listed(5)
         display.close()
         display.close()

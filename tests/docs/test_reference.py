@@ -14,9 +14,9 @@ import pytest
 
 import agentphone_async
 from agentphone_async import emulator
-from agentphone_async.cli import exits
+from agentphone_async.cli import exit_codes
 from agentphone_async.cli.main import COMMANDS, cli
-from agentphone_async.cli.tally import Tally
+from agentphone_async.cli.summary import Summary
 from agentphone_async.emulator.faults.fault import _CHOICES
 from agentphone_async.emulator.faults.language import _READERS
 from agentphone_async.emulator.routes import ROUTES
@@ -106,13 +106,13 @@ def test_every_route_is_in_the_reference():
 
 def test_every_exit_code_is_explained():
     text = (ROOT / "docs" / "howto" / "timer.md").read_text(encoding="utf-8")
-    codes = {value for name, value in vars(exits).items() if name.isupper()}
+    codes = {value for name, value in vars(exit_codes).items() if name.isupper()}
     assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
 
 
 def test_every_field_of_the_summary_is_explained():
     told = set(re.findall(r"`(\w+)`", page("events.md")))
-    assert Tally().as_event().keys() - {"event"} <= told
+    assert Summary().as_event().keys() - {"event"} <= told
 
 
 def test_every_state_of_the_catalog_is_explained():

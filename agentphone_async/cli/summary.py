@@ -28,7 +28,7 @@ def name_of(outcome: Outcome) -> str:
 
 
 @dataclass(slots=True)
-class Tally:
+class Summary:
     """Counts of outcomes.
 
     Attributes:

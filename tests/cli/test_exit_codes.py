@@ -8,25 +8,25 @@ import pytest
 
 from agentphone_async import errors
 from agentphone_async.archive.selection.error import SelectionError
-from agentphone_async.cli import exits
-from agentphone_async.cli.exits import explain
+from agentphone_async.cli import exit_codes
+from agentphone_async.cli.exit_codes import explain
 from agentphone_async.recordings.template import TemplateError
 
 ENDS = [
-    (errors.ArchiveLockedError("held by 7"), exits.LOCKED),
-    (errors.CatalogError("torn"), exits.DESTINATION),
-    (errors.DestinationError("full"), exits.DESTINATION),
-    (errors.ConfigurationError("bad"), exits.USAGE),
-    (errors.MissingKeyError("none"), exits.USAGE),
-    (errors.InvalidIdError("dots"), exits.USAGE),
-    (errors.AuthenticationError("401", status=401), exits.KEY_REFUSED),
-    (errors.PermissionDeniedError("403", status=403), exits.KEY_REFUSED),
-    (errors.ServerError("500", status=500), exits.SOME_FAILED),
-    (errors.ConnectionFailedError("refused"), exits.SOME_FAILED),
-    (errors.NotAudioError("html"), exits.SOME_FAILED),
-    (FileExistsError("there already"), exits.DESTINATION),
-    (SelectionError("no date"), exits.USAGE),
-    (TemplateError("no id"), exits.USAGE),
+    (errors.ArchiveLockedError("held by 7"), exit_codes.LOCKED),
+    (errors.CatalogError("torn"), exit_codes.DESTINATION),
+    (errors.DestinationError("full"), exit_codes.DESTINATION),
+    (errors.ConfigurationError("bad"), exit_codes.USAGE),
+    (errors.MissingKeyError("none"), exit_codes.USAGE),
+    (errors.InvalidIdError("dots"), exit_codes.USAGE),
+    (errors.AuthenticationError("401", status=401), exit_codes.KEY_REFUSED),
+    (errors.PermissionDeniedError("403", status=403), exit_codes.KEY_REFUSED),
+    (errors.ServerError("500", status=500), exit_codes.SOME_FAILED),
+    (errors.ConnectionFailedError("refused"), exit_codes.SOME_FAILED),
+    (errors.NotAudioError("html"), exit_codes.SOME_FAILED),
+    (FileExistsError("there already"), exit_codes.DESTINATION),
+    (SelectionError("no date"), exit_codes.USAGE),
+    (TemplateError("no id"), exit_codes.USAGE),
 ]
 
 
@@ -47,13 +47,13 @@ def test_foreseen_ends_are_told_in_their_own_words(error, code):
     ],
 )  # fmt: skip
 def test_a_disk_that_fails_is_no_bug(error, line):
-    assert explain(error) == (exits.DESTINATION, line)
+    assert explain(error) == (exit_codes.DESTINATION, line)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), ValueError("x"), OSError(99, "x")])
 def test_an_unforeseen_one_is_called_so(error, capsys):
     code, line = explain(error)
-    assert code == exits.SOME_FAILED
+    assert code == exit_codes.SOME_FAILED
     assert line.startswith(f"unexpected {type(error).__name__}: ")
     assert "AGENTPHONE_DEBUG=1" in line
     assert capsys.readouterr().err == ""
@@ -73,7 +73,7 @@ def test_whatever_it_says_is_one_harmless_line():
 
 def test_the_codes_are_those_that_scripts_rely_on():
     codes = (
-        exits.DONE, exits.SOME_FAILED, exits.USAGE, exits.KEY_REFUSED, exits.DESTINATION,
-        exits.LOCKED, exits.INTERRUPTED,
+        exit_codes.DONE, exit_codes.SOME_FAILED, exit_codes.USAGE, exit_codes.KEY_REFUSED, exit_codes.DESTINATION,
+        exit_codes.LOCKED, exit_codes.INTERRUPTED,
     )  # fmt: skip
     assert codes == (0, 1, 2, 3, 4, 5, 130)
