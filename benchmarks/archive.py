@@ -41,7 +41,9 @@ from agentphone_async.models import Call
 from agentphone_async.recordings.template import DEFAULT_TEMPLATE, Template
 from benchmarks.machine import REPOSITORY, describe
 from benchmarks.measure import Command, Measured, run
+from benchmarks.nightly import ACCOUNTS, cost_curves
 
+RESULTS = REPOSITORY / "benchmarks" / "results"
 TIMEOUT_SECONDS = 1800.0
 EMPTY = hashlib.sha256(b"").hexdigest()
 NAMES = Names(Template.parse(DEFAULT_TEMPLATE), UTC)
@@ -313,11 +315,13 @@ def say(what: str, value: str, promised: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", help="overhead, noop, verify, memory; all by default")
+    parser.add_argument("what", nargs="*", help="overhead, noop, verify, memory, nightly")
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--archived", type=int, default=100_000)
     parser.add_argument("--hashed", type=int, default=3_000)
     parser.add_argument("--catalogued", type=int, default=1_000_000)
+    parser.add_argument("--most", type=int, default=ACCOUNTS[-1], help="calls, for nightly")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="for nightly.json and its plot")
     parser.add_argument("--scratch", type=Path, help="where to write; else a temporary folder")
     parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -325,7 +329,7 @@ def main() -> None:
         name, dest, url = options.step
         asyncio.run(STEPS[name](dest, url))  # type: ignore[arg-type]
         return
-    wanted = options.what or ["overhead", "noop", "verify", "memory"]
+    wanted = options.what or ["overhead", "noop", "verify", "memory", "nightly"]
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
         print(json.dumps(describe(scratch) | {"sqlite": sqlite3.sqlite_version}))
@@ -339,6 +343,8 @@ def main() -> None:
                     verifying(options.hashed, scratch)
                 case "memory":
                     memory(options.catalogued, scratch)
+                case "nightly":
+                    cost_curves([n for n in ACCOUNTS if n <= options.most], scratch, options.out)
                 case _:
                     parser.error(f"there is nothing called {what!r}")
 

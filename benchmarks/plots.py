@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.results import Cell, ColumnFacts, NetworkRun, Point, Results
 from benchmarks.targets import OURS
+
+if TYPE_CHECKING:
+    from benchmarks.nightly import Night
 
 OURS_COLOUR = "#c8501e"
 PEER_COLOUR = "#8aa0b4"
@@ -174,6 +177,38 @@ def _network(axis: Any, name: str, runs: Sequence[NetworkRun]) -> None:
     axis.set_title(name, loc="left", fontweight="bold")
     axis.grid(visible=True, color="#dddddd", linewidth=0.6)
     axis.legend(frameon=False)
+
+
+def write_nights(nights: Sequence[Night], path: Path) -> Path:
+    """Pages, CPU seconds and memory of a first run and of a night, by calls in the account.
+
+    Raises MatplotlibMissingError; nothing is written then.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    figures: tuple[tuple[str, Callable[[Night], float]], ...] = (
+        ("pages of the list", lambda night: night.pages),
+        ("CPU seconds", lambda night: night.cpu_seconds),
+        ("peak resident memory, MB", lambda night: night.peak_rss_bytes / 1e6),
+    )
+    for axis, (title, figure_of) in zip(axes, figures, strict=True):
+        for first, colour, label in (
+            (True, PEER_COLOUR, "first run"),
+            (False, OURS_COLOUR, "night"),
+        ):
+            mine = [night for night in nights if night.first is first]
+            values = [figure_of(night) for night in mine]
+            axis.plot([n.calls for n in mine], values, marker="o", color=colour, label=label)
+        axis.set_xscale("log")
+        if title.startswith(("pages", "CPU")):
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
+        axis.set_xlabel("calls in the account")
+        axis.set_title(title, loc="left", fontweight="bold")
+        axis.grid(visible=True, color="#dddddd", linewidth=0.6)
+        axis.legend(frameon=False)
+    return _save(plt, figure, path)
 
 
 def _lines(axis: Any, points: Sequence[Point], value: Callable[[Point], float]) -> None:
