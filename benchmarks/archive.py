@@ -36,9 +36,9 @@ from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
 from agentphone_async.archive.names import Names
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.sidecars import Sidecars
+from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.archive.verify import verify
 from agentphone_async.models import Call
-from agentphone_async.recordings.template import DEFAULT_TEMPLATE, Template
 from benchmarks.machine import REPOSITORY, describe
 from benchmarks.measure import Command, Measured, run
 from benchmarks.nightly import ACCOUNTS, cost_curves

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
+from agentphone_async.archive.template import FIELDS, Template
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import hashed_id
-from agentphone_async.recordings.template import FIELDS, Template
 from agentphone_async.sinks.interface import Target
 
 SUMS_NAME = "SHA256SUMS"

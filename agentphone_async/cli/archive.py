@@ -100,7 +100,7 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
     from datetime import timedelta
 
     from agentphone_async.archive.options import Limits, RunOptions
-    from agentphone_async.recordings.template import Template
+    from agentphone_async.archive.template import Template
 
     return RunOptions(
         transfers=transfers.count,

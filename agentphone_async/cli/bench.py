@@ -222,8 +222,8 @@ async def _source(job: Job) -> AsyncIterator[tuple[Connection, Iterator[str]]]:
 @asynccontextmanager
 async def _storage(job: Job) -> AsyncIterator[Any]:
     """What makes sinks: they keep nothing, or share a folder that goes away."""
+    from agentphone_async.bench.null_sink import NullSink
     from agentphone_async.sinks.local import LocalSink
-    from agentphone_async.sinks.null import NullSink
 
     if job.dest is None:
         yield NullSink

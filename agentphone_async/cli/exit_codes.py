@@ -23,8 +23,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     """
     from agentphone_async import errors
     from agentphone_async.archive.selection.error import SelectionError
+    from agentphone_async.archive.template import TemplateError
     from agentphone_async.protocol.display import printable
-    from agentphone_async.recordings.template import TemplateError
 
     if os.environ.get("AGENTPHONE_DEBUG"):
         traceback.print_exception(error)

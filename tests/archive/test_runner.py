@@ -28,6 +28,7 @@ from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, Placed, RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     ArchiveLockedError,
@@ -38,7 +39,6 @@ from agentphone_async.errors import (
     DestinationError,
 )
 from agentphone_async.recordings.outcomes import Archived, NotReadyYet, Outcome
-from agentphone_async.recordings.template import Template
 from agentphone_async.sinks.disk import TempNames
 from tests.conftest import Sleeps
 from tests.faults.oracle import Oracle

@@ -16,11 +16,11 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.sidecar_files import SidecarFiles, pretty, sha256_of, transcript_text
 from agentphone_async.archive.sidecars import Metadata, Sidecars, Transcripts
+from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, DestinationError
 from agentphone_async.models import Call, Transcript
 from agentphone_async.protocol.display import printable
-from agentphone_async.recordings.template import Template
 from tests.conftest import ClientFactory
 from tests.support.archives import DAY, archived, catalogued, day_folder, execute, fill
 

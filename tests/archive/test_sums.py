@@ -15,8 +15,8 @@ from agentphone_async.archive import sums as sums_module
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.sidecar_files import SidecarFiles
 from agentphone_async.archive.sums import SUMS_NAME, Sums, sums_line
+from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
-from agentphone_async.recordings.template import Template
 from tests.support.archives import archived, day_folder, execute, fill, sha256sum_accepts
 
 FOLDER = day_folder()

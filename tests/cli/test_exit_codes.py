@@ -8,9 +8,9 @@ import pytest
 
 from agentphone_async import errors
 from agentphone_async.archive.selection.error import SelectionError
+from agentphone_async.archive.template import TemplateError
 from agentphone_async.cli import exit_codes
 from agentphone_async.cli.exit_codes import explain
-from agentphone_async.recordings.template import TemplateError
 
 ENDS = [
     (errors.ArchiveLockedError("held by 7"), exit_codes.LOCKED),

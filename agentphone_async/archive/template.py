@@ -25,8 +25,8 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from agentphone_async.archive.date_format import DateFormat
 from agentphone_async.protocol.display import printable
-from agentphone_async.recordings.date_format import DateFormat
 from agentphone_async.recordings.naming import DEVICE_NAMES, digest, safe_component
 
 __all__ = ["DEFAULT_TEMPLATE", "FIELDS", "Template", "TemplateError"]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from agentphone_async.archive.template import DEFAULT_TEMPLATE, FIELDS, Template, TemplateError
 from agentphone_async.recordings.naming import DEVICE_NAMES
-from agentphone_async.recordings.template import DEFAULT_TEMPLATE, FIELDS, Template, TemplateError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CALL: dict[str, Any] = {
