@@ -27,6 +27,7 @@
     │   ├── SurplusBytesError        more bytes than promised
     │   ├── NotAudioError            HTML, JSON, nothing, or noise where audio should be
     │   └── RecordingTooLargeError   larger than the limit that was set
+    ├── RunStoppedError              not done, because the run was stopped before its turn
     └── DestinationError             the disk, not the network: full, read-only, not permitted
         ├── CatalogError             the archive's catalog: not ours, damaged, newer than we are
         └── ArchiveLockedError       another process is at work on the same archive
@@ -267,6 +268,13 @@ class NotAudioError(RecordingError):
 
 class RecordingTooLargeError(RecordingError):
     """Larger than the limit that was set."""
+
+
+class RunStoppedError(AgentPhoneError):
+    """Not done in this run, because the run was stopped before its turn; nothing has failed."""
+
+    def __init__(self, message: str = "the run was stopped") -> None:
+        super().__init__(message)
 
 
 class DestinationError(AgentPhoneError):

@@ -111,12 +111,12 @@ def timeless(client: AsyncAgentPhone, sleeps: Sleeps, policy: RetryPolicy | None
     """Let the client's retries and pauses take no time, with seeded jitter."""
     session = client.session
     gate = session.limits._gate
-    gate._clock, gate._sleep = sleeps.clock, sleeps
+    gate._clock = sleeps.clock
+    session.limits._stop._sleep = sleeps
     session.limits._clock = sleeps.clock
     session.retrier = Retrier(
         policy or session.settings.retry,
         session.limits,
         clock=sleeps.clock,
-        sleep=sleeps,
         rng=random.Random(7),
     )

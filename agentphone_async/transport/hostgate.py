@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from agentphone_async.transport.outage import Outage
+from agentphone_async.transport.stop import Stop
 
 
 class HostGate:
@@ -17,18 +18,13 @@ class HostGate:
     Args:
         outage: the rules of outages.
         clock: monotonic seconds.
-        sleep: goes with ``clock``.
+        stop: sleeps, and ends all waiting when it is closed.
     """
 
-    def __init__(
-        self,
-        outage: Outage,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]],
-    ) -> None:
+    def __init__(self, outage: Outage, clock: Callable[[], float], stop: Stop) -> None:
         self.outage = outage
         self._clock = clock
-        self._sleep = sleep
+        self._stop = stop
         self._paused_until = float("-inf")
         self._news: asyncio.Future[None] | None = None
         self.prober: asyncio.Task[object] | None = None
@@ -76,6 +72,7 @@ class HostGate:
         """Return when there is no pause and no outage, or when this task is the due probe.
 
         Raises:
+            RunStoppedError: the waiting was ended.
             BaseException: a copy of the outage's error, once the outage has outlasted its budget.
         """
         me = asyncio.current_task()
@@ -83,7 +80,7 @@ class HostGate:
         while True:
             now = self._clock()
             if (left := self._paused_until - now) > 0:
-                await self._sleep(left)
+                await self._stop.sleep(left)
                 continue
             if not outage.active:
                 self.open = True
@@ -94,12 +91,11 @@ class HostGate:
             if self.prober is me:
                 if due <= 0:
                     return
-                await self._sleep_until_news(due)
+                await self._stop.sleep(due, self._next_news())
             elif outage.exhausted(now) and outage.error is not None:
                 raise _copy_of(outage.error)
             else:
-                # Shared by all who wait: cancelling one must not cancel it for the others.
-                await asyncio.shield(self._next_news())
+                await self._stop.wait(self._next_news())
 
     def _end_probe(self) -> None:
         self.prober = None
@@ -112,15 +108,6 @@ class HostGate:
         if self._news is None:
             self._news = asyncio.get_running_loop().create_future()
         return self._news
-
-    async def _sleep_until_news(self, seconds: float) -> None:
-        """Sleep, but not on after the outage has ended by itself."""
-        timer = asyncio.ensure_future(self._sleep(seconds))
-        try:
-            await asyncio.wait((timer, self._next_news()), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            await asyncio.wait((timer,))
 
 
 def _copy_of(error: BaseException) -> BaseException:

@@ -9,6 +9,8 @@
 4. the request rate: ``tpslimit``, and the pace that the host was found to bear;
 5. for bodies, `HostLimits.take_bytes`: the byte rate (``bwlimit``).
 
+`HostLimits.close` ends all of this waiting at once, and that of the retries between attempts.
+
 When none applies, acquiring and releasing is a counter: no lock, no task switch.
 
 The order of calls around one request, all in one task::
@@ -33,13 +35,15 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
+from agentphone_async.errors import RunStoppedError
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.hostgate import HostGate
 from agentphone_async.transport.outage import Outage
 from agentphone_async.transport.pace import AdaptivePace
+from agentphone_async.transport.stop import Stop
 from agentphone_async.transport.timetable import Timetable
 from agentphone_async.transport.turnstile import ScheduledTurnstile, Turnstile, local_now
 
@@ -86,10 +90,11 @@ class HostLimits:
         self._outage = Outage(
             budget=outage_budget, first_contact_budget=first_contact_budget, rng=rng
         )
-        self._gate = HostGate(self._outage, clock, sleep)
+        self._stop = Stop(sleep)
+        self._gate = HostGate(self._outage, clock, self._stop)
         self._pace = pace
         self._tpslimit = tpslimit
-        self._requests = Turnstile(tpslimit, clock, sleep, smallest=1.0)
+        self._requests = Turnstile(tpslimit, clock, self._stop.sleep, smallest=1.0)
         self._rated = tpslimit is not None
         if isinstance(bwlimit, Timetable):
             self._bytes: Turnstile = ScheduledTurnstile(bwlimit, clock, sleep, wall_clock)
@@ -99,6 +104,37 @@ class HostLimits:
             self.limited_bytes = bwlimit is not None
         self.listeners: set[Callable[[float], None]] = set()
         """Told when the host asks for a pause of so many seconds, or (0.0) cannot be reached."""
+
+    # ---------------------------------------------------------------- stopping
+
+    @property
+    def closed(self) -> bool:
+        """True between `close` and `reopen`."""
+        return self._stop.closed
+
+    def close(self) -> None:
+        """Let no request begin any more: whoever waits for one gets a `RunStoppedError`.
+
+        That ends waiting for a slot, a pause, the rate, the end of an outage, or the next attempt.
+        What is under way goes on. Closing twice is fine.
+        """
+        self._stop.close()
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(RunStoppedError())
+
+    def reopen(self) -> None:
+        """Let requests begin again."""
+        self._stop.reopen()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until another attempt.
+
+        Raises:
+            RunStoppedError: closed before, or meanwhile.
+        """
+        await self._stop.sleep(seconds)
 
     # ---------------------------------------------------------------- slots
 
@@ -149,17 +185,20 @@ class HostLimits:
         A cancelled waiter leaves no trace: slot, place and probe go to the next one.
 
         Raises:
+            RunStoppedError: closed before, or meanwhile.
             BaseException: a copy of the error last given to `connection_failed`, when the host
                 has been away for longer than the outage budget. Nothing is held then.
         """
+        self._stop.check()
         if self._held < self._limit and not self._waiters:
             self._held += 1
         else:
             await self._slot()
-        if self._rated or not self._gate.open:
+        if self._rated or not self._gate.open or self._stop.closed:
             self._at_gates += 1
             try:
                 await self._pass_gates()
+                self._stop.check()
             except BaseException:
                 self.release()
                 raise
@@ -191,10 +230,11 @@ class HostLimits:
         try:
             await waiter
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
+            if not waiter.done() or waiter.cancelled():
+                with suppress(ValueError):  # closing has removed it
+                    self._waiters.remove(waiter)
+            elif waiter.exception() is None:
                 self._held -= 1  # granted in the same moment as cancelled: pass it on
-            else:
-                self._waiters.remove(waiter)
             self._admit()
             raise
 

@@ -8,7 +8,6 @@ While the host is unreachable, failures are the host's and cost the request no a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
@@ -69,7 +68,6 @@ class Retrier:
         policy: how often and how long.
         limits: slots, pauses and outages, shared with all others who talk to the host.
         clock: monotonic seconds.
-        sleep: ``asyncio.sleep``, or a virtual one that goes with ``clock``.
         rng: the source of jitter.
     """
 
@@ -79,13 +77,11 @@ class Retrier:
         limits: HostLimits,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
         self._policy = policy
         self._limits = limits
         self._clock = clock
-        self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
 
     async def run(self, request: Request, attempt: Attempt[T]) -> T:
@@ -96,6 +92,7 @@ class Retrier:
             attempt: sends it once.
 
         Raises:
+            RunStoppedError: the limits were closed before an attempt, or between two.
             AgentPhoneError: the last attempt's error, with ``attempts`` filled in.
         """
         started = self._clock()
@@ -121,9 +118,12 @@ class Retrier:
         Args:
             failures: in a row.
             at_least: seconds that the server asks for, up to the longest delay.
+
+        Raises:
+            RunStoppedError: the limits were closed before, or meanwhile.
         """
         asked = min(at_least, self._policy.longest_delay)
-        await self._sleep(max(asked, self._jitter(failures)))
+        await self._limits.sleep(max(asked, self._jitter(failures)))
 
     def _jitter(self, failures: int) -> float:
         policy = self._policy
@@ -192,7 +192,7 @@ class Retrier:
             ),
             wait=lambda state: self._wait(state, spent),
             stop=over,
-            sleep=self._sleep,
+            sleep=self._limits.sleep,
             reraise=True,
         )
         return await retrying(step)

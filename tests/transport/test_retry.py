@@ -58,7 +58,6 @@ def retrier(sleeps: Sleeps, policy: RetryPolicy | None = None, **limits: object)
         policy or RetryPolicy(total=1000),
         host,
         clock=sleeps.clock,
-        sleep=sleeps,
         rng=random.Random(1),
     )
 
@@ -193,15 +192,14 @@ async def test_a_429_or_503_pauses_everybody(client_of, sleeps: Sleeps, status: 
         client = client_of(server.base_url)
         timeless(client, sleeps, RetryPolicy(total=1000))
         refused = asyncio.Event()
-        plain_sleep = client.session.retrier._sleep
 
         async def sleep(seconds: float) -> None:
             refused.set()
             await asyncio.sleep(0)  # let the other one try to get in between
             await asyncio.sleep(0)
-            await plain_sleep(seconds)
+            await sleeps(seconds)
 
-        client.session.retrier._sleep = sleep
+        client.session.limits._stop._sleep = sleep
         told = asyncio.ensure_future(client.calls.get("told"))
         await refused.wait()
         assert client.session.limits.paused_for > 0
@@ -229,7 +227,7 @@ async def test_the_slot_is_given_back_while_pausing(sleeps: Sleeps):
         held.append(again._limits.held)
         await sleeps(seconds)
 
-    again._sleep = sleep
+    again._limits._stop._sleep = sleep
     await again.run(GET, Attempts(ServerError("x", status=500)))
     assert held == [0]
     assert again._limits.held == 0
@@ -246,7 +244,7 @@ async def test_out_of_file_descriptors_means_fewer_at_a_time(sleeps: Sleeps):
             limits.release()  # the others end meanwhile
         await sleeps(seconds)
 
-    again._sleep = sleep
+    again._limits._stop._sleep = sleep
     await again.run(GET, Attempts(TooManyOpenFilesError("x", sent=False)))
     assert again._limits.concurrency == 3
 
