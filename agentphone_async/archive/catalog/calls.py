@@ -6,7 +6,7 @@ For `Catalog.run`; what stores or notes is for `Catalog.transaction`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from agentphone_async.archive.catalog.rows import (
@@ -85,6 +85,21 @@ def store_calls(
     )
 
 
+def ensure_calls(connection: sqlite3.Connection, seen: Mapping[str, str]) -> None:
+    """Have a row for each of these calls, of which no more is known than id and a moment.
+
+    So it is after a rebuild, until a run lists them. The ids are as `id_to_text` writes them.
+    """
+    ids = list(seen)
+    marks = ",".join("?" * len(ids))
+    query = f"SELECT id FROM calls WHERE id IN ({marks})"  # noqa: S608 - marks only
+    unknown = set(ids).difference(text for (text,) in connection.execute(query, ids))
+    connection.executemany(
+        "INSERT INTO calls (id, raw, first_seen, last_seen) VALUES (?, ?, ?, ?)",
+        [(text, raw_text({"id": id_from_text(text)}), seen[text], seen[text]) for text in unknown],
+    )
+
+
 def get_calls(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, CallRow]:
     """The calls of these ids, at most a few hundred; those that are not known are missing."""
     marks = ",".join("?" * len(ids))
@@ -106,7 +121,7 @@ def pending_of(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     """Those of some calls, at most a few hundred, that lack something."""
     marks = ",".join("?" * len(ids))
     rows = connection.execute(
-        f"SELECT DISTINCT call_id FROM owed WHERE call_id IN ({marks})",  # noqa: S608 - marks only
+        f"SELECT DISTINCT call_id FROM pending WHERE call_id IN ({marks})",  # noqa: S608 - marks only
         [id_to_text(call_id) for call_id in ids],
     )
     return {id_from_text(text) for (text,) in rows}
@@ -121,11 +136,13 @@ def note_pending(
     done: Iterable[str],
 ) -> None:
     """Note which calls lack a file of a kind, and which do not any more."""
+    pending = list(pending)
+    ensure_calls(connection, {id_to_text(call_id): stamp(now) for call_id in pending})
     connection.executemany(
-        "INSERT OR IGNORE INTO owed (call_id, kind, since) VALUES (?, ?, ?)",
+        "INSERT OR IGNORE INTO pending (call_id, kind, since) VALUES (?, ?, ?)",
         [(id_to_text(call_id), kind, stamp(now)) for call_id in pending],
     )
     connection.executemany(
-        "DELETE FROM owed WHERE call_id = ? AND kind = ?",
+        "DELETE FROM pending WHERE call_id = ? AND kind = ?",
         [(id_to_text(call_id), kind) for call_id in done],
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.schema import (
     APPLICATION_ID,
     FILE_NAME,
@@ -35,7 +36,7 @@ from agentphone_async.sinks.threads import FilePool
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Work = Callable[Concatenate[sqlite3.Connection, P], T]
+Work = Callable[Concatenate[CatalogConnection, P], T]
 
 BUSY_SECONDS = 30.0
 """How long a write waits for another process's transaction."""
@@ -54,7 +55,7 @@ class Catalog:
         path: the file.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, thread: FilePool) -> None:
+    def __init__(self, path: Path, connection: CatalogConnection, thread: FilePool) -> None:
         self.path = path
         self._connection = connection
         self._thread = thread
@@ -78,7 +79,7 @@ class Catalog:
             DestinationError: the folder cannot be made.
         """
         thread = FilePool(1)
-        opened: list[sqlite3.Connection] = []
+        opened: list[CatalogConnection] = []
         try:
             await thread.run(lambda: opened.append(connect(folder, write=write)))
         except BaseException:  # it is open all the same, if this was cancelled meanwhile
@@ -127,14 +128,14 @@ class Catalog:
         """The same for work that writes: all of it is kept, or nothing."""
         return await self._thread.run(self._guarded, lambda db: self._write(db, work, args, kwargs))
 
-    def _write(self, db: sqlite3.Connection, work: Callable[..., T], args: Any, kwargs: Any) -> T:
+    def _write(self, db: CatalogConnection, work: Callable[..., T], args: Any, kwargs: Any) -> T:
         db.execute("PRAGMA query_only = OFF")
         try:
             return in_transaction(db, lambda: work(db, *args, **kwargs))
         finally:
             db.execute("PRAGMA query_only = ON")
 
-    def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _guarded(self, work: Callable[[CatalogConnection], T]) -> T:
         try:
             return work(self._connection)
         except sqlite3.Error as error:
@@ -200,7 +201,7 @@ def inspect(folder: Path) -> bool:
     return True
 
 
-def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
+def connect(folder: Path, *, write: bool) -> CatalogConnection:
     """Open the catalog of an archive, made and migrated if it is to be written.
 
     The file is 0600 from its first moment, since it holds call ids; SQLite gives its
@@ -232,7 +233,9 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,  # one thread uses it; another one may have to close it
+            factory=CatalogConnection,
         )
+        connection.folder = folder
         try:
             _prepare(connection, path, write=write)
         except BaseException:
@@ -241,9 +244,11 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
         return connection
 
 
-def in_memory() -> sqlite3.Connection:
+def in_memory() -> CatalogConnection:
     """An empty catalog that leaves no trace, for dry runs over a new archive."""
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False, factory=CatalogConnection
+    )
     migrate(connection, ":memory:")
     return connection
 
@@ -267,7 +272,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
     _use_wal(connection)
     # Rows that a power cut takes are found again on disk; files without sync would not be.
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("SELECT 1 FROM calls, recordings, runs LIMIT 1").fetchall()
+    connection.execute("PRAGMA foreign_keys = ON")
+    for table in ("calls", "recordings", "runs"):
+        connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608 - ours
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -11,10 +11,13 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from agentphone_async.archive.catalog.calls import ensure_calls
+from agentphone_async.archive.catalog.paths import path_of_row
 from agentphone_async.archive.catalog.rows import (
     COLUMNS,
     NAMES,
     ON_DISK,
+    PATH,
     CatalogFile,
     RecordingRow,
     SidecarRow,
@@ -25,10 +28,13 @@ from agentphone_async.archive.catalog.rows import (
     recording_row,
     sidecar_row,
     stamp,
+    stamp_or_none,
 )
 
 _LAST = "\U0010ffff"  # sorts behind every path
 _MARKS = ",".join(f"'{state}'" for state in sorted(ON_DISK))
+_CREATED = NAMES.index("created")
+_TOP = PurePosixPath()
 _FOLDERS = 20_000
 """Folders that are kept in mind at once."""
 
@@ -42,7 +48,7 @@ def current_recordings(
     connection: sqlite3.Connection, ids: Sequence[str]
 ) -> dict[str, RecordingRow]:
     """The current version for each of these calls, at most a few hundred; the rest is missing."""
-    rows = map(recording_row, _current(connection, ids))
+    rows = [recording_row(row, connection) for row in _current(connection, ids)]
     return {row.call_id: row for row in rows}  # a later version wins
 
 
@@ -54,7 +60,11 @@ def current_columns(
     In a run over 100,000 archived calls, making values of all rows would cost more than looking
     them up.
     """
-    return {id_from_text(row[0]): row for row in _current(connection, ids)}
+    rows = {id_from_text(row[0]): row for row in _current(connection, ids)}
+    for row in rows.values():
+        if row[PATH] is not None:
+            path_of_row(connection, row[PATH])
+    return rows
 
 
 def _current(connection: sqlite3.Connection, ids: Sequence[str]) -> sqlite3.Cursor:
@@ -69,10 +79,12 @@ def _current(connection: sqlite3.Connection, ids: Sequence[str]) -> sqlite3.Curs
 def store_recordings(connection: sqlite3.Connection, rows: Iterable[RecordingRow]) -> None:
     """Insert or update recordings, each by call and version; ``created`` stays as it was."""
     marks = ", ".join("?" * len(NAMES))
+    values = [_values(row) for row in rows]
+    ensure_calls(connection, {str(value[0]): str(value[_CREATED]) for value in values})
     connection.executemany(
         f"INSERT INTO recordings ({COLUMNS}) VALUES ({marks}) "  # noqa: S608 - names of ours
         f"ON CONFLICT (call_id, version) DO UPDATE SET {_SETTERS}",
-        [_values(row) for row in rows],
+        values,
     )
 
 
@@ -96,7 +108,7 @@ def recordings_after(
         f"{condition}ORDER BY call_id, version LIMIT ?",
         (*start, *wanted, limit),
     )
-    return [recording_row(row) for row in rows]
+    return [recording_row(row, connection) for row in rows]
 
 
 def not_ready_in(
@@ -104,7 +116,8 @@ def not_ready_in(
 ) -> list[str]:
     """Ids of calls that this run found not ready, in the order of their ids."""
     rows = connection.execute(
-        "SELECT call_id FROM recordings WHERE state = 'not_ready' AND run = ? AND call_id > ? "
+        "SELECT call_id FROM recordings WHERE state IN ('not_ready', 'failed', 'disputed') "
+        "AND state = 'not_ready' AND run = ? AND call_id > ? "
         "ORDER BY call_id LIMIT ?",
         (run, "" if after is None else id_to_text(after), limit),
     )
@@ -117,7 +130,7 @@ def owner_of(connection: sqlite3.Connection, path: PurePosixPath) -> RecordingRo
         f"SELECT {COLUMNS} FROM recordings WHERE path = ?",  # noqa: S608 - names of ours
         (path.as_posix(),),
     ).fetchone()
-    return None if row is None else recording_row(row)
+    return None if row is None else recording_row(row, connection)
 
 
 def owners_of(connection: sqlite3.Connection, paths: Sequence[str]) -> dict[str, str]:
@@ -129,12 +142,14 @@ def owners_of(connection: sqlite3.Connection, paths: Sequence[str]) -> dict[str,
 
 def versions_of(connection: sqlite3.Connection, call_id: str) -> dict[int, RecordingRow]:
     """All versions of a call's recording."""
-    rows = map(recording_row, _current(connection, [call_id]))
+    rows = [recording_row(row, connection) for row in _current(connection, [call_id])]
     return {row.version: row for row in rows}
 
 
 def store_sidecars(connection: sqlite3.Connection, rows: Iterable[SidecarRow]) -> None:
     """Insert or update files beside recordings, each by call and kind."""
+    rows = list(rows)
+    ensure_calls(connection, {id_to_text(row.call_id): stamp(row.updated) for row in rows})
     connection.executemany(
         "INSERT INTO sidecars (call_id, kind, path, size, sha256, updated) "
         "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (call_id, kind) DO UPDATE SET "
@@ -153,7 +168,7 @@ def sidecars_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Side
     where = f"WHERE call_id IN ({marks})"
     query = f"SELECT {_SIDECAR} FROM sidecars {where} ORDER BY call_id, kind"  # noqa: S608 - ours
     rows = connection.execute(query, [id_to_text(call_id) for call_id in ids])
-    return [sidecar_row(row) for row in rows]
+    return [sidecar_row(row, connection) for row in rows]
 
 
 def sidecars_after(
@@ -166,7 +181,7 @@ def sidecars_after(
         "WHERE (call_id, kind) > (?, ?) ORDER BY call_id, kind LIMIT ?",
         (*start, limit),
     )
-    return [sidecar_row(row) for row in rows]
+    return [sidecar_row(row, connection) for row in rows]
 
 
 def count_states(connection: sqlite3.Connection) -> dict[str, int]:
@@ -194,6 +209,8 @@ def _values(row: RecordingRow) -> tuple[object, ...]:
         stamp(row.updated),
         plain(row.last_error),
         row.run,
+        stamp_or_none(row.disputed),
+        stamp_or_none(row.ask_after),
     )
 
 
@@ -208,7 +225,7 @@ def files_after(
         "FROM sidecars WHERE path > ?1 ORDER BY path LIMIT ?2",
         (after, limit),
     )
-    return [file_row(row) for row in rows]
+    return [file_row(row, connection) for row in rows]
 
 
 def known_paths(connection: sqlite3.Connection, paths: Sequence[str]) -> set[str]:
@@ -257,6 +274,8 @@ def folders_changed(
         found: set[str] = set()
         while len(found) < _FOLDERS and (rows := cursor.fetchmany(1000)):
             found.update(path.rpartition("/")[0] for (path,) in rows)
-        return {PurePosixPath(folder) for folder in found}
+        return {
+            path_of_row(connection, f"{folder}/x").parent if folder else _TOP for folder in found
+        }
 
     return more

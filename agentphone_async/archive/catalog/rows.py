@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-State = Literal["archived", "not_ready", "no_recording", "failed", "suspect"]
+from agentphone_async.archive.catalog.paths import path_of_row
+
+State = Literal[
+    "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased"
+]
 """What is known of a recording: on disk and sound; absent so far; absent for good; could not be
-had; on disk, although header and bytes disagree."""
+fetched; on disk, although header and bytes disagree; on disk, without audio; absent, although the
+list of calls says that it exists; erased on demand."""
 
-ON_DISK: frozenset[str] = frozenset({"archived", "suspect"})
-OPEN: frozenset[str] = frozenset({"not_ready", "failed"})
-"""States that are asked again on every run."""
+ON_DISK: frozenset[str] = frozenset({"archived", "suspect", "empty"})
+OPEN: frozenset[str] = frozenset({"not_ready", "failed", "disputed"})
+"""States that later runs ask for again."""
+
+UNPROVED = "its header does not prove that it is whole"
 
 _ESCAPE = "base64:"
 
 NAMES = (
     "call_id", "version", "state", "path", "size", "sha256", "media_type", "sample_rate",
     "channels", "duration", "etag", "attempts", "created", "updated", "last_error", "run",
+    "disputed", "ask_after",
 )  # fmt: skip
 COLUMNS = ", ".join(NAMES)
 """In the order that `recording_row` takes."""
@@ -59,6 +68,8 @@ class RecordingRow:
         attempts: requests so far, over all runs.
         last_error: why it failed, or why it is suspect.
         run: the run that settled it last; None if no run did.
+        disputed: since when the server answers 404, although the list says that it exists.
+        ask_after: it is not asked for before.
     """
 
     call_id: str
@@ -77,6 +88,8 @@ class RecordingRow:
     attempts: int = 0
     last_error: str | None = None
     run: int | None = None
+    disputed: datetime | None = None
+    ask_after: datetime | None = None
 
     @property
     def on_disk(self) -> bool:
@@ -220,13 +233,13 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def recording_row(row: Sequence[Any]) -> RecordingRow:
+def recording_row(row: Sequence[Any], connection: sqlite3.Connection | None = None) -> RecordingRow:
     """A `RecordingRow` from the columns of `COLUMNS`."""
     return RecordingRow(
         call_id=id_from_text(row[0]),
         version=row[1],
         state=row[2],
-        path=None if row[3] is None else PurePosixPath(row[3]),
+        path=None if row[3] is None else path_of_row(connection, row[3]),
         size=row[4],
         sha256=row[5],
         media_type=row[6],
@@ -239,14 +252,15 @@ def recording_row(row: Sequence[Any]) -> RecordingRow:
         updated=moment_of(row[13]),
         last_error=row[14],
         run=row[15],
+        disputed=moment_or_none(row[16]),
+        ask_after=moment_or_none(row[17]),
     )
 
 
-def sidecar_row(row: Sequence[Any]) -> SidecarRow:
+def sidecar_row(row: Sequence[Any], connection: sqlite3.Connection | None = None) -> SidecarRow:
     """A `SidecarRow` from the table's columns, in their order."""
-    return SidecarRow(
-        id_from_text(row[0]), row[1], PurePosixPath(row[2]), row[3], row[4], moment_of(row[5])
-    )
+    path = path_of_row(connection, row[2])
+    return SidecarRow(id_from_text(row[0]), row[1], path, row[3], row[4], moment_of(row[5]))
 
 
 def run_row(row: Sequence[Any]) -> RunRow:
@@ -266,9 +280,63 @@ def run_row(row: Sequence[Any]) -> RunRow:
     )
 
 
-def file_row(row: Sequence[Any]) -> CatalogFile:
+def file_row(row: Sequence[Any], connection: sqlite3.Connection | None = None) -> CatalogFile:
     """A `CatalogFile` from the columns of `files_after`."""
-    path, size, sha256, call_id, kind, version, state, note = row
-    return CatalogFile(
-        PurePosixPath(path), size, sha256, id_from_text(call_id), kind, version, state, note
+    text, size, sha256, call_id, kind, version, state, note = row
+    path = path_of_row(connection, text)
+    return CatalogFile(path, size, sha256, id_from_text(call_id), kind, version, state, note)
+
+
+class Sound(Protocol):
+    """What was found out about the bytes of a recording."""
+
+    @property
+    def media_type(self) -> str:
+        """What the bytes are."""
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Frames a second."""
+
+    @property
+    def channels(self) -> int | None:
+        """Of WAVE."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Of audio."""
+
+    @property
+    def suspect(self) -> str | None:
+        """Why header and bytes disagree."""
+
+
+def with_file(
+    row: RecordingRow,
+    path: PurePosixPath,
+    size: int,
+    sha256: str,
+    sound: Sound | None,
+    now: datetime,
+) -> RecordingRow:
+    """A row of what now lies on the disk; ``sound`` is None if the file does not tell.
+
+    The version is the next one if the row had another path before.
+    """
+    another = row.path is not None and row.path != path
+    return replace(
+        row,
+        state="archived" if sound is not None and sound.suspect is None else "suspect",
+        version=row.version + 1 if another else row.version,
+        path=path,
+        size=size,
+        sha256=sha256,
+        media_type=row.media_type if sound is None else sound.media_type,
+        sample_rate=None if sound is None else sound.sample_rate,
+        channels=None if sound is None else sound.channels,
+        duration=None if sound is None else sound.duration_seconds,
+        updated=now,
+        last_error=UNPROVED if sound is None else sound.suspect,
+        disputed=None,
+        ask_after=None,
     )
