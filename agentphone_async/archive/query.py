@@ -28,7 +28,10 @@ from agentphone_async.models import Call
 PENDING = "pending"
 """The state of a call that runs have met, and of whose recording none has settled anything."""
 
-STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", PENDING)
+STATES = (
+    "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased",
+    PENDING,
+)  # fmt: skip
 
 _CALLS = (
     "calls.id, calls.raw, calls.started, calls.ended, calls.status, calls.direction, "
@@ -145,16 +148,15 @@ def _begin(
     )
 
     def more(_: sqlite3.Connection, at_once: int) -> list[Entry]:
-        return [_entry(row) for row in cursor.fetchmany(at_once)]
+        return [_entry(connection, row) for row in cursor.fetchmany(at_once)]
 
     return more
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    recording = row[_CALL_COLUMNS:]
-    return Entry(
-        call_row(row[:_CALL_COLUMNS]), None if recording[0] is None else recording_row(recording)
-    )
+def _entry(connection: sqlite3.Connection, row: Sequence[Any]) -> Entry:
+    known = row[_CALL_COLUMNS:]
+    recording = None if known[0] is None else recording_row(known, connection)
+    return Entry(call_row(row[:_CALL_COLUMNS]), recording)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,8 @@ def overview(connection: sqlite3.Connection, latest_runs: int = 5) -> Overview:
         calls=one("SELECT count(*) FROM calls"),
         states=count_states(connection),
         bytes=one(
-            "SELECT coalesce(sum(size), 0) FROM recordings WHERE state IN ('archived', 'suspect')"
+            "SELECT coalesce(sum(size), 0) FROM recordings "
+            "WHERE state IN ('archived', 'suspect', 'empty')"
         ),
         sidecars=one("SELECT count(*) FROM sidecars"),
         runs=runs(connection, latest_runs),

@@ -21,7 +21,7 @@ from agentphone_async.archive.catalog.recordings import (
     owner_of,
     store_recordings,
 )
-from agentphone_async.archive.catalog.rows import CatalogFile, RecordingRow
+from agentphone_async.archive.catalog.rows import CatalogFile, RecordingRow, with_file
 from agentphone_async.archive.files import examine
 from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.lock import ArchiveLock
@@ -276,22 +276,9 @@ def _sha256(fetched: Fetched) -> str:
 
 
 def _restored(row: RecordingRow, fetched: Fetched, stored: Stored) -> RecordingRow:
+    row = replace(row, etag=fetched.etag, attempts=row.attempts + fetched.attempts)
     audio = fetched.ready.audio
-    return replace(
-        row,
-        state="archived" if audio.suspect is None else "suspect",
-        path=stored.name,
-        size=stored.size,
-        sha256=stored.sha256,
-        media_type=audio.media_type,
-        sample_rate=audio.sample_rate,
-        channels=audio.channels,
-        duration=audio.duration_seconds,
-        etag=fetched.etag,
-        attempts=row.attempts + fetched.attempts,
-        updated=datetime.now(UTC),
-        last_error=audio.suspect,
-    )
+    return with_file(row, stored.name, stored.size, stored.sha256, audio, datetime.now(UTC))
 
 
 def _quarantine(folder: Path, finding: Finding) -> PurePosixPath | None:

@@ -85,7 +85,6 @@ async def test_rows_come_back_as_they_went_in(tmp_path):
                 etag='"x"',
                 attempts=3,
                 last_error=None,
-                run=7,
             )
             for number, call_id in enumerate(HOSTILE)
         ]
@@ -98,7 +97,7 @@ async def test_rows_come_back_as_they_went_in(tmp_path):
             calls_table.store_calls, [(one, raw_text(one.raw)) for one in calls], NOW
         )
         kept = await catalog.run(calls_table.get_calls, HOSTILE)
-        assert set(kept) == set(sendable)
+        assert set(kept) == set(HOSTILE), "calls of which only the id is known among them"
         sidecar = SidecarRow("plain", "metadata", PurePosixPath("x.json"), 1, "00", NOW)
         await catalog.transaction(recordings_table.store_sidecars, [sidecar])
         assert await catalog.run(recordings_table.sidecars_of, HOSTILE) == [sidecar]
@@ -338,18 +337,20 @@ async def test_a_migration_and_its_record_share_a_transaction(tmp_path, monkeypa
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, good, bad))
     with pytest.raises(CatalogError):
         await Catalog.open(tmp_path)
+    known = len(schema.MIGRATIONS) - 1
     db = sqlite3.connect(path_of(tmp_path))
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     assert "half" not in tables
-    assert db.execute("SELECT max(version) FROM migrations").fetchone() == (2,)
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("SELECT max(version) FROM migrations").fetchone() == (known,)
+    assert db.execute("PRAGMA user_version").fetchone() == (known,)
     db.close()
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:known])
     async with await Catalog.open(tmp_path) as catalog:
         names = await catalog.run(
             lambda db: db.execute("SELECT name FROM migrations ORDER BY version").fetchall()
         )
-        assert names == [("first",), ("second",)]
+        assert names[0] == ("first",)
+        assert names[-1] == ("second",)
 
 
 class TestSwitchingToTheLog:
@@ -404,3 +405,129 @@ def test_moments_sort_as_text(moments: Sequence[datetime]):
     assert sorted(stamps) == sorted(stamps, key=moment_of)
     for text in stamps:
         assert stamp(moment_of(text)) == text
+
+
+async def test_a_catalog_of_the_first_schema_is_migrated_with_all_that_it_knows(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    await (await Catalog.open(tmp_path)).aclose()
+    monkeypatch.undo()
+    db = sqlite3.connect(path_of(tmp_path))
+    seen = stamp(NOW)
+    call_json = raw_text({"id": "a", "fromNumber": "+1555", "toNumber": "+1666", "agentId": "agt"})
+    db.executescript(f"""
+        INSERT INTO calls VALUES ('a', '{call_json}', '{seen}', NULL, 'completed', 'inbound', 3.5,
+                                  '{seen}', '{seen}');
+        INSERT INTO runs (id, started, complete) VALUES (4, '{seen}', 1);
+        INSERT INTO recordings VALUES
+          ('a', 1, 'archived', 'a.wav', 9, '00', 'audio/wav', 8000, 1, 2.5, NULL, 1,
+           '{seen}', '{seen}', NULL, 4),
+          ('a', 2, 'archived', 'a.v2.wav', 10, '01', 'audio/wav', 8000, 1, 2.6, NULL, 1,
+           '{seen}', '{seen}', NULL, 3),
+          ('nobody', 1, 'failed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1,
+           '{seen}', '{seen}', 'why', 4);
+        INSERT INTO sidecars VALUES ('a', 'metadata', 'a.json', 2, '02', '{seen}');
+        INSERT INTO owed VALUES ('else', 'transcript', '{seen}');
+        INSERT INTO run_folders VALUES (4, 'x'), (3, 'y');
+        INSERT INTO settings VALUES ('hash_key', x'0102');
+    """)
+    db.close()
+    async with await Catalog.open(tmp_path) as catalog:
+
+        def everything(connection):
+            def ask(query):
+                return connection.execute(query).fetchall()
+
+            assert ask("PRAGMA foreign_key_check") == []
+            assert ask("PRAGMA foreign_keys") == [(1,)]
+            assert ask("SELECT call_id, version, run FROM recordings") == [
+                ("a", 1, 4), ("a", 2, None), ("nobody", 1, 4)
+            ]  # fmt: skip
+            assert ask("SELECT call_id, path FROM current_recordings") == [
+                ("a", "a.v2.wav"), ("nobody", None)
+            ]  # fmt: skip
+            assert ask(
+                "SELECT call_id, from_number, to_number, agent_id, call_duration, audio_duration, "
+                "state FROM archive ORDER BY call_id"
+            ) == [
+                ("a", "+1555", "+1666", "agt", 3.5, 2.6, "archived"),
+                ("else", None, None, None, None, None, "pending"),
+                ("nobody", None, None, None, None, None, "failed"),
+            ]
+            assert ask("SELECT * FROM run_folders") == [(4, "x")]
+            assert ask("SELECT id, complete, listing FROM runs") == [(4, 1, "full")]
+
+        await catalog.run(everything)
+        assert await catalog.run(calls_table.pending_of, ["else"]) == {"else"}
+        assert await catalog.run(settings.known_hash_key) == b"\1\2"
+
+
+async def test_a_read_cannot_write(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+        with pytest.raises(CatalogError):
+            await catalog.run(recordings_table.store_recordings, [row("a")])
+        await catalog.transaction(recordings_table.store_recordings, [row("a")])
+        with pytest.raises(CatalogError):
+            await catalog.run(lambda db: db.execute("DELETE FROM recordings"))
+        assert set(await catalog.run(recordings_table.current_recordings, ["a"])) == {"a"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "/", "../x.wav", "a/../../x.wav", "a/..", "..", "a//b.wav", "./x", "out/x.wav",
+     "a\0/x.wav", "x\0.wav"],
+)  # fmt: skip
+async def test_paths_that_leave_the_archive_are_refused_wherever_rows_are_read(tmp_path, path):
+    folder = tmp_path / "archive"
+    (tmp_path / "elsewhere").mkdir()
+    async with await Catalog.open(folder) as catalog:
+        (folder / "out").symlink_to(tmp_path / "elsewhere")
+        good = row("a", path=PurePosixPath("a.wav"), size=1, sha256="00")
+        sidecar = SidecarRow("a", "metadata", PurePosixPath("a.json"), 1, "00", NOW)
+        await catalog.transaction(recordings_table.store_recordings, [good])
+        await catalog.transaction(recordings_table.store_sidecars, [sidecar])
+
+        def move(connection, table, to):
+            connection.execute(f"UPDATE {table} SET path = ?", (to,))
+
+        for table, reads in (
+            ("recordings", [
+                (recordings_table.current_recordings, ["a"]),
+                (recordings_table.current_columns, ["a"]),
+                (recordings_table.recordings_after,),
+                (recordings_table.versions_of, "a"),
+                (recordings_table.files_after,),
+            ]),
+            ("sidecars", [
+                (recordings_table.sidecars_of, ["a"]),
+                (recordings_table.sidecars_after,),
+                (recordings_table.files_after,),
+            ]),
+        ):  # fmt: skip
+            await catalog.transaction(move, table, path)
+            for work, *args in reads:
+                with pytest.raises(CatalogError, match="outside of the archive"):
+                    await catalog.run(work, *args)
+            await catalog.transaction(move, table, "fine.x")
+
+
+async def test_questions_of_every_run_use_indexes(tmp_path):
+    async with await Catalog.open(tmp_path) as catalog:
+
+        def plans(connection):
+            seen = []
+            connection.set_trace_callback(seen.append)
+            recordings_table.not_ready_in(connection, 1, "a")
+            recordings_table.folders_changed(connection, NOW)(connection)
+            connection.set_trace_callback(None)
+            return [
+                detail
+                for query in seen
+                for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {query}")
+            ]
+
+        details = await catalog.run(plans)
+        assert not [one for one in details if one.startswith("SCAN")], details
+        for index in ("recordings_open", "recordings_updated", "sidecars_updated"):
+            assert any(index in one for one in details), (index, details)

@@ -319,15 +319,10 @@ def with_file(
     sound: Sound | None,
     now: datetime,
 ) -> RecordingRow:
-    """A row of what now lies on the disk; ``sound`` is None if the file does not tell.
-
-    The version is the next one if the row had another path before.
-    """
-    another = row.path is not None and row.path != path
+    """A row of what now lies on the disk; ``sound`` is None if the file does not tell."""
     return replace(
         row,
         state="archived" if sound is not None and sound.suspect is None else "suspect",
-        version=row.version + 1 if another else row.version,
         path=path,
         size=size,
         sha256=sha256,
