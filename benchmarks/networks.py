@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from agentphone_async.bench.networks import PROFILES
 from benchmarks.stopping import BenchError
 
 
@@ -49,13 +50,22 @@ class Network:
         return max(2 * transfers, math.ceil(self.expected_rate(transfers) * seconds))
 
 
+PEER_NETWORKS = tuple(
+    Network(
+        name=each.name,
+        what=str(each).removeprefix("the emulator, "),
+        audio_seconds=each.audio_seconds,
+        latency=each.latency,
+        bandwidth=each.bandwidth,
+        total_bandwidth=each.total_bandwidth,
+        rate_limit=each.rate_limit,
+    )
+    for each in PROFILES
+)
+"""Those of ``agentphone-async bench``, over which other tools are measured, too."""
+
 NETWORKS = (
-    Network("latency-20", "20 ms to the first byte, nothing else", 1.5, latency=0.020),
-    Network("latency-80", "80 ms to the first byte, nothing else", 1.5),
-    Network("latency-200", "200 ms to the first byte, nothing else", 1.5, latency=0.200),
-    Network("connection-cap", "80 ms, 2 MB/s a connection", 62.0, bandwidth=2_000_000),
-    Network("global-cap", "80 ms, 16 MB/s in all", 10.0, total_bandwidth=16_000_000),
-    Network("rate-limit", "80 ms, 100 requests a second", 1.5, rate_limit=100),
+    *PEER_NETWORKS,
     Network(
         "collapse",
         "80 ms, everything grows slower beyond 24 at once",
@@ -64,8 +74,6 @@ NETWORKS = (
         overload="slow",
     ),
 )
-PEER_NETWORKS = NETWORKS[:-1]
-"""Those over which other tools are measured, too."""
 
 
 def networks_named(names: str | None) -> tuple[Network, ...]:

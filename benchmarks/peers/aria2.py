@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentphone_async.bench.programs import aria2_argv
 from benchmarks.measure import Command
 from benchmarks.peers.interface import Peer, Work, program, program_version
 
@@ -19,20 +20,6 @@ class Aria2(Peer):
             f"{work.url(call_id)}\n out=recording-{call_id}.wav\n" for call_id in work.call_ids()
         )
         listed = work.write_list("aria2.txt", rows)
-        options = {
-            "input-file": listed,
-            "dir": work.out,
-            "max-concurrent-downloads": work.transfers,
-            "max-connection-per-server": 1,
-            "split": 1,
-            "file-allocation": "none",
-            "auto-file-renaming": "false",
-            "allow-overwrite": "true",
-            "summary-interval": 0,
-            "download-result": "hide",
-            "show-console-readout": "false",
-            "ca-certificate": work.ca_file,
-        }
-        flags = [f"--{name}={value}" for name, value in options.items()]
-        argv = [program("aria2c") or "aria2c", "--no-conf", "--quiet", *flags]
+        argv = [program("aria2c") or "aria2c", *aria2_argv(listed, work.out, work.transfers)[1:]]
+        argv.append(f"--ca-certificate={work.ca_file}")
         return Command(argv, env=work.environment())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentphone_async.bench.programs import curl_argv
 from benchmarks.measure import Command
 from benchmarks.peers.interface import Peer, Work, program, program_version
 
@@ -20,7 +21,8 @@ class Curl(Peer):
         return None if said is None else " ".join(said.split()[:2])
 
     def command(self, work: Work) -> Command:
-        return Command(_argv(work), stdin=_list(work), env=work.environment())
+        argv = [program("curl") or "curl", *curl_argv(Path("-"), work.transfers)[1:]]
+        return Command(argv, stdin=_list(work), env=work.environment())
 
 
 def _list(work: Work) -> Path:
@@ -29,9 +31,3 @@ def _list(work: Work) -> Path:
         for call_id in work.call_ids()
     )
     return work.write_list("curl.config", rows)
-
-
-def _argv(work: Work) -> list[str]:
-    quiet = ["--silent", "--no-progress-meter", "--fail"]
-    parallel = ["--parallel", "--parallel-max", str(work.transfers)]
-    return [program("curl") or "curl", "--disable", *quiet, *parallel, "--config", "-"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentphone_async.bench.programs import rclone_argv
 from benchmarks.measure import Command
 from benchmarks.peers.interface import Peer, Work, program, program_version
 
@@ -17,16 +18,6 @@ class Rclone(Peer):
     def command(self, work: Work) -> Command:
         rows = (f"{work.url(call_id)},recording-{call_id}.wav\n" for call_id in work.call_ids())
         listed = work.write_list("rclone.csv", rows)
-        argv = [
-            program("rclone") or "rclone",
-            "copyurl",
-            "--urls",
-            str(listed),
-            str(work.out),
-            f"--transfers={work.transfers}",
-            "--inplace",
-            "--disable-http2",
-            "--quiet",
-        ]
+        argv = [program("rclone") or "rclone", *rclone_argv(listed, work.out, work.transfers)[1:]]
         empty = work.write_list("rclone.conf", ())
         return Command(argv, env=work.environment() | {"RCLONE_CONFIG": str(empty)})
