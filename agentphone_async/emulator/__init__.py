@@ -10,8 +10,8 @@ from __future__ import annotations
 from agentphone_async.emulator.audio import audio_bytes, audio_size, call_seconds
 from agentphone_async.emulator.clock import Clock, SystemClock, VirtualClock
 from agentphone_async.emulator.factories import CallFields
+from agentphone_async.emulator.faults import Fault, FaultEvent
 from agentphone_async.emulator.faults.damage import damaged_wave
-from agentphone_async.emulator.faults.fault import Fault, FaultEvent
 from agentphone_async.emulator.faults.language import parse_fault
 from agentphone_async.emulator.models import (
     CallLife,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.seeding import numeric_id
 
 _STARTED = attrgetter("started_at")
 
@@ -62,6 +63,7 @@ class Account:
         self._oldest_first: list[EmulatedCall] = []
         self._unsettled: set[EmulatedCall] = set()
         self._lists: dict[Filter, tuple[datetime, Sequence[EmulatedCall]]] = {}
+        self._numbered: dict[str, EmulatedCall] = {}
         self._changed: list[asyncio.Future[None]] = []
 
     def __len__(self) -> int:
@@ -72,8 +74,18 @@ class Account:
         return reversed(self._oldest_first)
 
     def get(self, call_id: str) -> EmulatedCall | None:
-        """The call of that id."""
-        return self._calls.get(call_id)
+        """The call of that id, or of that number, as ``numeric_ids`` writes it."""
+        call = self._calls.get(call_id)
+        if call is None and call_id.isascii() and call_id.isdecimal():
+            if not self._numbered:
+                self._numbered = {str(numeric_id(name)): one for name, one in self._calls.items()}
+            call = self._numbered.get(call_id)
+        return call
+
+    def after(self, call: EmulatedCall) -> EmulatedCall:
+        """The call that began before it, or the newest: another one, if there are two."""
+        place = self._oldest_first.index(call)
+        return self._oldest_first[place - 1]
 
     def populate(self, calls: Iterable[EmulatedCall]) -> None:
         """Add many calls at once."""
@@ -135,6 +147,7 @@ class Account:
     def announce_change(self) -> None:
         """Forget what was computed, and wake all who wait for a change."""
         self._lists.clear()
+        self._numbered.clear()
         waiting, self._changed = self._changed, []
         for change in waiting:
             if not change.done():

@@ -14,8 +14,9 @@ from aiohttp import web
 from agentphone_async.emulator.errors import ApiError, InvalidRequestError, error_body
 from agentphone_async.emulator.exchange import Exchange, Service
 from agentphone_async.emulator.factories import call_from_fields
+from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent
 from agentphone_async.emulator.faults.apply import Circumstances, apply_fault, delivery, error_reply
-from agentphone_async.emulator.faults.fault import Fault, FaultBook, FaultEvent
+from agentphone_async.emulator.faults.book import Rule
 from agentphone_async.emulator.limits import Pacer, RateLimiter
 from agentphone_async.emulator.models import EmulatedCall
 from agentphone_async.emulator.reply import FAITHFUL, Delivery, FileSlice, Reply
@@ -24,10 +25,11 @@ from agentphone_async.emulator.routes import Match, Route, match
 from agentphone_async.emulator.routes.account import enable_recording
 from agentphone_async.emulator.routes.calls import create_call, create_web_call, end_call, get_call
 from agentphone_async.emulator.routes.lists import agent_calls, list_calls, number_calls
-from agentphone_async.emulator.routes.recording import recording
+from agentphone_async.emulator.routes.recording import recording, storage
 from agentphone_async.emulator.routes.transcripts import transcript, transcript_stream
 from agentphone_async.emulator.seeding import call_id
 from agentphone_async.emulator.send import ALIVE, GONE, Answer, Throttle, http_date
+from agentphone_async.emulator.validation import decoded_body
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
 
@@ -38,13 +40,14 @@ HANDLERS: dict[Route, Handler] = {
     "get_call": get_call,
     "end_call": end_call,
     "recording": recording,
+    "storage": storage,
     "transcript": transcript,
     "transcript_stream": transcript_stream,
     "number_calls": number_calls,
     "agent_calls": agent_calls,
     "enable_recording": enable_recording,
 }
-PUBLIC: frozenset[Route] = frozenset({"recording"})
+PUBLIC: frozenset[Route] = frozenset({"recording", "storage"})
 """Endpoints that ask for no key: a call id is the key to its recording."""
 
 _DEFAULT_AGENTS = ("python/", "python-requests/", "aiohttp/", "python-httpx/", "go-http-client/")
@@ -64,29 +67,53 @@ class Dispatcher:
         self._pacer = Pacer()
         self._date: tuple[int, str] = (0, "")
         self._arrived = 0
+        self._late: dict[asyncio.Transport, Reply] = {}
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; aiohttp's handler."""
         found = match(request.method, request.raw_path)
         now = self._settings.clock.monotonic()
         entry = self._requests.opened(request.method, request.raw_path, found, request.headers, now)
+        held: list[Rule] = []
         try:
-            if request.body_exists:
-                entry.body = await request.read()
-            exchange = Exchange(self._service, found, request.headers, entry.body)
-            return ALIVE if await self._answer(request, exchange, entry) else GONE
+            exchange = Exchange(self._service, found, request.headers)
+            refused = await self._read(request, entry)
+            exchange.body = entry.body
+            await self._send_late(request)
+            reply = refused or await self._limited()
+            event = None if reply else self._faults.strike(found, now, held)
+            return ALIVE if await self._answer(request, exchange, entry, reply, event) else GONE
         except ConnectionError:
             return GONE
         finally:
+            self._faults.release(held)
             self._requests.closed()
 
+    async def _read(self, request: web.BaseRequest, entry: LoggedRequest) -> Reply | None:
+        """Read the body; an answer when it is not what its headers say."""
+        if not request.body_exists:
+            return None
+        try:
+            entry.body = await request.read()
+            entry.body = decoded_body(entry.body, request.headers.get("Content-Encoding", ""))
+        except web.HTTPException as error:
+            return self._refused(ApiError(error.status, error.reason, framework=True))
+        except web.RequestPayloadError:
+            return self._refused(ApiError(400, "The body is not whole.", framework=True))
+        except ApiError as error:
+            return self._refused(error)
+        return None
+
     async def _answer(
-        self, request: web.BaseRequest, exchange: Exchange, entry: LoggedRequest
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        entry: LoggedRequest,
+        reply: Reply | None,
+        event: FaultEvent | None,
     ) -> bool:
         settings = self._settings
-        found = exchange.found
-        reply, way = await self._limited(), FAITHFUL
-        event = None if reply else self._faults.strike(found.route, found.identity, found.query)
+        way = FAITHFUL
         if event is not None:
             entry.fault = event.fault
             reply = await self._spoiled(exchange, event, entry.target)
@@ -97,11 +124,23 @@ class Dispatcher:
         if pause:
             await settings.clock.sleep(pause)
         self._requests.answered(entry, reply.status)
-        answer = Answer(request, reply, way, self._throttle(way))
+        answer = Answer(request, reply, way, self._throttle(way), settings.clock)
         alive = await answer.send(self._http_date())
+        if way.repeated == "late" and alive and request.transport is not None:
+            self._late[request.transport] = reply
         if event is not None and event.fault.arrive | event.fault.vanish:
             self._shift_list(event.fault)
         return alive
+
+    async def _send_late(self, request: web.BaseRequest) -> None:
+        """Send what was held back on this connection, if anything was."""
+        if not self._late or request.transport is None:
+            return
+        reply = self._late.pop(request.transport, None)
+        self._late = {at: kept for at, kept in self._late.items() if not at.is_closing()}
+        if reply is not None:
+            answer = Answer(request, reply, FAITHFUL, None, self._settings.clock)
+            await answer.send(self._http_date())
 
     async def _limited(self) -> Reply | None:
         """The answer of a server that has enough to do; None when it has not."""
@@ -124,6 +163,8 @@ class Dispatcher:
         try:
             self._admit(exchange)
             return await HANDLERS[exchange.found.route](exchange)
+        except RecursionError:
+            return self._refused(ApiError(400, "The JSON is nested too deeply.", framework=True))
         except InvalidRequestError as error:
             return Reply(422, [("Content-Type", "application/json")], error.body())
         except ApiError as error:
@@ -159,7 +200,12 @@ class Dispatcher:
         call = self._service.account.get(event.call_id) if fault.change_recording else None
         if call is not None:
             change_recording(call)
-        if fault.carries_out:
+        if fault.other_call and (mine := self._service.account.get(event.call_id)) is not None:
+            other = self._service.account.after(mine)
+            exchange.found = exchange.found._replace(identity=other.id)
+        if event.refused_with == 404 and fault.recording_url is not None:
+            reply = self._refused(ApiError(404, "Recording not found.", "RECORDING_NOT_FOUND"))
+        elif event.refused_with is None:
             reply = await _in_memory(await self._reply(exchange))
         else:
             reply = error_reply(fault, settings.error_shape)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from xml.sax.saxutils import escape
 
-ErrorShape = Literal["error", "detail", "message", "html", "empty"]
-"""The documented body, ``{"detail": text}``, ``{"message": text}``, a proxy's page, nothing."""
+from agentphone_async.emulator.reply import Reply, json_reply
+
+ErrorShape = Literal["error", "detail", "message", "html", "xml", "cloudflare", "empty"]
+"""The documented body, ``{"detail": text}``, ``{"message": text}``, a proxy's page, the XML of an
+object store, Cloudflare's ``error code: 1010``, nothing."""
 
 _TYPES = {
     400: "invalid_request_error",
@@ -32,6 +36,14 @@ _CODES = {
     502: "CARRIER_ERROR",
     503: "SERVICE_UNAVAILABLE",
     504: "GATEWAY_TIMEOUT",
+}
+_STORAGE_CODES = {
+    400: "RequestTimeout",
+    403: "AccessDenied",
+    404: "NoSuchKey",
+    409: "OperationAborted",
+    500: "InternalError",
+    503: "SlowDown",
 }
 _MESSAGES = {
     400: "The request is not valid.",
@@ -109,6 +121,12 @@ def error_body(
             "<center>nginx</center>\r\n</body>\r\n</html>\r\n"
         )
         return page.encode(), "text/html"
+    if shape == "xml":
+        return storage_error(
+            _STORAGE_CODES.get(status, "InternalError"), message
+        ), "application/xml"
+    if shape == "cloudflare":
+        return b"error code: 1010", "text/plain; charset=UTF-8"
     if shape == "error":
         kind = _TYPES.get(status, "api_error")
         content: dict[str, Any] = {
@@ -119,7 +137,24 @@ def error_body(
     return json.dumps(content).encode(), "application/json"
 
 
-def default_error_body(status: int, shape: ErrorShape = "error") -> tuple[bytes, str]:
+def storage_error(code: str, message: str) -> bytes:
+    """An error in the XML of an object store."""
+    text = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+
+
+def not_ready(status: int, shape: ErrorShape = "error") -> Reply:
+    """A recording that is there later: 202, 404, 409, 423, 425 or whatever a server says."""
+    if status < 300:
+        return json_reply({"status": "processing"}, status)
+    message, code = "The recording is not ready yet.", "RECORDING_NOT_READY"
+    body, media_type = error_body(status, message, code, shape)
+    return Reply(status, [("Content-Type", media_type)], body)
+
+
+def default_error_body(
+    status: int, shape: ErrorShape = "error", message: str | None = None
+) -> tuple[bytes, str]:
     """The usual error for a status, and its media type."""
-    usual = ApiError(status)
+    usual = ApiError(status, message)
     return error_body(status, usual.message, usual.code, shape)

@@ -139,6 +139,10 @@ class EmulatedCall:
         age = (now - self.started_at).total_seconds()
         return age >= self.ends_after + self.recording_delay
 
+    def expects_recording(self, now: datetime) -> bool:
+        """Whether the recording is still to come at a moment."""
+        return self.recorded and self.outcome == "completed" and not self.has_recording(now)
+
     def next_change(self, now: datetime) -> float:
         """Seconds until the next thing happens to it; infinite when nothing will."""
         if self.settled:

@@ -95,6 +95,9 @@ class Delivery:
         surplus: Sent after the end of the body.
         endless: The body is repeated until the client has had enough.
         hang_up: Close the connection afterwards without having said so.
+        repeated: Send it twice, the second time ``at once`` or ``late``, which is when the next
+            request comes in on the connection.
+        drip: Bytes a second of a chunk extension that never ends, in place of the body.
     """
 
     delay: float = 0.0
@@ -105,6 +108,8 @@ class Delivery:
     surplus: bytes = b""
     endless: bool = False
     hang_up: bool = False
+    repeated: Literal["at once", "late"] | None = None
+    drip: float | None = None
 
 
 FAITHFUL = Delivery()

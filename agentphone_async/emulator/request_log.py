@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from agentphone_async.emulator.faults.fault import Fault
+from agentphone_async.emulator.faults import Fault
 from agentphone_async.emulator.routes import Match, Route
 
 

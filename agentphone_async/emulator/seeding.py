@@ -21,3 +21,9 @@ def digest(*name: object, size: int = 12) -> str:
 def call_id(*name: object) -> str:
     """An opaque call id that says nothing about what it was made from."""
     return f"call_{digest('call', *name)}"
+
+
+def numeric_id(call_id: str) -> int:
+    """A call's id as a number: itself if it is one, else one that follows from it."""
+    plain = call_id.isascii() and call_id.isdecimal() and str(int(call_id)) == call_id
+    return int(call_id) if plain else int(digest("number", call_id, size=6), 16)

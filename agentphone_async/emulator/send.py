@@ -13,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import NoReturn
 
 from aiohttp import web
 
@@ -104,6 +105,7 @@ class Answer:
         reply: Reply,
         delivery: Delivery,
         throttle: Throttle | None,
+        clock: Clock,
     ) -> None:
         transport = request.transport
         if transport is None:
@@ -113,6 +115,7 @@ class Answer:
         self._reply = reply
         self._delivery = delivery
         self._throttle = throttle
+        self._clock = clock
         self._sent = 0
         self._events = 0
         cut = delivery.cut
@@ -129,7 +132,11 @@ class Answer:
             ConnectionError: The client has gone.
         """
         try:
-            return await self._send(date)
+            alive = await self._send(date)
+            if self._delivery.repeated == "at once" and alive:
+                self._sent = self._events = 0
+                alive = await self._send(date)
+            return alive
         except BrokenOffError:
             return False
         finally:
@@ -149,6 +156,8 @@ class Answer:
         if self._request.method == "HEAD":
             await self._write(top)
             return keep_alive
+        if delivery.drip is not None:
+            await self._drip(top, delivery.drip)
         chunked = ("Transfer-Encoding", "chunked") in framing
         if type(reply.body) is bytes and len(reply.body) <= _AT_ONCE and self._plain:
             if len(reply.body) < _JOINED:
@@ -161,6 +170,13 @@ class Answer:
             await self._send_body(chunked=chunked)
         return keep_alive and not delivery.hang_up
 
+    async def _drip(self, top: bytes, rate: float) -> NoReturn:
+        """The head, and then a chunk's extensions for ever, a byte at a time."""
+        await self._write(top + b"1;")
+        while True:
+            await self._clock.sleep(1 / rate)
+            await self._write(b"x")
+
     @property
     def _plain(self) -> bool:
         return self._delivery is FAITHFUL and self._throttle is None
@@ -170,6 +186,8 @@ class Answer:
         delivery, length = self._delivery, self._reply.length
         keep_alive = bool(self._request.keep_alive)
         how = delivery.framing
+        if delivery.drip is not None:
+            return [("Transfer-Encoding", "chunked")], keep_alive
         if (length is None or delivery.endless) and how == "length":
             how = "chunked" if self._request.version >= (1, 1) else "close"
         if how == "chunked":

@@ -27,6 +27,19 @@ def recording_url(base_url: str, call_id: str) -> str:
     return f"{base_url}/v1/calls/{quote(call_id, safe='', errors='surrogatepass')}/recording"
 
 
+def storage_path(seed: int, call_id: str, until: datetime) -> str:
+    """Path and query of a signed address of a recording in the storage, good until a moment."""
+    encoded = quote(call_id, safe="", errors="surrogatepass")
+    expires = int(until.timestamp())
+    signature = storage_signature(seed, call_id, str(expires))
+    return f"/storage/recordings/{encoded}?Expires={expires}&Signature={signature}"
+
+
+def storage_signature(seed: int, call_id: str, expires: str) -> str:
+    """What a signed address must carry."""
+    return digest("storage", seed, call_id, expires, size=32)
+
+
 def number(value: float | None) -> float | int | None:
     """Whole numbers lose their ``.0``, as in the API."""
     return int(value) if value is not None and value == int(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from agentphone_async.emulator.account import Account
 from agentphone_async.emulator.audio_store import AudioStore, scan
@@ -26,12 +28,20 @@ from agentphone_async.emulator.factories import (
     numbers,
     yesterday,
 )
-from agentphone_async.emulator.faults.fault import Fault, FaultBook, FaultEvent, FaultFields
+from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent, FaultFields
 from agentphone_async.emulator.faults.language import parse_fault
 from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
 from agentphone_async.emulator.reply import FileSlice
 from agentphone_async.emulator.request_log import RequestLog
 from agentphone_async.emulator.settings import Options, Settings
+
+_LOG = logging.getLogger("agentphone_async.emulator")
+_LOG.addFilter(lambda record: not _is_the_clients(record.exc_info))
+
+
+def _is_the_clients(failure: object) -> bool:
+    """Whether a failure is a request that is not HTTP: it is answered 400, and is no news."""
+    return isinstance(failure, tuple) and isinstance(failure[1], HttpProcessingError)
 
 
 class Emulator:
@@ -48,6 +58,7 @@ class Emulator:
         requests: Every request so far: counts, and the latest ones in full.
 
     Raises:
+        ValueError: A fault makes no sense.
         NotADirectoryError: ``recordings`` is no folder.
         OSError: It cannot be read; or, from ``start``, the port is taken.
     """
@@ -65,6 +76,8 @@ class Emulator:
         world.populate(self._generated(now) if folder is None else self._filed(folder))
         self._added = 0
         self._faults = FaultBook(settings.seed)
+        for fault in settings.faults:
+            self.fail(fault)
         self._dispatcher = Dispatcher(self._service, self.requests, self._faults)
         self._listener: asyncio.Server | None = None
         self._web: web.Server | None = None
@@ -92,7 +105,13 @@ class Emulator:
             OSError: The port is taken.
         """
         loop = asyncio.get_running_loop()
-        server = web.Server(self._dispatcher.serve, handler_cancellation=True, access_log=None)
+        server = web.Server(
+            self._dispatcher.serve,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            logger=_LOG,
+        )
         settings = self.settings
         self._listener = await loop.create_server(
             server, "127.0.0.1", settings.port, ssl=settings.tls, backlog=4096

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl as ssl_module
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, tzinfo
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal, TypedDict
 
 from agentphone_async.emulator.clock import Clock, SystemClock
 from agentphone_async.emulator.errors import ErrorShape
+from agentphone_async.emulator.faults import Fault
 from agentphone_async.emulator.models import CallLife
 from agentphone_async.emulator.serializers import TranscriptShape
 
@@ -40,6 +42,9 @@ class Settings:
         heartbeat: Between two comments on a silent transcript stream.
         transcript_shape: Which of the three shapes ``/transcript`` answers.
         error_shape: Which of the bodies errors of the API have.
+        not_ready_status: What a recording answers that is still to come: 404, or 202, 409, 423,
+            425.
+        faults: What goes wrong from the start; as ``Emulator.fail`` takes it.
         recording_addon: Whether the account pays for recordings. Without, URLs are null and
             recordings answer 404 until ``/credits/recording/enable`` is asked.
         refuse_default_agents: Answer 403 to the user agents that HTTP libraries send when
@@ -72,6 +77,8 @@ class Settings:
     heartbeat: float = 15.0
     transcript_shape: TranscriptShape = "transcript"
     error_shape: ErrorShape = "error"
+    not_ready_status: int = 404
+    faults: Sequence[Fault | str] = ()
     recording_addon: bool = True
     refuse_default_agents: bool = False
     latency: float = 0.0
@@ -104,6 +111,8 @@ class Options(TypedDict, total=False):
     heartbeat: float
     transcript_shape: TranscriptShape
     error_shape: ErrorShape
+    not_ready_status: int
+    faults: Sequence[Fault | str]
     recording_addon: bool
     refuse_default_agents: bool
     latency: float

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from agentphone_async.emulator.clock import VirtualClock
 from agentphone_async.emulator.factories import CallFields
-from agentphone_async.emulator.faults.fault import Fault, FaultEvent, FaultFields
+from agentphone_async.emulator.faults import Fault, FaultEvent, FaultFields
 from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
 from agentphone_async.emulator.request_log import RequestLog
 from agentphone_async.emulator.server import Emulator

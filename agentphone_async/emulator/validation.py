@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentphone_async.emulator.errors import InvalidRequestError, problem
+from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
+_CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_LARGEST_BODY = 1024 * 1024
 _TIERS = ("turbo", "balanced", "max")
 
 Check = Callable[[Any], tuple[str, str] | None]
@@ -49,6 +52,30 @@ def strings(value: Any) -> tuple[str, str] | None:
     if isinstance(value, dict) and not all(isinstance(item, str) for item in value.values()):
         return "string_type", "Input should be a dictionary of strings"
     return table(value)
+
+
+def decoded_body(body: bytes, coding: str) -> bytes:
+    """A body without its content coding.
+
+    Raises:
+        ApiError: 415 for an unknown coding, 400 when the body is not coded so, 413 when it is
+            larger than a megabyte.
+    """
+    coding = coding.strip().lower()
+    if coding in {"", "identity"}:
+        return body
+    if coding not in _CODINGS:
+        raise ApiError(415, f"Content-Encoding {coding[:40]} is not supported.", framework=True)
+    unpacker = zlib.decompressobj(_CODINGS[coding])
+    try:
+        plain = unpacker.decompress(body, _LARGEST_BODY)
+    except zlib.error as error:
+        raise ApiError(400, f"The body is not {coding}.", framework=True) from error
+    if unpacker.unconsumed_tail:
+        raise ApiError(413, "The body is too large.", framework=True)
+    if not unpacker.eof or unpacker.unused_data:
+        raise ApiError(400, f"The body is not whole {coding}.", framework=True)
+    return plain
 
 
 def checked_body(

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from agentphone_async.emulator import Emulator, Fault, damaged_wave
+from agentphone_async.emulator.routes import Match
 
 
 @pytest.fixture
@@ -469,7 +470,8 @@ async def test_chance_is_repeatable(ask):
     def strikes(seed):
         book = Emulator(seed=seed)
         book.fail(route="recording", probability=0.1, status=500)
-        return [book._faults.strike("recording", f"call_{n}") is not None for n in range(1000)]
+        ids = [Match("recording", f"call_{n}", "") for n in range(1000)]
+        return [book._faults.strike(found, 0.0, []) is not None for found in ids]
 
     assert strikes(1) == strikes(1) != strikes(2)
     assert 60 < sum(strikes(1)) < 140

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agentphone_async.emulator.faults.fault import Fault, FaultBook, FaultEvent, FaultFields
+from agentphone_async.emulator.faults.book import FaultBook, FaultEvent
+from agentphone_async.emulator.faults.fault import Fault, FaultFields
 from agentphone_async.emulator.faults.language import parse_fault, parse_seconds, parse_size
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,13 +13,24 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from agentphone_async.emulator.audio import mpeg_bytes
-from agentphone_async.emulator.errors import ErrorShape, default_error_body
-from agentphone_async.emulator.faults.damage import damaged_page, damaged_wave
-from agentphone_async.emulator.faults.fault import REDIRECTED, Fault, FaultEvent, Place
+from agentphone_async.emulator.errors import ErrorShape, default_error_body, not_ready
+from agentphone_async.emulator.faults.book import FaultEvent
+from agentphone_async.emulator.faults.damage import damaged_wave
+from agentphone_async.emulator.faults.fault import (
+    REDIRECTED,
+    Coding,
+    Fault,
+    LimitHeaders,
+    Place,
+    RecordingLink,
+)
+from agentphone_async.emulator.faults.json_answers import changed_json, changes_json
 from agentphone_async.emulator.reply import Breakage, Cut, Delivery, Headers, Reply
 from agentphone_async.emulator.seeding import digest
+from agentphone_async.emulator.serializers import recording_url, storage_path
 
 _MPEG_SECONDS = 3.0
+_GOOD_FOR = timedelta(minutes=1)
 _HTML = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head></html>\n"
 
 
@@ -44,8 +55,15 @@ class Circumstances:
 
 def error_reply(fault: Fault, usual_shape: ErrorShape) -> Reply:
     """The answer to a request that is not even carried out."""
-    body, media_type = default_error_body(fault.status or 500, fault.error_shape or usual_shape)
-    return Reply(fault.status or 500, [("Content-Type", media_type)], body)
+    status = fault.answered or 500
+    if fault.not_ready_status is not None and fault.error_shape is None:
+        return not_ready(status, usual_shape)
+    shape = fault.error_shape or ("html" if fault.maintenance else usual_shape)
+    message = None
+    if fault.offset_limit is not None:
+        message = f"offset must be at most {fault.offset_limit}."
+    body, media_type = default_error_body(status, shape, message)
+    return Reply(status, [("Content-Type", media_type)], body)
 
 
 def apply_fault(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
@@ -64,15 +82,17 @@ def delivery(reply: Reply, fault: Fault) -> Delivery:
         delay=fault.delay,
         framing=fault.framing,
         content_length=told,
-        cut=_cut(fault),
+        cut=_cut(fault, reply),
         bandwidth=fault.bandwidth,
         surplus=b"\xa5" * fault.surplus,
         endless=fault.endless,
         hang_up=fault.hang_up,
+        repeated=("at once" if fault.duplicate_answer else "late" if fault.late_answer else None),
+        drip=(fault.bandwidth or 1.0) if fault.drip_extensions else None,
     )
 
 
-def _cut(fault: Fault) -> Cut | None:
+def _cut(fault: Fault, reply: Reply) -> Cut | None:
     breakages: tuple[tuple[Breakage, int | Place | None], ...] = (
         ("close", fault.truncate),
         ("reset", fault.reset),
@@ -83,13 +103,15 @@ def _cut(fault: Fault) -> Cut | None:
             return Cut(how, "body", where, fault.after_events)
         if where is not None:
             return Cut(how, where)
+    if fault.cut_every is not None and (reply.length or 0) > fault.cut_every:
+        return Cut("close", "body", fault.cut_every)
     return None
 
 
 def _status(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
     """Another status; an error takes an error's body with it."""
     fault = event.fault
-    if fault.status is None or fault.status == reply.status:
+    if fault.status is None or reply.status in {fault.status, event.refused_with}:
         return reply
     if fault.status == 204:
         return replace(reply, status=204, body=b"")
@@ -117,21 +139,24 @@ def _content(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
     return reply
 
 
-def _json(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
-    """Another JSON: a page's usual troubles, or whatever a test makes of it."""
-    fault = event.fault
-    if (fault.page is None and fault.edit is None) or not isinstance(reply.body, bytes):
+def _json(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
+    """Another JSON: a page's usual troubles, other facts, or whatever a test makes of it."""
+    fault, body = event.fault, reply.body
+    if not changes_json(fault) or not isinstance(body, bytes) or reply.status != 200:
         return reply
-    if reply.status != 200:
+    if ("Content-Type", "application/json") not in reply.headers:
         return reply
-    if fault.page == "malformed":
-        return replace(reply, body=reply.body[: len(reply.body) // 2])
-    content = json.loads(reply.body)
-    if fault.page is not None:
-        content = damaged_page(content, fault.page)
-    if fault.edit is not None:
-        content = fault.edit(content)
-    return replace(reply, body=json.dumps(content).encode())
+    changed = changed_json(body, fault, lambda link, call_id: _link(link, call_id, around))
+    return replace(reply, body=changed)
+
+
+def _link(link: RecordingLink, call_id: str, around: Circumstances) -> str:
+    """Where a recording is, when it is not where its call's id says."""
+    if link == "token":
+        token = digest("token", around.seed, call_id)
+        return f"{recording_url(around.base_url, call_id)}?token={token}"
+    path = storage_path(around.seed, call_id, around.now + _GOOD_FOR)
+    return path if link == "relative" else f"{_other_host(around.base_url)}{path}"
 
 
 def _range(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
@@ -154,32 +179,58 @@ def _range(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
 def _compression(reply: Reply, event: FaultEvent, _around: Circumstances) -> Reply:
     """A body that is compressed although nobody asked."""
     fault = event.fault
+    coding = fault.coding or ("gzip" if fault.gzip else None)
+    said = "gzip"
     if fault.gzip_bomb:
         body = _bomb(fault.gzip_bomb)
-    elif fault.gzip and isinstance(reply.body, bytes):
-        body = gzip.compress(reply.body, mtime=0)
+    elif coding is not None and isinstance(reply.body, bytes):
+        said, body = _coded(reply.body, coding)
     else:
         return reply
-    return replace(reply, headers=with_header(reply.headers, "Content-Encoding", "gzip"), body=body)
+    return replace(reply, headers=with_header(reply.headers, "Content-Encoding", said), body=body)
+
+
+def _coded(body: bytes, coding: Coding) -> tuple[str, bytes]:
+    """``Content-Encoding``, and the body in that coding."""
+    half = len(body) // 2
+    if coding == "gzip-members":
+        return "gzip", gzip.compress(body[:half], mtime=0) + gzip.compress(body[half:], mtime=0)
+    if coding == "gzip-twice":
+        return "gzip, gzip", gzip.compress(gzip.compress(body, mtime=0), mtime=0)
+    if coding == "gzip":
+        return "gzip", gzip.compress(body, mtime=0)
+    return "deflate", zlib.compress(body, wbits=15 if coding == "deflate" else -15)
 
 
 def _redirection(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
     """Somewhere else."""
     fault = event.fault
-    if fault.redirect is None:
+    if fault.redirect is None and not fault.expired_redirect:
         return reply
-    host = urlsplit(around.base_url)
+    return Reply(fault.redirect_status, [("Location", _location(event, around))], b"")
+
+
+def _location(event: FaultEvent, around: Circumstances) -> str:
+    fault, base_url = event.fault, around.base_url
+    if fault.expired_redirect or fault.redirect == "storage":
+        until = around.now + (-_GOOD_FOR if fault.expired_redirect else _GOOD_FOR)
+        path = storage_path(around.seed, event.call_id, until)
+        return f"{_other_host(base_url)}{path}"
     bases = {
-        "same": around.base_url,
-        "loop": around.base_url,
-        "other-host": f"{host.scheme}://localhost:{host.port}",
-        "downgrade": f"http://{host.netloc}",
+        "same": base_url,
+        "loop": base_url,
+        "other-host": _other_host(base_url),
+        "downgrade": f"http://{urlsplit(base_url).netloc}",
     }
-    base = bases.get(fault.redirect)
+    base = bases.get(fault.redirect or "")
     path, _, query = around.target.partition("?")
     marked = query if REDIRECTED in query else "&".join(filter(None, (query, REDIRECTED)))
-    location = fault.redirect if base is None else f"{base}{path}?{marked}"
-    return Reply(fault.redirect_status, [("Location", location)], b"")
+    return fault.redirect or "" if base is None else f"{base}{path}?{marked}"
+
+
+def _other_host(base_url: str) -> str:
+    host = urlsplit(base_url)
+    return f"{host.scheme}://localhost:{host.port}"
 
 
 def _headers(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
@@ -192,6 +243,9 @@ def _headers(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply:
     if fault.etag is not None:
         etag = f'"{digest("new", event.number)}"' if fault.etag == "new" else fault.etag
         headers = with_header(headers, "ETag", etag)
+    if event.refused_with == 429 and (fault.rate_limit or fault.concurrency_limit):
+        for name, value in _limit_headers(event, around.now):
+            headers = with_header(headers, name, value)
     if fault.retry_after is not None:
         headers = with_header(headers, "Retry-After", _retry_after(fault.retry_after, around.now))
     for name, value in fault.headers.items():
@@ -214,6 +268,28 @@ def with_header(headers: Headers, name: str, value: str) -> Headers:
     """The headers with one replaced or added; an empty value takes it away."""
     kept = [header for header in headers if header[0].lower() != name.lower()]
     return [*kept, (name, value)] if value else kept
+
+
+def _limit_headers(event: FaultEvent, now: datetime) -> Headers:
+    """When to come again, in one of the ways in which servers say it."""
+    fault = event.fault
+    wait = math.ceil(event.wait) or 1
+    limit = math.ceil(fault.rate_limit or fault.concurrency_limit or 1)
+    counted = [("Limit", str(limit)), ("Remaining", "0")]
+    known: dict[LimitHeaders, Headers] = {
+        "none": [],
+        "retry-after": [("Retry-After", str(wait))],
+        "date": [("Retry-After", _retry_after(f"date:{wait}", now))],
+        "ratelimit-field": [
+            ("RateLimit-Policy", f'"default";q={limit};w=1'),
+            ("RateLimit", f'"default";r=0;t={wait}'),
+        ],
+    }
+    if fault.limit_headers in known:
+        return known[fault.limit_headers]
+    prefix = "RateLimit-" if fault.limit_headers == "ratelimit" else "X-RateLimit-"
+    at = math.ceil(now.timestamp()) if fault.limit_headers == "x-ratelimit" else 0
+    return [(prefix + name, value) for name, value in (*counted, ("Reset", str(at + wait)))]
 
 
 def _retry_after(value: float | str, now: datetime) -> str:

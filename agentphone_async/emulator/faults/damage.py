@@ -91,15 +91,19 @@ PageDamage = Literal[
     "null-rows",
     "no-data",
     "malformed",
+    "no-has-more",
+    "bare",
+    "list",
 ]
 """``total`` missing, or half of the truth; ``hasMore`` always true; no rows but ``hasMore``; the
 first page whatever the offset; every row twice; rows whose id is null; rows that are null;
-``data`` that is null; JSON that breaks off in the middle."""
+``data`` that is null; JSON that breaks off in the middle; ``hasMore`` missing; both it and
+``total`` missing; the rows as a bare list."""
 
 Page = dict[str, Any]
 
 
-def damaged_page(page: Page, damage: PageDamage) -> Page:
+def damaged_page(page: Page, damage: PageDamage) -> Any:
     """A page with one thing wrong; ``repeat`` and ``malformed`` happen elsewhere."""
     return _PAGES.get(damage, dict)(page)
 
@@ -108,7 +112,7 @@ def _without_total(page: Page) -> Page:
     return {name: value for name, value in page.items() if name != "total"}
 
 
-_PAGES: dict[PageDamage, Callable[[Page], Page]] = {
+_PAGES: dict[PageDamage, Callable[[Page], Any]] = {
     "no-total": _without_total,
     "wrong-total": lambda page: page | {"total": page["total"] // 2},
     "endless": lambda page: page | {"hasMore": True},
@@ -118,4 +122,7 @@ _PAGES: dict[PageDamage, Callable[[Page], Page]] = {
     "null-ids": lambda page: page | {"data": [row | {"id": None} for row in page["data"]]},
     "null-rows": lambda page: page | {"data": [None, *page["data"]]},
     "no-data": lambda page: page | {"data": None},
+    "no-has-more": lambda page: {"data": page["data"], "total": page["total"]},
+    "bare": lambda page: {"data": page["data"]},
+    "list": lambda page: page["data"],
 }

@@ -1,27 +1,46 @@
 """Faults as values: which requests they hit, and what then goes wrong.
 
 A fault is described by ``Fault`` alone; ``apply_fault`` turns it into a changed answer and
-``send`` puts that on the wire. Rules are tried in the order in which they were added;
-the first that applies is the only one.
+``send`` puts that on the wire.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
-from random import Random
 from typing import Any, Literal, TypedDict, get_args
+from urllib.parse import parse_qs
 
 from agentphone_async.emulator.errors import ErrorShape
 from agentphone_async.emulator.faults.damage import PageDamage, WaveDamage
 from agentphone_async.emulator.reply import Framing
-from agentphone_async.emulator.routes import ROUTES, Route
-from agentphone_async.emulator.seeding import rng
+from agentphone_async.emulator.routes import CALL_LISTS, ROUTES, Route
 
 Place = Literal["connection", "headers"]
 """Before the first byte of an answer; in the middle of its headers."""
+
+LimitHeaders = Literal[
+    "retry-after",
+    "date",
+    "x-ratelimit",
+    "x-ratelimit-after",
+    "ratelimit",
+    "ratelimit-field",
+    "none",
+]
+"""How a limit says when to come again: ``Retry-After`` in seconds or as a date;
+``X-RateLimit-Reset`` as unix time or in seconds; ``RateLimit-Reset``; one ``RateLimit`` field; not
+at all."""
+
+Hint = Literal["true", "false", "null", "missing"]
+"""What a field says: a JSON value, or nothing at all."""
+
+RecordingLink = Literal["relative", "other-host", "token"]
+"""``recordingUrl`` as a path; at another host; with a token in its query."""
+
+Coding = Literal["gzip", "deflate", "raw-deflate", "gzip-members", "gzip-twice"]
+"""Content codings; zlib's format, deflate without it, two gzip members, gzip within gzip."""
 
 _CHOICES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("route", (None, *ROUTES)),
@@ -29,6 +48,10 @@ _CHOICES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("page", (None, *get_args(PageDamage))),
     ("framing", get_args(Framing)),
     ("error_shape", (None, *get_args(ErrorShape))),
+    ("limit_headers", get_args(LimitHeaders)),
+    ("recording_url", (None, *get_args(RecordingLink))),
+    ("recording_available", (None, *get_args(Hint))),
+    ("coding", (None, *get_args(Coding))),
 )
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("times", 1, math.inf),
@@ -44,8 +67,28 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("surplus", 0, math.inf),
     ("arrive", 0, math.inf),
     ("vanish", 0, math.inf),
+    ("concurrency_limit", 1, math.inf),
+    ("rate_limit", 1e-6, math.inf),
+    ("offset_limit", 0, math.inf),
+    ("not_ready_status", 200, 599),
+    ("cut_every", 1, math.inf),
 )
-_LOGGED = 100_000
+_WITH_CALL: frozenset[Route] = frozenset(
+    {"get_call", "end_call", "transcript", "transcript_stream", "recording"}
+)
+_JSON_CALLS: frozenset[Route] = CALL_LISTS | {"get_call", "create_call", "end_call"}
+_ONLY: tuple[tuple[str, frozenset[Route]], ...] = (
+    ("page", CALL_LISTS),
+    ("offset_limit", CALL_LISTS),
+    ("maintenance", frozenset({"recording", "storage"})),
+    ("not_ready_status", frozenset({"recording"})),
+    ("expired_redirect", frozenset({"recording"})),
+    ("recording_url", _JSON_CALLS | {"recording"}),
+    ("recording_available", _JSON_CALLS),
+    ("call_status", _JSON_CALLS),
+    ("other_call", _WITH_CALL),
+)
+"""Faults that make sense for some endpoints only; they never hit others."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,6 +100,7 @@ class Fault:
         call_id: Only requests with this id in their path.
         times: So often, then never again; None for always.
         skip: Let so many matching requests pass first.
+        per_call: Count ``times`` and ``skip`` for each id apart.
         probability: Hit a matching request with this chance, by the emulator's seeded dice.
         processed: Whether the request is carried out although its answer goes wrong. By
             default it is, except where ``status`` refuses it: a POST that is answered 500
@@ -73,8 +117,11 @@ class Fault:
         wav: What is unusual about the WAVE file; ``damaged_wave`` recomputes it.
         gzip: Compress the body, whatever the client accepts.
         gzip_bomb: A compressed body that expands to so many zeros.
+        coding: Compress the body in this way, and say so.
         redirect: ``same`` host; ``other-host``, which is ``localhost``; ``downgrade`` to http;
-            ``loop``; or a URL.
+            ``loop``; ``storage``, where a signed address is good for a minute; or a URL.
+        expired_redirect: Redirect to a signed address of the storage that is good no longer:
+            it answers 403 in XML.
         redirect_status: 301, 302, 303, 307 or 308.
         ignore_range: Answer 200 and everything to a ``Range``.
         shift_range: Answer another range: so many bytes later than asked, and say so.
@@ -100,6 +147,25 @@ class Fault:
         vanish: So many of the newest calls disappear after it.
         page: What is wrong with a page of a list.
         edit: Changes the JSON of an answer; only from Python.
+        concurrency_limit: Refuse a matching request with 429 while so many others are under way.
+        rate_limit: Refuse with 429 what exceeds so many matching requests a second.
+        limit_headers: How these two say when to come again; ``retry_after`` may add to it.
+        maintenance: Recordings answer 503 with a page of HTML; everything else works.
+        not_ready_status: Recordings are said to be not ready, with this status.
+        offset_limit: Lists refuse larger offsets with 400.
+        cut_every: An answer whose body is longer is cut after so many bytes, in good order.
+        duplicate_answer: The answer is sent twice, at once.
+        late_answer: The answer is sent once more when the next request comes in on the same
+            connection, before the answer to that one.
+        drip_extensions: No body, but the extensions of its first chunk without end, one byte a
+            second or as fast as ``bandwidth`` says.
+        other_call: The answer is another call's.
+        numeric_ids: Ids of calls are numbers in JSON; calls are found by these, too.
+        call_status: ``status`` of every call in JSON.
+        recording_available: ``recordingAvailable`` of every call in JSON: ``true``, ``false``,
+            ``null`` or ``missing``.
+        recording_url: ``recordingUrl`` of every call in JSON; the recording is only there, and
+            404 where it usually is.
 
     Raises:
         ValueError: A value is out of its range, or two exclude each other.
@@ -110,6 +176,7 @@ class Fault:
     call_id: str | None = None
     times: int | None = None
     skip: int = 0
+    per_call: bool = False
     probability: float = 1.0
     processed: bool | None = None
     status: int | None = None
@@ -123,7 +190,9 @@ class Fault:
     wav: WaveDamage | None = None
     gzip: bool = False
     gzip_bomb: int = 0
+    coding: Coding | None = None
     redirect: str | None = None
+    expired_redirect: bool = False
     redirect_status: int = 302
     ignore_range: bool = False
     shift_range: int = 0
@@ -146,10 +215,26 @@ class Fault:
     vanish: int = 0
     page: PageDamage | None = None
     edit: Callable[[Any], Any] | None = None
+    concurrency_limit: int | None = None
+    rate_limit: float | None = None
+    limit_headers: LimitHeaders = "retry-after"
+    maintenance: bool = False
+    not_ready_status: int | None = None
+    offset_limit: int | None = None
+    cut_every: int | None = None
+    duplicate_answer: bool = False
+    late_answer: bool = False
+    drip_extensions: bool = False
+    other_call: bool = False
+    numeric_ids: bool = False
+    call_status: str | None = None
+    recording_available: Hint | None = None
+    recording_url: RecordingLink | None = None
 
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_numbers(self)
+        _check_routes(self)
         if sum(item is not None for item in (self.truncate, self.reset, self.stall)) > 1:
             raise ValueError("truncate, reset and stall exclude each other")
 
@@ -162,17 +247,47 @@ class Fault:
         return f"Fault({', '.join(said)})"
 
     @property
+    def answered(self) -> int | None:
+        """The status that it puts in the place of the real one; None if it puts none."""
+        if self.status is not None or self.not_ready_status is not None:
+            return self.status or self.not_ready_status
+        if self.concurrency_limit is not None or self.rate_limit is not None:
+            return 429
+        if self.maintenance:
+            return 503
+        return None if self.offset_limit is None else 400
+
+    @property
     def carries_out(self) -> bool:
         """Whether the request is carried out, whatever is answered."""
         if self.processed is not None:
             return self.processed
-        return self.status is None or self.status < 300
+        if self.not_ready_status is not None:
+            return False
+        return self.answered is None or self.answered < 300
 
     def concerns(self, route: Route, call_id: str, query: str) -> bool:
         """Whether a request is one of those that it is for."""
+        if self.route not in {None, route} or self.call_id not in {None, call_id}:
+            return False
+        if any(route not in allowed for name, allowed in _ONLY if self._has(name)):
+            return False
+        if self.redirect == "storage":
+            return route == "recording"
+        if self.recording_url is not None:
+            return route != "recording" or "token=" not in query
         if self.redirect not in {None, "loop"} and REDIRECTED in query:
             return False
-        return self.route in {None, route} and self.call_id in {None, call_id}
+        return self.offset_limit is None or _offset(query) > self.offset_limit
+
+    def _has(self, name: str) -> bool:
+        value = getattr(self, name)
+        return value is not None and value is not False
+
+
+def _offset(query: str) -> int:
+    written = parse_qs(query).get("offset", ["0"])[-1]
+    return int(written[:19]) if written.isascii() and written.isdecimal() else 0
 
 
 def _check_choices(fault: Fault) -> None:
@@ -195,6 +310,13 @@ def _check_numbers(fault: Fault) -> None:
             raise ValueError(f"{name} must {span}, not {value:g}")
 
 
+def _check_routes(fault: Fault) -> None:
+    for name, allowed in _ONLY:
+        if fault.route is not None and fault.route not in allowed and fault._has(name):  # noqa: SLF001 - its own check
+            known = ", ".join(sorted(allowed))
+            raise ValueError(f"{name} is for the routes {known}, not for {fault.route}")
+
+
 REDIRECTED = "redirected=1"
 """Marks the target of a redirect, so that following it arrives."""
 
@@ -206,6 +328,7 @@ class FaultFields(TypedDict, total=False):
     call_id: str | None
     times: int | None
     skip: int
+    per_call: bool
     probability: float
     processed: bool | None
     status: int | None
@@ -219,7 +342,9 @@ class FaultFields(TypedDict, total=False):
     wav: WaveDamage | None
     gzip: bool
     gzip_bomb: int
+    coding: Coding | None
     redirect: str | None
+    expired_redirect: bool
     redirect_status: int
     ignore_range: bool
     shift_range: int
@@ -242,71 +367,18 @@ class FaultFields(TypedDict, total=False):
     vanish: int
     page: PageDamage | None
     edit: Callable[[Any], Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class FaultEvent:
-    """One line of the fault log: what was done to which request.
-
-    Attributes:
-        number: Counts all faults since the start, from 1.
-    """
-
-    number: int
-    fault: Fault
-    route: Route
-    call_id: str
-
-
-@dataclass(slots=True)
-class _Rule:
-    fault: Fault
-    dice: Random
-    skipped: int = 0
-    fired: int = 0
-
-    def fires(self) -> bool:
-        fault = self.fault
-        if fault.times is not None and self.fired >= fault.times:
-            return False
-        if self.skipped < fault.skip:
-            self.skipped += 1
-            return False
-        if fault.probability < 1.0 and self.dice.random() >= fault.probability:
-            return False
-        self.fired += 1
-        return True
-
-
-class FaultBook:
-    """The rules in force, and the log of what they did.
-
-    Args:
-        seed: What the dice of ``probability`` follow from.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._rules: list[_Rule] = []
-        self._added = 0
-        self._fired = 0
-        self.log: deque[FaultEvent] = deque(maxlen=_LOGGED)
-
-    def add(self, fault: Fault) -> None:
-        """Put a rule behind all others."""
-        self._added += 1
-        self._rules.append(_Rule(fault, rng("fault", self._seed, self._added)))
-
-    def clear(self) -> None:
-        """Take all rules away; the log stays."""
-        self._rules.clear()
-
-    def strike(self, route: Route, call_id: str, query: str = "") -> FaultEvent | None:
-        """What goes wrong with a request, if anything does."""
-        for rule in self._rules:
-            if rule.fault.concerns(route, call_id, query) and rule.fires():
-                self._fired += 1
-                event = FaultEvent(self._fired, rule.fault, route, call_id)
-                self.log.append(event)
-                return event
-        return None
+    concurrency_limit: int | None
+    rate_limit: float | None
+    limit_headers: LimitHeaders
+    maintenance: bool
+    not_ready_status: int | None
+    offset_limit: int | None
+    cut_every: int | None
+    duplicate_answer: bool
+    late_answer: bool
+    drip_extensions: bool
+    other_call: bool
+    numeric_ids: bool
+    call_status: str | None
+    recording_available: Hint | None
+    recording_url: RecordingLink | None

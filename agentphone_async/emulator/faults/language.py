@@ -88,6 +88,13 @@ def _whole(text: str) -> int:
         raise ValueError(f"{text!r} is no whole number") from error
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a number") from error
+
+
 def _chance(text: str) -> float:
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -117,6 +124,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "call_id": str,
     "times": _whole,
     "skip": _whole,
+    "per_call": _switch,
     "probability": _chance,
     "processed": _switch,
     "status": _whole,
@@ -129,7 +137,9 @@ _READERS: dict[str, Callable[[str], object]] = {
     "wav": str,
     "gzip": _switch,
     "gzip_bomb": parse_size,
+    "coding": str,
     "redirect": str,
+    "expired_redirect": _switch,
     "redirect_status": _whole,
     "ignore_range": _switch,
     "shift_range": parse_size,
@@ -151,4 +161,19 @@ _READERS: dict[str, Callable[[str], object]] = {
     "arrive": _whole,
     "vanish": _whole,
     "page": str,
+    "concurrency_limit": _whole,
+    "rate_limit": _number,
+    "limit_headers": str,
+    "maintenance": _switch,
+    "not_ready_status": _whole,
+    "offset_limit": _whole,
+    "cut_every": parse_size,
+    "duplicate_answer": _switch,
+    "late_answer": _switch,
+    "drip_extensions": _switch,
+    "other_call": _switch,
+    "numeric_ids": _switch,
+    "call_status": str,
+    "recording_available": str,
+    "recording_url": str,
 }

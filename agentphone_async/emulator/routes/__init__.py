@@ -13,6 +13,7 @@ Route = Literal[
     "delete_call",
     "end_call",
     "recording",
+    "storage",
     "transcript",
     "transcript_stream",
     "number_calls",
@@ -23,6 +24,7 @@ Route = Literal[
 """The endpoints' names in faults, counts and logs; ``unknown`` is every other path."""
 
 ROUTES: tuple[Route, ...] = get_args(Route)
+CALL_LISTS: frozenset[Route] = frozenset({"list_calls", "number_calls", "agent_calls"})
 
 _PATHS: dict[str, dict[str, Route]] = {
     "/v1/calls": {"GET": "list_calls", "POST": "create_call"},
@@ -30,6 +32,7 @@ _PATHS: dict[str, dict[str, Route]] = {
     "/v1/calls/*": {"GET": "get_call", "DELETE": "delete_call"},
     "/v1/calls/*/end": {"POST": "end_call"},
     "/v1/calls/*/recording": {"GET": "recording"},
+    "/storage/recordings/*": {"GET": "storage"},
     "/v1/calls/*/transcript": {"GET": "transcript"},
     "/v1/calls/*/transcript/stream": {"GET": "transcript_stream"},
     "/v1/numbers/*/calls": {"GET": "number_calls"},
@@ -58,7 +61,7 @@ def match(method: str, target: str) -> Match:
     """Find the endpoint of a request; one percent-encoded segment is one id, slashes and all."""
     path, _, query = target.partition("?")
     identity = ""
-    routes = _PATHS.get(path)
+    routes = None if "*" in path else _PATHS.get(path)
     if routes is None or method not in routes:
         segments = path.split("/")
         if len(segments) > 3 and segments[3]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from agentphone_async.emulator.errors import ApiError
+from agentphone_async.emulator.errors import ApiError, not_ready, storage_error
 from agentphone_async.emulator.exchange import Exchange
+from agentphone_async.emulator.models import EmulatedCall
 from agentphone_async.emulator.reply import FileSlice, Headers, Reply
+from agentphone_async.emulator.serializers import storage_signature
 
+Wanted = tuple[int, int] | Literal["all", "unsatisfiable"]
+
+_ONE_RANGE = re.compile(r"([0-9]*)-([0-9]*)")
 _UNSAFE_IN_A_QUOTED_NAME = re.compile(r"[^ !#-\[\]-~]")
 
 
@@ -16,20 +21,49 @@ async def recording(exchange: Exchange) -> Reply:
     """The audio, or a part of it, or 404: no call, no recording, or none yet."""
     service = exchange.service
     call = exchange.any_call()
-    if not call.has_recording(service.now()) or not service.account.recording_addon:
+    now, settings = service.now(), service.settings
+    there = call.has_recording(now) and service.account.recording_addon
+    if not there and call.expects_recording(now) and settings.not_ready_status != 404:
+        return not_ready(settings.not_ready_status, settings.error_shape)
+    reply = _audio(exchange, call) if there else None
+    if reply is None:
         raise ApiError(404, "Recording not found.", "RECORDING_NOT_FOUND")
-    try:
-        whole, etag = service.store.whole(call), service.store.etag(call)
-    except OSError as error:  # the user has taken the file away
-        raise ApiError(404, "Recording not found.", "RECORDING_NOT_FOUND") from error
     extension = "mp3" if call.media_type == "audio/mpeg" else "wav"
     name = _UNSAFE_IN_A_QUOTED_NAME.sub("_", call.id)
-    headers: Headers = [
-        ("Content-Type", call.media_type),
-        ("Content-Disposition", f'attachment; filename="recording-{name}.{extension}"'),
-        ("Accept-Ranges", "bytes"),
-        ("ETag", etag),
-    ]
+    said = f'attachment; filename="recording-{name}.{extension}"'
+    if reply.status < 300:
+        reply.headers.insert(1, ("Content-Disposition", said))
+    return reply
+
+
+async def storage(exchange: Exchange) -> Reply:
+    """A recording at a signed address of an object store, which speaks XML when it refuses."""
+    service, query = exchange.service, exchange.query()
+    now, expires = service.now(), query.get("Expires", "")
+    call = service.account.get(exchange.found.identity)
+    signature = storage_signature(service.settings.seed, exchange.found.identity, expires)
+    if "Authorization" in exchange.headers:
+        return _refused(400, "InvalidArgument", "Only one auth mechanism allowed")
+    if query.get("Signature") != signature:
+        return _refused(403, "SignatureDoesNotMatch", "The signature does not match.")
+    if now.timestamp() >= int(expires):
+        return _refused(403, "AccessDenied", "Request has expired")
+    reply = _audio(exchange, call) if call is not None and call.has_recording(now) else None
+    return reply or _refused(404, "NoSuchKey", "The specified key does not exist.")
+
+
+def _refused(status: int, code: str, message: str) -> Reply:
+    return Reply(status, [("Content-Type", "application/xml")], storage_error(code, message))
+
+
+def _audio(exchange: Exchange, call: EmulatedCall) -> Reply | None:
+    """The bytes that are asked for; None when the file behind them is gone."""
+    store = exchange.service.store
+    try:
+        whole, etag = store.whole(call), store.etag(call)
+    except OSError:  # the user has taken the file away
+        return None
+    headers = [("Content-Type", call.media_type), ("Accept-Ranges", "bytes"), ("ETag", etag)]
     asked = exchange.headers.get("Range")
     if asked is None or not range_applies(exchange.headers.get("If-Range"), etag):
         return Reply(200, headers, whole, whole)
@@ -56,29 +90,31 @@ def cut(whole: bytes | FileSlice, start: int, stop: int) -> bytes | FileSlice:
     return FileSlice(whole.path, whole.start + start, stop - start)
 
 
-_ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
-
-Wanted = tuple[int, int] | Literal["all", "unsatisfiable"]
-
-
 def wanted_range(header: str | None, size: int) -> Wanted:
     """First byte and the one after the last, or everything, or nothing that exists.
 
-    A header that is not understood, and one that asks for several ranges, is ignored, as the
-    RFC allows.
+    Other units and several ranges are ignored, as RFC 9110 allows; what is not a range at all is
+    refused, as nginx does.
     """
-    match = _ONE_RANGE.fullmatch(header.strip()) if header else None
+    unit, _, ranges = (header or "").strip().partition("=")
+    if unit.strip().lower() != "bytes" or "," in ranges:
+        return "all"
+    match = _ONE_RANGE.fullmatch(ranges.strip())
     if match is None or match.groups() == ("", ""):
-        return "all"
-    first, last = match.groups()
-    if not first:
-        length = min(int(last), size)
+        return "unsatisfiable"
+    first, last = (_position(digits) for digits in match.groups())
+    if first is None:
+        length = min(last or 0, size)
         return (size - length, size) if length else "unsatisfiable"
-    start = int(first)
-    if last and int(last) < start:
-        return "all"
-    stop = min(int(last) + 1, size) if last else size
-    return (start, stop) if start < size else "unsatisfiable"
+    if last is not None and last < first:
+        return "unsatisfiable"
+    stop = size if last is None else min(last + 1, size)
+    return (first, stop) if first < size else "unsatisfiable"
+
+
+def _position(digits: str) -> int | None:
+    """A number of a range; no recording reaches what has more than eighteen digits."""
+    return int(digits[:19]) if digits else None
 
 
 def range_applies(if_range: str | None, etag: str | None) -> bool:
