@@ -10,14 +10,17 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.catalog.schema import FILE_NAME
+from agentphone_async.archive.evidence import INDEX_FOLDER, sums_in
 from agentphone_async.archive.lock import LOCK_NAME
 from agentphone_async.archive.names import SUMS_NAME
+from agentphone_async.archive.settings_file import SETTINGS_NAME
+from agentphone_async.archive.tombstones import ERASED_NAME
 from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
@@ -45,16 +48,21 @@ class Found:
         size: bytes.
         sha256: of its bytes, in hexadecimal.
         audio: what it was judged to be; None if it is no audio, or cut off.
+        vouched: whether ``SHA256SUMS`` has this very sum for it (True) or another (False); None
+            if it has none.
     """
 
     path: PurePosixPath
     size: int
     sha256: str
     audio: Audio | None
+    vouched: bool | None = None
 
     @property
     def sound(self) -> bool:
-        """Whether the file itself proves that it is a whole recording."""
+        """Whether its sum, or else the file itself, proves that it is a whole recording."""
+        if self.vouched is not None:
+            return self.vouched
         return self.audio is not None and self.audio.suspect is None
 
 
@@ -82,13 +90,20 @@ def examine(folder: Path, path: PurePosixPath, call_id: str = "") -> Found | Non
                 head += chunk[: HEAD_BYTES - len(head)]
             digest.update(chunk)
             size += len(chunk)
-    return Found(path, size, digest.hexdigest(), _judged(call_id, head, size))
+    sha256 = digest.hexdigest()
+    listed = sums_in((folder / path).parent).get(path.name)
+    vouched = None if listed is None else listed == sha256
+    promise = replace(_UNKNOWN, length=size, framed=True) if vouched else _UNKNOWN
+    audio = _judged(call_id, promise, head, size)
+    if vouched and audio is None:  # it was archived as it is, whatever we think of it now
+        audio = Audio("audio/mpeg" if path.suffix == ".mp3" else "audio/wav")
+    return Found(path, size, sha256, audio, vouched)
 
 
-def _judged(call_id: str, head: bytes, size: int) -> Audio | None:
+def _judged(call_id: str, promise: Promise, head: bytes, size: int) -> Audio | None:
     request = Request("Get Call Recording", "GET", "", call_id=call_id or None)
     try:
-        return judge(request, _UNKNOWN, head, size)
+        return judge(request, promise, head, size)
     except RecordingError:
         return None
 
@@ -119,7 +134,28 @@ def quarantine(folder: Path, path: PurePosixPath) -> PurePosixPath:
     raise AssertionError  # the count is endless
 
 
-_CHUNK = 400
+def files_below(folder: Path, endings: tuple[str, ...]) -> Iterator[PurePosixPath]:
+    """All files below a folder whose names end so, relative to it; links are not followed."""
+    with destination_errors(folder):
+        for top, folders, names in os.walk(folder, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            relative = PurePosixPath(Path(top).relative_to(folder).as_posix())
+            for name in sorted(names):
+                path = relative / name
+                if (
+                    name.endswith(endings)
+                    and not name.startswith(".")
+                    and path.as_posix() not in _OURS_AT_THE_TOP
+                    and size_of(folder, path) is not None
+                ):
+                    yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+_NAMES_AT_ONCE = 400
 
 
 class Untracked:
@@ -153,7 +189,7 @@ class Untracked:
                 return
             with entries:
                 names = (entry.name for entry in entries if entry.name.endswith((".wav", ".mp3")))
-                while chunk := list(islice(names, _CHUNK)):
+                while chunk := list(islice(names, _NAMES_AT_ONCE)):
                     paths = [(folder / name).as_posix() for name in chunk]
                     known = owners_of(connection, paths)
                     for name, path in zip(chunk, paths, strict=True):
@@ -162,7 +198,12 @@ class Untracked:
 
 
 _OURS_AT_THE_TOP = frozenset(
-    [LOCK_NAME, *(FILE_NAME + ending for ending in ("", "-wal", "-shm", "-journal"))]
+    [
+        LOCK_NAME,
+        SETTINGS_NAME,
+        ERASED_NAME,
+        *(FILE_NAME + ending for ending in ("", "-wal", "-shm", "-journal")),
+    ]
 )
 _ASIDE = re.compile(
     r".+\.(?:damaged(?:-[0-9]+)?|(?:altered|suspect)-[0-9a-f]{8}(?:-[0-9]+)?)"
@@ -210,6 +251,8 @@ def walk(folder: Path, at_once: int = 500) -> Generator[Seen]:
                 levels.pop()
                 continue
             path = prefix + entry.name
+            if path == INDEX_FOLDER:
+                continue
             if entry.is_dir(follow_symlinks=False):
                 _enter(levels, seen, f"{path}/", entry.path)
             else:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
+from agentphone_async.archive.settings_file import load_settings, update_settings
 from agentphone_async.archive.template import FIELDS, Template
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import hashed_id
@@ -53,8 +54,19 @@ class Names:
 
 
 async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
-    """The key of an archive whose names are hashed; one that has begun with that goes on."""
-    return await (catalog.transaction(hash_key) if hash_ids else catalog.run(known_hash_key))
+    """The key of an archive whose names are hashed; one that has begun with that goes on.
+
+    It is kept in the catalog and beside it, so that a lost catalog takes no names with it.
+    """
+    folder = catalog.path.parent
+    known = await catalog.run(known_hash_key)
+    if known is None:
+        beside = load_settings(folder).hash_key
+        if beside is None and not hash_ids:
+            return None
+        known = await catalog.transaction(hash_key, beside)
+    update_settings(folder, hash_key=known)
+    return known
 
 
 def target_of(stem: PurePosixPath) -> Target:

@@ -1,28 +1,25 @@
 """A catalog that was lost or torn is made anew from what lies on the disk.
 
-Every recording is read, hashed and judged. Whose it is, the old catalog says as far as it can still
-be read; else the JSON beside it; else its name, if that is a plain one by the default template. A
-name that was hashed or shortened does not tell; such files stay out of the catalog, and the next
-run takes them in when it comes to their calls. The old catalog is kept aside.
+Every recording is read, hashed and judged: one that matches its line in ``SHA256SUMS`` is whole,
+whatever its header says. Whose it is, the old catalog says as far as it can still be read; else the
+index; else the JSON beside it; else its name, if that is a plain one by the default template. What
+nothing tells stays out of the catalog, and the next run takes it in when it comes to its call.
+Files beside recordings are taken in, too. The old catalog is kept aside, and there is a catalog at
+its place at every moment: the old one, or the new one.
 """
 
 from __future__ import annotations
 
 import errno
 import itertools
-import json
 import os
-import re
+import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from pydantic import ValidationError
-
-from agentphone_async.archive.catalog.calls import store_calls
 from agentphone_async.archive.catalog.database import (
     catalog_errors,
     connect,
@@ -36,24 +33,22 @@ from agentphone_async.archive.catalog.recordings import (
     store_recordings,
     versions_of,
 )
-from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, State, raw_text
+from agentphone_async.archive.catalog.rows import (
+    ON_DISK,
+    RecordingRow,
+    State,
+)
 from agentphone_async.archive.catalog.schema import FILE_NAME
-from agentphone_async.archive.files import Found, examine, size_of
+from agentphone_async.archive.files import Found, examine, files_below, size_of
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.names import stem_of
 from agentphone_async.archive.recovery import Recovery
 from agentphone_async.errors import CatalogError
-from agentphone_async.models import Call
-from agentphone_async.recordings.naming import safe_component
-from agentphone_async.sinks.disk import destination_errors, sync_folder
+from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder
 from agentphone_async.sinks.threads import FilePool
 
 BATCH = 256
 _WORKSHOP = ".agentphone-rebuild"
-_RECORDING = re.compile(r"(?:.*/)?recording-([a-z0-9_][a-z0-9_-]*?)(?:\.v([2-9]|[1-9][0-9]+))?")
-_LIKE_A_HASH = re.compile(r"[a-z2-7]{32}")
 _ALTERED = "the file is gone or was altered"
-_LARGEST_METADATA = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -63,6 +58,7 @@ class RebuildReport:
     Attributes:
         recordings: files that are in the new catalog.
         suspect: those of them whose header and bytes disagree, as the old catalog knew.
+        sidecars: files beside recordings that are in the new catalog.
         unknown: whole recordings whose calls nothing tells; the next run takes them in.
         unsound: files that are no whole recordings; the next run puts them aside.
         recovered: rows that came over from the old catalog.
@@ -71,6 +67,7 @@ class RebuildReport:
 
     recordings: int = 0
     suspect: int = 0
+    sidecars: int = 0
     unknown: int = 0
     unsound: int = 0
     recovered: int = 0
@@ -104,14 +101,13 @@ def rebuild_now(folder: Path, now: datetime) -> RebuildReport:
         workshop = folder / _WORKSHOP
         _empty(workshop)
         report = RebuildReport()
-        with (
-            catalog_errors(workshop),
-            closing(Recovery(path_of(folder))) as old,
-            closing(connect(workshop, write=True)) as new,
-        ):
-            report.recovered = old.copy_all(new)
-            _Rebuild(folder, new, old, now, report).go()
-        report.old = _quarantine(folder)
+        with catalog_errors(workshop), closing(connect(workshop, write=True)) as new:
+            new.folder = folder
+            recovery = Recovery(folder, new, now)
+            report.recovered = recovery.go(path_of(folder))
+            _Rebuild(folder, new, recovery, now, report).go()
+            _close(new)
+        report.old = _keep(folder)
         with destination_errors(folder):
             path_of(workshop).replace(path_of(folder))
             sync_folder(folder)
@@ -124,19 +120,19 @@ class _Rebuild:
         self,
         folder: Path,
         new: sqlite3.Connection,
-        old: Recovery,
+        recovery: Recovery,
         now: datetime,
         report: RebuildReport,
     ) -> None:
         self._folder = folder
         self._new = new
-        self._old = old
+        self._recovery = recovery
         self._now = now
         self._report = report
 
     def go(self) -> None:
         """Take in every recording, a batch at a time; then forget rows without a file."""
-        files = recordings_in(self._folder)
+        files = files_below(self._folder, (".wav", ".mp3"))
         while batch := list(itertools.islice(files, BATCH)):
             found = [one for path in batch if (one := examine(self._folder, path)) is not None]
             in_transaction(self._new, lambda found=found: self._take(found))  # type: ignore[misc]
@@ -150,8 +146,8 @@ class _Rebuild:
                     self._report.unknown += 1
                 else:
                     self._report.unsound += 1
-            elif file.sound or row.sha256 == file.sha256:
-                state: State = "archived" if file.sound else "suspect"
+            elif _is_the_same(row, file):
+                state = _state(row, file)
                 store_recordings(self._new, [replace(_filled(row, file, self._now), state=state)])
                 self._report.recordings += 1
                 self._report.suspect += state == "suspect"
@@ -160,33 +156,20 @@ class _Rebuild:
                 store_recordings(self._new, [replace(row, state="failed", last_error=_ALTERED)])
 
     def _fresh_row(self, file: Found) -> RecordingRow | None:
-        """The beginning of a row for a file that the old catalog did not know."""
+        """The beginning of a row for a file of which neither old catalog nor index knows."""
         if not file.sound:
             return None
-        call = self._metadata(file.path)
-        call_id, version = identity(file.path, hashed=self._old.hashes_ids)
-        if call is not None:
-            call_id = call.id
-            store_calls(self._new, [(call, raw_text(call.raw))], self._now)
+        call_id = self._recovery.neighbour(file.path)
+        named, version = self._recovery.identity(file.path)
+        call_id = call_id or named
         if call_id is None:
             return None
         known = versions_of(self._new, call_id).get(version)
         if known is not None and known.path is not None:
             if size_of(self._folder, known.path) is not None:
                 return None  # it has its recording elsewhere
-            return replace(known, path=file.path)
+            return replace(known, path=file.path, sha256=None)
         return RecordingRow(call_id, "archived", self._now, self._now, version=version)
-
-    def _metadata(self, path: PurePosixPath) -> Call | None:
-        """The call whose JSON lies beside a recording."""
-        beside = PurePosixPath(f"{stem_of(path)}.json")
-        size = size_of(self._folder, beside)
-        if size is None or size > _LARGEST_METADATA:
-            return None
-        try:
-            return Call.from_json(json.loads((self._folder / beside).read_bytes()))
-        except (ValueError, TypeError, ValidationError, RecursionError):
-            return None
 
     def _disclaim(self) -> None:
         """Rows of files that are gone, or have other bytes now, must not claim them any more."""
@@ -201,6 +184,19 @@ class _Rebuild:
                     if row.path is None or size_of(self._folder, row.path) != row.size
                 ],
             )
+
+
+def _is_the_same(row: RecordingRow, file: Found) -> bool:
+    """Whether a file is what was archived under this row."""
+    if row.sha256 is None:
+        return file.sound
+    return row.sha256 == file.sha256
+
+
+def _state(row: RecordingRow, file: Found) -> State:
+    if row.sha256 == file.sha256 and row.on_disk:
+        return row.state
+    return "archived" if file.audio is not None and file.audio.suspect is None else "suspect"
 
 
 def _filled(row: RecordingRow, file: Found, now: datetime) -> RecordingRow:
@@ -222,32 +218,6 @@ def _filled(row: RecordingRow, file: Found, now: datetime) -> RecordingRow:
     )
 
 
-def recordings_in(folder: Path) -> Iterator[PurePosixPath]:
-    """All recordings below a folder, relative to it; links are not followed."""
-    with destination_errors(folder):
-        for top, folders, names in os.walk(folder, onerror=_raise):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            relative = PurePosixPath(Path(top).relative_to(folder).as_posix())
-            for name in sorted(names):
-                if name.endswith((".wav", ".mp3")) and not name.startswith("."):
-                    yield relative / name
-
-
-def identity(path: PurePosixPath, *, hashed: bool) -> tuple[str | None, int]:
-    """The call id and the version that a path tells; None if the name may have been hashed."""
-    match = _RECORDING.fullmatch(stem_of(path).as_posix())
-    if match is None:
-        return None, 1
-    call_id, version = match[1], int(match[2] or 1)
-    if hashed or _LIKE_A_HASH.fullmatch(call_id) or safe_component(call_id) != call_id:
-        return None, version
-    return call_id, version
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def _refuse_foreign(folder: Path) -> None:
     try:
         inspect(folder)
@@ -256,18 +226,41 @@ def _refuse_foreign(folder: Path) -> None:
             raise
 
 
-def _quarantine(folder: Path) -> Path | None:
+def _close(new: sqlite3.Connection) -> None:
+    """Make the new catalog one plain file, so that one rename brings it to its place."""
+    new.execute("DROP TABLE IF EXISTS temp.named")
+    new.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _keep(folder: Path) -> Path | None:
+    """Give the old catalog a second name, and return that; None if there is no catalog.
+
+    Its log goes there, too: it must not be taken for the new catalog's. What it has to say was
+    written into a sound catalog before.
+    """
     path = path_of(folder)
     if not os.path.lexists(path):
         return None
+    _write_log(path)
     asides = (folder / f"{FILE_NAME}.old-{number}" for number in itertools.count(1))
     aside = next(one for one in asides if not os.path.lexists(one))
     with destination_errors(path):
-        path.replace(aside)
+        try:
+            os.link(path, aside, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, aside, follow_symlinks=False)
+            aside.chmod(FILE_MODE)
         for ending in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{path}{ending}").replace(f"{aside}{ending}")
+        sync_folder(folder)
     return aside
+
+
+def _write_log(path: Path) -> None:
+    """Write what a catalog's log holds into the catalog, if both are sound."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as old:
+        old.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def _empty(workshop: Path) -> None:

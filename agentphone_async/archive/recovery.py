@@ -1,15 +1,47 @@
-"""What can still be read of a catalog that is lost or torn."""
+"""What is left of a catalog that is lost or torn: its rows, the index, and each call's JSON.
+
+Nothing that is recovered is taken at its word: what it claims of files is compared with them.
+"""
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
+from pydantic import ValidationError
+
+from agentphone_async.archive.catalog.calls import store_calls
 from agentphone_async.archive.catalog.database import in_transaction
 from agentphone_async.archive.catalog.paths import path_of_row
+from agentphone_async.archive.catalog.recordings import store_recordings, store_sidecars
+from agentphone_async.archive.catalog.rows import (
+    RecordingRow,
+    SidecarRow,
+    id_from_text,
+    id_to_text,
+    raw_text,
+)
+from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
+from agentphone_async.archive.evidence import Indexed, IndexedCall, indexed
+from agentphone_async.archive.files import files_below, size_of
+from agentphone_async.archive.names import stem_of
+from agentphone_async.archive.settings_file import load_settings
+from agentphone_async.archive.sidecar_files import METADATA, TRANSCRIPT, TRANSCRIPT_TEXT, sha256_of
+from agentphone_async.archive.tombstones import Tombstones
 from agentphone_async.errors import CatalogError
+from agentphone_async.models import Call
+from agentphone_async.recordings.naming import hashed_id, safe_component
+from agentphone_async.sinks.disk import destination_errors
+
+T = TypeVar("T")
 
 _TABLES = {
     "settings": "settings",
@@ -19,6 +51,8 @@ _TABLES = {
     "sidecars": "sidecars",
     "pending": "pending",
     "owed": "pending",  # as it was called in the first schema
+    "erased": "erased",
+    "accepted": "accepted",
 }
 """Tables of old catalogs, and where their rows go."""
 
@@ -30,104 +64,253 @@ _WITHOUT_CALLS = """
         UNION ALL SELECT call_id, since FROM pending)
 """
 _BATCH = 256
+_LARGEST_JSON = 16 * 1024 * 1024
+_RECORDING = re.compile(r"recording-([a-z0-9_][a-z0-9_-]*?)(?:\.v([2-9]|[1-9][0-9]+))?")
+_NAMED = re.compile(r"recording-(.+?)(?:\.v([2-9]|[1-9][0-9]+))?")
+_TRANSCRIPT = re.compile(r"transcript-(.+)\.(json|txt)")
+_LIKE_A_HASH = re.compile(r"[a-z2-7]{32}")
 
 
 class Recovery:
-    """Reads an old catalog as far as that goes; never writes it.
+    """Fills a new catalog with what can still be known, without a single recording being read.
 
     Args:
-        path: the old catalog; it may be missing, or no database at all.
+        folder: the archive.
+        new: the catalog that is being made.
+        now: the wall clock.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._connection: sqlite3.Connection | None = None
-        if path.is_file() and path.stat().st_size:
-            with suppress(sqlite3.Error):
-                self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    def __init__(self, folder: Path, new: sqlite3.Connection, now: datetime) -> None:
+        self._folder = folder
+        self._new = new
+        self._now = now
+        self.tombstones = Tombstones.load(folder)
+        self.key: bytes | None = None
 
-    @property
-    def hashes_ids(self) -> bool:
-        """Whether the archive's names may be hashed."""
-        if self._connection is None:
-            return False
-        try:
-            row = self._connection.execute(
-                "SELECT 1 FROM settings WHERE name = 'hash_key'"
-            ).fetchone()
-        except sqlite3.Error:
-            return False
-        return row is not None
-
-    def close(self) -> None:
-        """Let go of the old catalog."""
-        if self._connection is not None:
-            self._connection.close()
-
-    def copy_all(self, new: sqlite3.Connection) -> int:
-        """Copy every row that can be read into a new catalog, and return how many there were.
-
-        Nothing is taken at its word: what it claims of files is compared with them afterwards.
-        """
-        new.execute("PRAGMA foreign_keys = OFF")
-        copied = sum(self._copy(old, table, new) for old, table in _TABLES.items())
-        # What stood on torn pages is made up for, as far as other rows need it.
-        in_transaction(new, lambda: new.execute(_WITHOUT_CALLS))
-        runs = "SELECT id FROM runs"
-        for statement in (
-            f"UPDATE recordings SET run = NULL WHERE run NOT IN ({runs})",  # noqa: S608 - ours
-            f"DELETE FROM run_folders WHERE run NOT IN ({runs})",  # noqa: S608 - ours
-        ):
-            in_transaction(new, lambda statement=statement: new.execute(statement))  # type: ignore[misc]
-        new.execute("PRAGMA foreign_keys = ON")
+    def go(self, old: Path) -> int:
+        """Take in everything; return how many rows came from the ``old`` catalog."""
+        copied = self._copy_all(old)
+        self._settings()
+        self._write_each(indexed(self._folder), self._take_indexed)
+        self._new.execute("CREATE TEMP TABLE named (name TEXT PRIMARY KEY, id TEXT NOT NULL)")
+        self._write_each(self._json_of_calls(), self._take_call)
+        self._name_all()
+        self._write_each(self._transcripts(), self._take_sidecars)
         return copied
 
-    def _copy(self, old: str, table: str, new: sqlite3.Connection) -> int:
+    def identity(self, path: PurePosixPath) -> tuple[str | None, int]:
+        """The call id and the version that a recording's path tells; None if it does not."""
+        match = _NAMED.fullmatch(stem_of(path).name)
+        if match is not None:
+            call_id = self._id_of(match[1])
+            if call_id is not None:
+                return call_id, int(match[2] or 1)
+        return identity(path, hashed=self.key is not None)
+
+    def neighbour(self, path: PurePosixPath) -> str | None:
+        """The call whose JSON lies beside a recording."""
+        stem = stem_of(path)
+        places = [f"{stem}.json", f"{stem}.call.json"]
+        query = "SELECT call_id FROM sidecars WHERE kind = ? AND path IN (?, ?)"
+        row = self._new.execute(query, (METADATA, *places)).fetchone()
+        return None if row is None else id_from_text(str(row[0]))
+
+    def _id_of(self, name: str) -> str | None:
+        row = self._new.execute("SELECT id FROM named WHERE name = ?", (name,)).fetchone()
+        return None if row is None else id_from_text(str(row[0]))
+
+    # ---------------------------------------------------------------- the old catalog
+
+    def _copy_all(self, path: Path) -> int:
+        """Copy every row that can be read; the old catalog may be missing, or no database."""
+        if not path.is_file() or not path.stat().st_size:
+            return 0
+        try:
+            old = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        except sqlite3.Error:
+            return 0
+        self._new.execute("PRAGMA foreign_keys = OFF")
+        try:
+            copied = sum(self._copy(old, *tables) for tables in _TABLES.items())
+        finally:
+            old.close()
+        # What stood on torn pages is made up for, as far as other rows need it.
+        in_transaction(self._new, lambda: self._new.execute(_WITHOUT_CALLS))
+        statement = "UPDATE recordings SET run = NULL WHERE run NOT IN (SELECT id FROM runs)"
+        in_transaction(self._new, lambda: self._new.execute(statement))
+        self._new.execute("PRAGMA foreign_keys = ON")
+        return copied
+
+    def _copy(self, old: sqlite3.Connection, there: str, table: str) -> int:
         """Copy what both schemas have; a row whose path leads out of the archive is left out."""
-        there = self._columns(old)
-        names = [name for name in columns_of(new, table) if name in there]
+        known = _columns(old, there)
+        names = [name for name in _columns(self._new, table) if name in known]
         if not names:
             return 0
         insert = (
             f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) "  # noqa: S608 - tables of ours
             f"VALUES ({', '.join('?' * len(names))})"
         )
-        place = names.index("path") if "path" in names else None
         copied = 0
-        for rows in self._rows(old, names):
-            sane = [row for row in rows if place is None or _is_sane(row[place])]
-            in_transaction(new, lambda rows=sane: new.executemany(insert, rows))  # type: ignore[misc]
-            copied += len(sane)
+        for rows in _rows(old, there, names):
+            kept = [row for row in rows if _is_harmless(names, row, self._new)]
+            in_transaction(self._new, lambda kept=kept: self._new.executemany(insert, kept))  # type: ignore[misc]
+            copied += len(kept)
         return copied
 
-    def _columns(self, table: str) -> list[str]:
-        if self._connection is None:
-            return []
-        try:
-            return columns_of(self._connection, table)
-        except sqlite3.Error:
-            return []
+    # ---------------------------------------------------------------- what lies beside
 
-    def _rows(self, table: str, names: list[str]) -> Iterator[list[tuple[object, ...]]]:
-        """Batches of rows, up to the first page that is torn."""
-        if self._connection is None:
-            return
-        query = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - tables of ours
-        with suppress(sqlite3.Error):
-            cursor = self._connection.execute(query)
-            while rows := cursor.fetchmany(_BATCH):
-                yield rows
+    def _settings(self) -> None:
+        beside = load_settings(self._folder).hash_key
+        self.key = known_hash_key(self._new)
+        if self.key is None and beside is not None:
+            self.key = in_transaction(self._new, lambda: hash_key(self._new, beside))
+
+    def _write_each(self, items: Iterable[T], take: Callable[[list[T]], None]) -> None:
+        waiting = iter(items)
+        while batch := list(itertools.islice(waiting, _BATCH)):
+            in_transaction(self._new, lambda batch=batch: take(batch))  # type: ignore[misc]
+
+    def _take_indexed(self, rows: list[Indexed]) -> None:
+        for row in rows:
+            if isinstance(row, IndexedCall):
+                if not self._knows("calls", "id", row.call.id):
+                    store_calls(self._new, [(row.call, raw_text(row.call.raw))], row.last_seen)
+            elif not self._is_taken(row):
+                if isinstance(row, RecordingRow):
+                    store_recordings(self._new, [row])
+                elif size_of(self._folder, row.path) == row.size:
+                    store_sidecars(self._new, [row])
+
+    def _is_taken(self, row: RecordingRow | SidecarRow) -> bool:
+        """Whether the old catalog knows it, or has another file at its place."""
+        if isinstance(row, RecordingRow):
+            query = "SELECT 1 FROM recordings WHERE (call_id = ? AND version = ?) OR path = ?"
+            values: tuple[object, ...] = (id_to_text(row.call_id), row.version, str(row.path))
+        else:
+            query = "SELECT 1 FROM sidecars WHERE (call_id = ? AND kind = ?) OR path = ?"
+            values = (id_to_text(row.call_id), row.kind, str(row.path))
+        return self._new.execute(query, values).fetchone() is not None
+
+    def _knows(self, table: str, column: str, call_id: str) -> bool:
+        query = f"SELECT 1 FROM {table} WHERE {column} = ?"  # noqa: S608 - names of ours
+        return self._new.execute(query, (id_to_text(call_id),)).fetchone() is not None
+
+    def _json_of_calls(self) -> Iterator[tuple[Call, SidecarRow]]:
+        """Calls whose JSON lies in the archive, under a name that is theirs."""
+        for path in files_below(self._folder, (".json",)):
+            if _TRANSCRIPT.fullmatch(path.name) and not path.name.endswith(".call.json"):
+                continue
+            data = _read(self._folder / path)
+            call = None if data is None else _call(data)
+            if data is not None and call is not None and self._is_theirs(path, call):
+                yield (
+                    call,
+                    SidecarRow(call.id, METADATA, path, len(data), sha256_of(data), self._now),
+                )
+
+    def _is_theirs(self, path: PurePosixPath, call: Call) -> bool:
+        """Whether a JSON file of a call is one that we have written beside its recording."""
+        stem = path.name.removesuffix(".json").removesuffix(".call")
+        if any(name in stem for name in self._names(call.id)):
+            return True
+        places = (path.parent / f"{stem}{ending}" for ending in (".wav", ".mp3"))
+        return any(size_of(self._folder, place) is not None for place in places)
+
+    def _take_call(self, found: list[tuple[Call, SidecarRow]]) -> None:
+        for call, sidecar in found:
+            if self.tombstones.covers(call.id):
+                continue
+            if not self._knows("calls", "id", call.id):
+                store_calls(self._new, [(call, raw_text(call.raw))], self._now)
+            if not self._is_taken(sidecar):
+                store_sidecars(self._new, [sidecar])
+
+    def _name_all(self) -> None:
+        """Remember what stands for each known call in names."""
+        ids = self._new.execute("SELECT id FROM calls UNION SELECT call_id FROM recordings")
+        texts = [str(text) for (text,) in ids]
+
+        def write() -> None:
+            for text in texts:
+                names = [(name, text) for name in self._names(id_from_text(text))]
+                self._new.executemany("INSERT OR IGNORE INTO named VALUES (?, ?)", names)
+
+        in_transaction(self._new, write)
+
+    def _names(self, call_id: str) -> list[str]:
+        plain = [safe_component(call_id)]
+        return plain if self.key is None else [*plain, hashed_id(call_id, self.key)]
+
+    def _transcripts(self) -> Iterator[SidecarRow]:
+        for path in files_below(self._folder, (".json", ".txt")):
+            match = _TRANSCRIPT.fullmatch(path.name)
+            if match is None:
+                continue
+            call_id = self._id_of(match[1])
+            if call_id is None and self.key is None:
+                call_id, _ = identity(PurePosixPath(f"recording-{match[1]}.wav"), hashed=False)
+            data = None if call_id is None else _read(self._folder / path)
+            if call_id is not None and data is not None:
+                kind = TRANSCRIPT if match[2] == "json" else TRANSCRIPT_TEXT
+                yield SidecarRow(call_id, kind, path, len(data), sha256_of(data), self._now)
+
+    def _take_sidecars(self, rows: list[SidecarRow]) -> None:
+        store_sidecars(self._new, [row for row in rows if not self._is_taken(row)])
 
 
-def columns_of(connection: sqlite3.Connection, table: str) -> list[str]:
-    """The columns of a table; none if there is no such table."""
-    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+def identity(path: PurePosixPath, *, hashed: bool) -> tuple[str | None, int]:
+    """The call id and the version that a path tells; None if the name may have been hashed."""
+    match = _RECORDING.fullmatch(stem_of(path).name)
+    if match is None:
+        return None, 1
+    call_id, version = match[1], int(match[2] or 1)
+    if hashed or _LIKE_A_HASH.fullmatch(call_id) or safe_component(call_id) != call_id:
+        return None, version
+    return call_id, version
 
 
-def _is_sane(path: object) -> bool:
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    """The columns of a table; none if there is no such table, or nothing can be read."""
+    try:
+        return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
+    except sqlite3.Error:
+        return []
+
+
+def _rows(
+    old: sqlite3.Connection, table: str, names: list[str]
+) -> Iterator[list[tuple[object, ...]]]:
+    """Batches of rows, up to the first page that is torn."""
+    query = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - tables of ours
+    with suppress(sqlite3.Error):
+        cursor = old.execute(query)
+        while rows := cursor.fetchmany(_BATCH):
+            yield rows
+
+
+def _is_harmless(names: list[str], row: tuple[object, ...], connection: sqlite3.Connection) -> bool:
+    """Whether a row does not name a file outside of the archive."""
+    path = row[names.index("path")] if "path" in names else None
     if path is None:
         return True
     try:
-        path_of_row(None, str(path))
+        path_of_row(connection, str(path))
     except CatalogError:
         return False
     return True
+
+
+def _read(path: Path) -> bytes | None:
+    """A file's bytes; None if it is too large to be one of ours."""
+    with destination_errors(path):
+        if os.lstat(path).st_size > _LARGEST_JSON:
+            return None
+        return path.read_bytes()
+
+
+def _call(data: bytes) -> Call | None:
+    try:
+        return Call.from_json(json.loads(data))
+    except (ValueError, TypeError, ValidationError, RecursionError):
+        return None

@@ -1,21 +1,38 @@
 """``SHA256SUMS`` in every folder of an archive, to be checked with ``sha256sum -c SHA256SUMS``.
 
 The sums are the catalog's: nothing is read again. They cover recordings and what lies beside them.
+With them goes the index (see `evidence`), from which a lost catalog is rebuilt.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+from agentphone_async.archive.catalog.calls import get_calls
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.catalog.recordings import files_in, folders_changed
+from agentphone_async.archive.catalog.recordings import (
+    files_in,
+    folders_changed,
+    recordings_in,
+    sidecars_in,
+)
 from agentphone_async.archive.catalog.rows import moment_or_none, stamp
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
+from agentphone_async.archive.evidence import (
+    call_line,
+    index_path,
+    recording_line,
+    sidecar_line,
+    sums_in,
+)
+from agentphone_async.archive.files import size_of
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.sidecar_files import SidecarFiles, body_of
@@ -23,8 +40,9 @@ from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.disk import destination_errors, remove
 from agentphone_async.sinks.interface import Target
 
-_MARK = "sums_written"
+_MARK = "evidence_written"
 _MARGIN = timedelta(hours=25)  # clocks are set back; looking twice costs little
+_ROWS = 500
 _IN_MEMORY = 8 * 1024 * 1024
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 
@@ -77,15 +95,35 @@ class Sums:
         """Write the sums of these folders where they are not what they should be."""
         catalog = await self._files.catalog()
         for folder in sorted(folders):
-            self.written += await self._write(catalog, folder)
+            kept = await self._kept(catalog, folder)
+            await self._write(index_path(folder), partial(index_of, catalog, folder))
+            sums = partial(sums_of, catalog, folder, kept)
+            self.written += await self._write(folder / SUMS_NAME, sums)
 
-    async def _write(self, catalog: Catalog, folder: PurePosixPath) -> bool:
-        path = folder / SUMS_NAME
+    async def _kept(self, catalog: Catalog, folder: PurePosixPath) -> list[tuple[str, str]]:
+        """Lines of files that are there although the catalog does not count on them.
+
+        They may be all that is left to tell what such a file has to be.
+        """
+        top = self._files.folder / folder
+        before = await self._files.pool.run(sums_in, top)
+        if not before:
+            return []
+        names = set(before)
+        after = ""
+        while rows := await catalog.run(files_in, folder, after, _ROWS):
+            after = rows[-1][0]
+            names.difference_update(name for name, _ in rows)
+        there = await self._files.pool.run(_regular, top, sorted(names))
+        return [(name, before[name]) for name in there]
+
+    async def _write(self, path: PurePosixPath, text: Callable[[], AsyncGenerator[bytes]]) -> bool:
+        """Bring one file up to date; True if it was not. ``text`` gives what it is to hold."""
         chunks: list[bytes] = []
         size = 0
         digest = hashlib.sha256()
-        async with aclosing(sums_of(catalog, folder)) as text:
-            async for chunk in text:
+        async with aclosing(text()) as pieces:
+            async for chunk in pieces:
                 size += len(chunk)
                 digest.update(chunk)
                 if size <= _IN_MEMORY:
@@ -98,16 +136,18 @@ class Sums:
         elif size <= _IN_MEMORY:
             await self._files.sink.publish([body_of(path, chunks)])
         else:
-            await self._write_long(catalog, path)
+            await self._write_long(path, text)
         return True
 
-    async def _write_long(self, catalog: Catalog, path: PurePosixPath) -> None:
+    async def _write_long(
+        self, path: PurePosixPath, text: Callable[[], AsyncGenerator[bytes]]
+    ) -> None:
         """A folder of very many files: the text is made once more, not held in memory."""
         sink = self._files.sink
         upload = await sink.begin(Target(path.parent, path.name, extension=""))
         try:
-            async with aclosing(sums_of(catalog, path.parent)) as text:
-                async for chunk in text:
+            async with aclosing(text()) as pieces:
+                async for chunk in pieces:
                     await upload.write([chunk])
             staged = await upload.stage(Audio("text/plain"))
         except BaseException:
@@ -116,12 +156,48 @@ class Sums:
         await sink.publish([staged])
 
 
-async def sums_of(catalog: Catalog, folder: PurePosixPath) -> AsyncGenerator[bytes]:
-    """What ``SHA256SUMS`` of a folder is to hold, in pieces."""
+async def sums_of(
+    catalog: Catalog, folder: PurePosixPath, kept: Sequence[tuple[str, str]] = ()
+) -> AsyncGenerator[bytes]:
+    """What ``SHA256SUMS`` of a folder is to hold, in pieces; lines to be ``kept`` come last."""
     after = ""
-    while rows := await catalog.run(files_in, folder, after):
+    while rows := await catalog.run(files_in, folder, after, _ROWS):
         after = rows[-1][0]
-        yield "".join(sums_line(name, sha256) for name, sha256 in rows).encode()
+        yield _lines(rows)
+    if kept:
+        yield _lines(kept)
+
+
+async def index_of(catalog: Catalog, folder: PurePosixPath) -> AsyncGenerator[bytes]:
+    """What the index of a folder is to hold, in pieces."""
+    after = ""
+    told: set[str] = set()
+    while rows := await catalog.run(recordings_in, folder, after, _ROWS):
+        after = str(rows[-1].path and rows[-1].path.name)
+        news = {row.call_id for row in rows} - told
+        told |= news
+        yield await _calls(catalog, news)
+        yield "".join(map(recording_line, rows)).encode("ascii")
+    after = ""
+    while beside := await catalog.run(sidecars_in, folder, after, _ROWS):
+        after = beside[-1].path.name
+        yield await _calls(catalog, {row.call_id for row in beside} - told)
+        yield "".join(map(sidecar_line, beside)).encode("ascii")
+
+
+async def _calls(catalog: Catalog, ids: AbstractSet[str]) -> bytes:
+    calls = await catalog.run(get_calls, sorted(ids)) if ids else {}
+    return "".join(call_line(calls[call_id]) for call_id in sorted(calls)).encode("ascii")
+
+
+def _lines(rows: Sequence[tuple[str, str]]) -> bytes:
+    text = "".join(sums_line(name, sha256) for name, sha256 in rows)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _regular(folder: Path, names: Sequence[str]) -> list[str]:
+    """Those of some names that are files."""
+    return [name for name in names if "/" not in name and size_of(folder, name) is not None]
 
 
 def _sha256(path: Path, expected: int) -> str | None:

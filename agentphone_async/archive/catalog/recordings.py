@@ -243,16 +243,45 @@ def files_in(
     connection: sqlite3.Connection, folder: PurePosixPath, after: str = "", limit: int = 2000
 ) -> list[tuple[str, str]]:
     """The next files right in a folder that are on the disk: names and SHA-256, by name."""
-    prefix = "" if folder == PurePosixPath() else folder.as_posix() + "/"
-    end = prefix[:-1] + "0" if prefix else _LAST  # "0" is the character behind "/"
     rows = connection.execute(
         "SELECT substr(path, ?3), sha256 FROM recordings WHERE path > ?1 AND path < ?2 "  # noqa: S608
         f"AND state IN ({_MARKS}) AND sha256 IS NOT NULL AND instr(substr(path, ?3), '/') = 0 "
         "UNION ALL SELECT substr(path, ?3), sha256 FROM sidecars WHERE path > ?1 AND path < ?2 "
         "AND instr(substr(path, ?3), '/') = 0 ORDER BY 1 LIMIT ?4",
-        (prefix + after, end, len(prefix) + 1, limit),
+        _span(folder, after, limit),
     )
     return [(name, sha256) for name, sha256 in rows]
+
+
+def recordings_in(
+    connection: sqlite3.Connection, folder: PurePosixPath, after: str = "", limit: int = 1000
+) -> list[RecordingRow]:
+    """The next recordings right in a folder that are on the disk, by name; all versions."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM recordings WHERE path > ?1 AND path < ?2 "  # noqa: S608
+        f"AND state IN ({_MARKS}) AND instr(substr(path, ?3), '/') = 0 ORDER BY path LIMIT ?4",
+        _span(folder, after, limit),
+    )
+    return [recording_row(row, connection) for row in rows]
+
+
+def sidecars_in(
+    connection: sqlite3.Connection, folder: PurePosixPath, after: str = "", limit: int = 1000
+) -> list[SidecarRow]:
+    """The next files beside recordings right in a folder, by name."""
+    rows = connection.execute(
+        f"SELECT {_SIDECAR} FROM sidecars WHERE path > ?1 AND path < ?2 "  # noqa: S608
+        "AND instr(substr(path, ?3), '/') = 0 ORDER BY path LIMIT ?4",
+        _span(folder, after, limit),
+    )
+    return [sidecar_row(row, connection) for row in rows]
+
+
+def _span(folder: PurePosixPath, after: str, limit: int) -> tuple[str, str, int, int]:
+    """Where paths right in a folder begin and end, and how long their beginning is."""
+    prefix = "" if folder == PurePosixPath() else folder.as_posix() + "/"
+    end = prefix[:-1] + "0" if prefix else _LAST  # "0" is the character behind "/"
+    return (prefix + after, end, len(prefix) + 1, limit)
 
 
 def folders_changed(

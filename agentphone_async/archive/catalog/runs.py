@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from agentphone_async.archive.catalog.paths import path_of_row
 from agentphone_async.archive.catalog.rows import (
     RunRow,
     moment_or_none,
@@ -18,6 +19,8 @@ from agentphone_async.archive.catalog.rows import (
 )
 from agentphone_async.archive.selection.coverage import Span, covered_without_gap
 from agentphone_async.archive.selection.selection import Selection
+
+_TOP = PurePosixPath()
 
 _COLUMNS = (
     "id, started, finished, since, until, status, direction, complete, covered_until, "
@@ -113,7 +116,10 @@ def use_folders(connection: sqlite3.Connection, run: int, folders: Iterable[Pure
 def unfinished_folders(connection: sqlite3.Connection, run: int) -> list[PurePosixPath]:
     """Folders in which runs other than this one may have left partial files."""
     rows = connection.execute("SELECT DISTINCT folder FROM run_folders WHERE run <> ?", (run,))
-    return [PurePosixPath(folder) for (folder,) in rows]
+    return [
+        path_of_row(connection, f"{folder}/x").parent if folder != "." else _TOP
+        for (folder,) in rows
+    ]
 
 
 def take_over(connection: sqlite3.Connection, run: int, folders: Sequence[PurePosixPath]) -> None:

@@ -249,6 +249,29 @@ SECOND = (
     """,
 )
 
+THIRD = (
+    """
+    CREATE TABLE erased (
+        hash       TEXT NOT NULL PRIMARY KEY, -- of the call's id, as in erased.jsonl
+        erased     TEXT NOT NULL,
+        reason     TEXT NOT NULL,             -- forget, prune
+        recordings INTEGER NOT NULL,          -- files
+        sidecars   INTEGER NOT NULL,
+        others     INTEGER NOT NULL,          -- bad files that were kept aside
+        bytes      INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE accepted (
+        path     TEXT NOT NULL PRIMARY KEY,   -- relative to the archive
+        call_id  TEXT NOT NULL,
+        kind     TEXT NOT NULL,               -- of the finding that was accepted
+        sha256   TEXT NOT NULL,               -- of what was there; '' if nothing was
+        accepted TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -261,6 +284,7 @@ class Migration:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first", FIRST),
     Migration("views, foreign keys and scopes of runs", SECOND),
+    Migration("what was erased and accepted", THIRD),
 )
 
 

@@ -21,11 +21,14 @@ def set_setting(connection: sqlite3.Connection, name: str, value: str) -> None:
     )
 
 
-def hash_key(connection: sqlite3.Connection) -> bytes:
-    """The key that file names are hashed with; made at first use (needs `Catalog.transaction`)."""
+def hash_key(connection: sqlite3.Connection, known: bytes | None = None) -> bytes:
+    """The key that file names are hashed with; made at first use (needs `Catalog.transaction`).
+
+    ``known`` is one that was kept elsewhere.
+    """
     connection.execute(
         "INSERT OR IGNORE INTO settings (name, value) VALUES ('hash_key', ?)",
-        (secrets.token_bytes(32),),
+        (known or secrets.token_bytes(32),),
     )
     (key,) = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
     return bytes(key)

@@ -1,0 +1,204 @@
+"""What lies beside the files of an archive and vouches for them, whatever became of the catalog.
+
+``SHA256SUMS`` in each folder vouches for bytes: a file that matches its sum is what was archived,
+whatever its header says. The index, in ``.agentphone-index`` at the top, tells whose each file is,
+also where names do not: one JSON object for each file, in one ``index.jsonl`` for each folder.
+Both are written together, from the catalog. Blocking, for threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from agentphone_async.archive.catalog.rows import (
+    CallRow,
+    RecordingRow,
+    SidecarRow,
+    moment_of,
+    stamp,
+)
+from agentphone_async.archive.names import SUMS_NAME
+from agentphone_async.models import Call
+from agentphone_async.sinks.disk import destination_errors
+
+INDEX_FOLDER = ".agentphone-index"
+"""At the top of an archive; holds call ids, and is as private as the catalog."""
+
+_INDEX_NAME = "index.jsonl"
+_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
+_ESCAPED = re.compile(r"\\[\\nr]")
+_PLAIN = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
+_STATES = ("archived", "suspect")
+
+
+def sums_in(folder: Path) -> Mapping[str, str]:
+    """The sums that a folder's ``SHA256SUMS`` has, by file name; empty if there is none.
+
+    Raises:
+        DestinationError: the file cannot be read.
+    """
+    path = folder / SUMS_NAME
+    with destination_errors(path):
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return _sums(path, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=16)
+def _sums(path: Path, _written: int, _size: int, _number: int) -> Mapping[str, str]:
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        match = _LINE.fullmatch(line)
+        if match:
+            name = match[3]
+            if match[1]:
+                name = _ESCAPED.sub(lambda one: _PLAIN[one[0]], name)
+            found[name] = match[2]
+    return found
+
+
+def index_path(folder: PurePosixPath) -> PurePosixPath:
+    """Where the index of a folder is, relative to the archive."""
+    return PurePosixPath(INDEX_FOLDER) / folder / _INDEX_NAME
+
+
+def recording_line(row: RecordingRow) -> str:
+    """The line of a recording in the index of its folder."""
+    name = "" if row.path is None else row.path.name
+    return _line(
+        {
+            "name": name,
+            "kind": "recording",
+            "call_id": row.call_id,
+            "version": row.version,
+            "state": row.state,
+            "size": row.size,
+            "sha256": row.sha256,
+            "media_type": row.media_type,
+            "sample_rate": row.sample_rate,
+            "channels": row.channels,
+            "duration": row.duration,
+            "etag": row.etag,
+            "attempts": row.attempts,
+            "created": stamp(row.created),
+            "updated": stamp(row.updated),
+            "last_error": row.last_error,
+        }
+    )
+
+
+def call_line(row: CallRow) -> str:
+    """The line of a call of which files lie in a folder."""
+    return _line(
+        {
+            "kind": "call",
+            "call_id": row.id,
+            "first_seen": stamp(row.first_seen),
+            "last_seen": stamp(row.last_seen),
+            "raw": row.raw,
+        }
+    )
+
+
+def sidecar_line(row: SidecarRow) -> str:
+    """The line of a file beside a recording."""
+    return _line(
+        {
+            "name": row.path.name,
+            "kind": row.kind,
+            "call_id": row.call_id,
+            "size": row.size,
+            "sha256": row.sha256,
+            "updated": stamp(row.updated),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedCall:
+    """A call as the index has it: its JSON, and when it was listed last."""
+
+    call: Call
+    last_seen: datetime
+
+
+Indexed = RecordingRow | SidecarRow | IndexedCall
+
+
+def indexed(archive: Path) -> Iterator[Indexed]:
+    """Everything that the index tells, as far as it can be read; nothing of it is proved."""
+    top = archive / INDEX_FOLDER
+    for at, folders, names in os.walk(top):
+        folders.sort()
+        if _INDEX_NAME not in names:
+            continue
+        folder = PurePosixPath(Path(at).relative_to(top).as_posix())
+        with suppress(OSError), (Path(at) / _INDEX_NAME).open("rb") as file:
+            for line in file:
+                row = _row(folder, line)
+                if row is not None:
+                    yield row
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, separators=(",", ":")) + "\n"
+
+
+def _row(folder: PurePosixPath, line: bytes) -> Indexed | None:
+    try:
+        said = json.loads(line)
+        if said["kind"] == "call":
+            return IndexedCall(
+                Call.from_json(json.loads(said["raw"])), moment_of(said["last_seen"])
+            )
+        name = said["name"]
+        if not isinstance(name, str) or "/" in name or name in {"", ".", ".."} or "\0" in name:
+            return None
+        if said["kind"] == "recording":
+            return _recording(folder / name, said)
+        return SidecarRow(
+            str(said["call_id"]),
+            str(said["kind"]),
+            folder / name,
+            int(said["size"]),
+            str(said["sha256"]),
+            moment_of(said["updated"]),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError):
+        return None  # torn, or somebody else's
+
+
+def _recording(path: PurePosixPath, said: Mapping[str, Any]) -> RecordingRow | None:
+    if said["state"] not in _STATES:
+        return None
+    return RecordingRow(
+        call_id=str(said["call_id"]),
+        state=said["state"],
+        created=moment_of(said["created"]),
+        updated=moment_of(said["updated"]),
+        version=int(said["version"]),
+        path=path,
+        size=int(said["size"]),
+        sha256=str(said["sha256"]),
+        media_type=said["media_type"],
+        sample_rate=said["sample_rate"],
+        channels=said["channels"],
+        duration=said["duration"],
+        etag=said["etag"],
+        attempts=int(said["attempts"]),
+        last_error=said["last_error"],
+    )

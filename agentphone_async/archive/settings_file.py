@@ -1,0 +1,151 @@
+"""``archive.json``: what an archive has to know about itself, beside its catalog.
+
+A lost catalog can be rebuilt from the files, but not the key by which their names were hashed, nor
+that of the tombstones of erased calls. So these live in a file of their own, 0600, written whole
+or not at all. It is small, and readable by people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agentphone_async.errors import CatalogError
+from agentphone_async.protocol.display import printable
+from agentphone_async.sinks.disk import (
+    TempNames,
+    create,
+    destination_errors,
+    remove,
+    sync_folder,
+    write_all,
+)
+
+SETTINGS_NAME = "archive.json"
+"""In the archive's folder."""
+
+_FORMAT = 1
+_LARGEST = 64 * 1024 * 1024
+_temp_names = TempNames()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """What ``archive.json`` says.
+
+    Attributes:
+        hash_key: hashes call ids in names; None if names are plain.
+        erasure_key: hashes call ids in tombstones; None if nothing was ever erased.
+        template: how the last run named files.
+        zone: in which it wrote dates.
+        held: ids of calls that are not to be erased or pruned.
+    """
+
+    hash_key: bytes | None = None
+    erasure_key: bytes | None = None
+    template: str | None = None
+    zone: str | None = None
+    held: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for JSON; keys in hexadecimal."""
+        return {
+            "format": _FORMAT,
+            "hash_key": None if self.hash_key is None else self.hash_key.hex(),
+            "erasure_key": None if self.erasure_key is None else self.erasure_key.hex(),
+            "template": self.template,
+            "zone": self.zone,
+            "held": list(self.held),
+        }
+
+
+def load_settings(folder: Path) -> ArchiveSettings:
+    """What an archive's file says; nothing if there is none.
+
+    Raises:
+        CatalogError: the file cannot be read, or is not one of ours.
+    """
+    path = folder / SETTINGS_NAME
+    try:
+        with path.open("rb") as file:
+            said = json.loads(file.read(_LARGEST))
+        return _settings(said)
+    except (FileNotFoundError, NotADirectoryError):
+        return ArchiveSettings()
+    except OSError as error:
+        reason = printable(error.strerror or str(error), 100)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        reason = "it is not what this program writes"
+    shown = printable(os.fspath(path), 300)
+    raise CatalogError(
+        f"cannot use {shown}: {reason}; restore it from a backup, or move it away",
+        filename=os.fspath(path),
+    )
+
+
+def update_settings(folder: Path, **changes: Any) -> ArchiveSettings:
+    """Change some settings of an archive, durably; writes nothing if they are so already.
+
+    Raises:
+        CatalogError: as `load_settings`.
+        DestinationError: the file cannot be written; the old one stays.
+    """
+    before = load_settings(folder)
+    after = replace(before, **changes)
+    if after != before:
+        text = json.dumps(after.as_json(), indent=2, ensure_ascii=True) + "\n"
+        write_private(folder / SETTINGS_NAME, text.encode("ascii"))
+    return after
+
+
+def erasure_key(folder: Path) -> bytes:
+    """The key of an archive's tombstones; made at first use."""
+    known = load_settings(folder).erasure_key
+    if known is not None:
+        return known
+    key = secrets.token_bytes(32)
+    update_settings(folder, erasure_key=key)
+    return key
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file by another one, whole and durable, 0600."""
+    temp = os.fspath(path.parent / _temp_names.next())
+    with destination_errors(path):
+        fd = create(temp)
+        try:
+            try:
+                write_all(fd, [data])
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            Path(temp).replace(path)
+        except BaseException:
+            remove(temp)
+            raise
+        sync_folder(path.parent)
+
+
+def _settings(said: Any) -> ArchiveSettings:
+    if not isinstance(said, dict) or said["format"] != _FORMAT:
+        raise ValueError("another format")
+    held = said.get("held") or []
+    return ArchiveSettings(
+        hash_key=_key(said.get("hash_key")),
+        erasure_key=_key(said.get("erasure_key")),
+        template=_text(said.get("template")),
+        zone=_text(said.get("zone")),
+        held=tuple(str(call_id) for call_id in held),
+    )
+
+
+def _key(text: Any) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
