@@ -26,8 +26,8 @@ from agentphone_async.archive.files import examine
 from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import stem_of, target_of
-from agentphone_async.archive.sidecar_files import Sidecar, SidecarFiles, pretty
-from agentphone_async.archive.sidecars import METADATA, transcript_files
+from agentphone_async.archive.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
+from agentphone_async.archive.sidecars import transcript_files
 from agentphone_async.archive.sums import Sums
 from agentphone_async.archive.verify import Progress, Verifier, VerifyReport
 from agentphone_async.archive.workers import work_on

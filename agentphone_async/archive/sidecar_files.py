@@ -27,6 +27,10 @@ from agentphone_async.sinks.interface import Body, Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.sinks.threads import FilePool
 
+METADATA = "metadata"
+TRANSCRIPT = "transcript"
+TRANSCRIPT_TEXT = "transcript_text"
+
 Known = dict[tuple[str, str], SidecarRow]
 """What the catalog has beside recordings, by call id and kind."""
 

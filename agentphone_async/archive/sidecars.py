@@ -29,6 +29,9 @@ from agentphone_async.archive.catalog.calls import note_pending, pending_of
 from agentphone_async.archive.options import Companion, Placed
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.sidecar_files import (
+    METADATA,
+    TRANSCRIPT,
+    TRANSCRIPT_TEXT,
     Known,
     Sidecar,
     SidecarFiles,
@@ -48,10 +51,6 @@ from agentphone_async.errors import (
 from agentphone_async.models import Call, Transcript
 from agentphone_async.protocol.display import hint
 from agentphone_async.sinks.local import Fsync
-
-METADATA = "metadata"
-TRANSCRIPT = "transcript"
-TRANSCRIPT_TEXT = "transcript_text"
 
 EXPECTED = timedelta(days=7)
 """A transcript that is absent for longer than this after the call's end is not waited for."""

@@ -15,7 +15,8 @@ from agentphone_async.archive.catalog.database import Catalog, path_of
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.rebuild import identity, rebuild
+from agentphone_async.archive.rebuild import rebuild
+from agentphone_async.archive.recovery import identity
 from agentphone_async.emulator import Emulator, damaged_wave
 from agentphone_async.errors import CatalogError, DestinationError
 from tests.faults.oracle import Oracle

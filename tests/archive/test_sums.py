@@ -96,6 +96,10 @@ async def test_what_is_not_on_the_disk_any_more_has_no_line(
     await execute(tmp_path, "UPDATE recordings SET state = 'failed' WHERE call_id = 'call_0'")
     async with SidecarFiles(tmp_path) as files:
         await Sums(files).finish([FOLDER])
+    assert len((tmp_path / FOLDER / SUMS_NAME).read_text().splitlines()) == 2, "it is there still"
+    (tmp_path / FOLDER / "recording-call_0.wav").unlink()
+    async with SidecarFiles(tmp_path) as files:
+        await Sums(files).finish([FOLDER])
     (line,) = (tmp_path / FOLDER / SUMS_NAME).read_text().splitlines()
     assert line.endswith("  recording-call_1.wav")
 
