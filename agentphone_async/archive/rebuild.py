@@ -33,11 +33,7 @@ from agentphone_async.archive.catalog.recordings import (
     store_recordings,
     versions_of,
 )
-from agentphone_async.archive.catalog.rows import (
-    ON_DISK,
-    RecordingRow,
-    State,
-)
+from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, with_file
 from agentphone_async.archive.catalog.schema import FILE_NAME
 from agentphone_async.archive.files import Found, examine, files_below, size_of
 from agentphone_async.archive.lock import ArchiveLock
@@ -147,10 +143,10 @@ class _Rebuild:
                 else:
                     self._report.unsound += 1
             elif _is_the_same(row, file):
-                state = _state(row, file)
-                store_recordings(self._new, [replace(_filled(row, file, self._now), state=state)])
+                filled = _filled(row, file, self._now)
+                store_recordings(self._new, [filled])
                 self._report.recordings += 1
-                self._report.suspect += state == "suspect"
+                self._report.suspect += filled.state == "suspect"
             else:
                 self._report.unsound += 1
                 store_recordings(self._new, [replace(row, state="failed", last_error=_ALTERED)])
@@ -193,29 +189,12 @@ def _is_the_same(row: RecordingRow, file: Found) -> bool:
     return row.sha256 == file.sha256
 
 
-def _state(row: RecordingRow, file: Found) -> State:
-    if row.sha256 == file.sha256 and row.on_disk:
-        return row.state
-    return "archived" if file.audio is not None and file.audio.suspect is None else "suspect"
-
-
 def _filled(row: RecordingRow, file: Found, now: datetime) -> RecordingRow:
-    """A row with what the file itself tells."""
-    audio = file.audio
-    same = row.sha256 == file.sha256
-    return replace(
-        row,
-        path=file.path,
-        size=file.size,
-        sha256=file.sha256,
-        media_type=audio.media_type if audio else row.media_type,
-        sample_rate=audio.sample_rate if audio else row.sample_rate,
-        channels=audio.channels if audio else row.channels,
-        duration=audio.duration_seconds if audio else row.duration,
-        etag=row.etag if same else None,
-        last_error=row.last_error if same and not file.sound else None,
-        updated=row.updated if same else now,
-    )
+    """A row with what the file itself tells, unless the row was right."""
+    if row.sha256 == file.sha256 and row.on_disk:
+        return replace(row, path=file.path, size=file.size)
+    sound = with_file(row, file.path, file.size, file.sha256, file.audio, now)
+    return replace(sound, etag=row.etag if row.sha256 == file.sha256 else None)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 # As in archive.query.STATES, which help must not wait for; a test compares the two.
-STATES = ("archived", "not_ready", "no_recording", "failed", "suspect", "pending")
+STATES = (
+    "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased",
+    "pending",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
