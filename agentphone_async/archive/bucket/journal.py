@@ -1,0 +1,168 @@
+"""What has changed in the cached catalog and is not in a manifest yet.
+
+Triggers note the key of every row that is written; whatever writes it need not know that the
+archive is in a bucket. A note is taken back when a manifest with the row is stored. After a kill
+the notes are still there, and the next run on this machine goes on with them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agentphone_async.archive.bucket.manifest import Row
+from agentphone_async.archive.bucket.tables import TABLES, Table
+from agentphone_async.archive.catalog.rows import stamp
+
+_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS bucket_journal (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        tbl TEXT NOT NULL,
+        k1  NOT NULL,
+        k2
+    )
+    """,
+    "CREATE TABLE IF NOT EXISTS bucket_parts (name TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
+    """
+    CREATE TABLE IF NOT EXISTS bucket_gone (
+        tbl TEXT NOT NULL,
+        k1  NOT NULL,
+        k2  NOT NULL,          -- '' where the key has one column
+        at  TEXT NOT NULL,
+        PRIMARY KEY (tbl, k1, k2)
+    ) WITHOUT ROWID
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Rows that are to be sent.
+
+    Attributes:
+        rows: as in a manifest.
+        until: the last note that they answer.
+    """
+
+    rows: list[Row]
+    until: int
+
+
+def columns_of(connection: sqlite3.Connection, table: Table) -> list[str]:
+    """The columns that this version of the catalog has; none if it lacks the table."""
+    return [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table.name})")]
+
+
+def install(connection: sqlite3.Connection) -> None:
+    """Make what the journal needs; fine if it is there."""
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    set_triggers(connection)
+
+
+def set_triggers(connection: sqlite3.Connection) -> None:
+    """Note changes from now on."""
+    for table in TABLES:
+        if not columns_of(connection, table):
+            continue
+        for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):
+            second = f"{row}.{table.key[1]}" if len(table.key) > 1 else "NULL"
+            connection.execute(
+                f"CREATE TRIGGER IF NOT EXISTS {_trigger(table, event)} "  # noqa: S608 - ours
+                f"AFTER {event} ON {table.name} BEGIN "
+                "INSERT INTO bucket_journal (tbl, k1, k2) "
+                f"VALUES ('{table.name}', {row}.{table.key[0]}, {second}); END"
+            )
+
+
+def drop_triggers(connection: sqlite3.Connection) -> None:
+    """Note no changes, as while merging what others have noted."""
+    for table in TABLES:
+        for event in ("INSERT", "UPDATE", "DELETE"):
+            connection.execute(f"DROP TRIGGER IF EXISTS {_trigger(table, event)}")
+
+
+def _trigger(table: Table, event: str) -> str:
+    return f"bucket_{table.name}_{event.lower()}"
+
+
+def waiting(connection: sqlite3.Connection) -> int:
+    """How many notes there are, roughly: a row that changed twice counts twice."""
+    (count,) = connection.execute("SELECT count(*) FROM bucket_journal").fetchone()
+    return int(count)
+
+
+def collect(connection: sqlite3.Connection, limit: int, now: datetime) -> Changes:
+    """The next rows that are to be sent, as they are now."""
+    notes = connection.execute(
+        "SELECT max(seq), tbl, k1, k2 FROM "
+        "(SELECT seq, tbl, k1, k2 FROM bucket_journal ORDER BY seq LIMIT ?) "
+        "GROUP BY tbl, k1, k2 ORDER BY 1",
+        (limit,),
+    ).fetchall()
+    by_table: dict[str, list[tuple[Any, Any]]] = {}
+    for _, name, first, second in notes:
+        by_table.setdefault(name, []).append((first, second))
+    rows: list[Row] = []
+    for table in TABLES:
+        keys = by_table.get(table.name, [])
+        for start in range(0, len(keys), 400):
+            rows += _rows(connection, table, keys[start : start + 400], now)
+    return Changes(rows, max((note[0] for note in notes), default=0))
+
+
+def _rows(
+    connection: sqlite3.Connection,
+    table: Table,
+    keys: Sequence[tuple[Any, Any]],
+    now: datetime,
+) -> list[Row]:
+    columns = columns_of(connection, table)
+    width = len(table.key)
+    marks = ",".join(["(" + ",".join("?" * width) + ")"] * len(keys))
+    found = connection.execute(
+        f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608 - names of ours
+        f"WHERE ({', '.join(table.key)}) IN (VALUES {marks})",
+        [value for key in keys for value in key[:width]],
+    )
+    places = [columns.index(name) for name in table.key]
+    rows: list[Row] = []
+    missing = {key[:width] for key in keys}
+    for values in found:
+        missing.discard(tuple(values[place] for place in places))
+        rows.append(row_of(table, columns, values))
+    rows += [
+        {"gone": table.name, "key": list(key), "at": stamp(now)}
+        for key in sorted(missing, key=repr)
+    ]
+    return rows
+
+
+def row_of(table: Table, columns: Sequence[str], values: Sequence[Any]) -> Row:
+    """A row as it stands in a manifest."""
+    row = {"table": table.name}
+    row.update(
+        (name, value) for name, value in zip(columns, values, strict=True) if value is not None
+    )
+    return row
+
+
+def sent(connection: sqlite3.Connection, changes: Changes, part: str) -> None:
+    """Take notes back: a manifest with their rows is stored (within a transaction)."""
+    connection.execute("DELETE FROM bucket_journal WHERE seq <= ?", (changes.until,))
+    connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (part,))
+    connection.executemany(
+        "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+        [gone_values(row) for row in changes.rows if "gone" in row],
+    )
+
+
+def gone_values(row: Row) -> tuple[Any, ...]:
+    """The values for ``bucket_gone`` of a row that says so."""
+    key = [*row["key"], ""]
+    return row["gone"], key[0], key[1], row["at"]

@@ -1,0 +1,197 @@
+"""Manifests: what a run has stored, as rows of the catalog, in one immutable object each.
+
+A manifest is JSON lines in zstandard. The first line says what it is, the last one how many rows
+came before it, so that one that is cut off is not taken for a whole one::
+
+    {"format": "agentphone-archive", "version": 1, "run": "…", "shard": 0, "attempt": 1}
+    {"table": "calls", "id": "call_1", "raw": "{…}", …}
+    {"table": "recordings", "call_id": "call_1", "version": 1, "state": "archived", …}
+    {"gone": "recordings", "key": ["call_1", 1], "at": "2026-11-21T08:30:00.000000Z"}
+    {"rows": 3}
+
+Columns are those of the catalog's tables; those that are NULL are left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from agentphone_async.errors import CatalogError, ConfigurationError
+from agentphone_async.protocol.display import printable
+
+FORMAT = "agentphone-archive"
+VERSION = 1
+PARTS = "_catalog/parts"
+"""Where manifests are, below the archive's prefix."""
+
+_NAME = re.compile(r"_catalog/parts/([0-9A-Za-z-]+)/(\d+)-(\d+)\.jsonl\.zst")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One manifest's name and head.
+
+    Attributes:
+        run: whose it is; of a compacted one, ``compact-…``.
+        shard: which part of the run's work.
+        attempt: counts a run's manifests for a shard.
+        covers: names of manifests that it replaces.
+    """
+
+    run: str
+    shard: int
+    attempt: int
+    covers: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The object's key below the archive's prefix."""
+        return f"{PARTS}/{self.run}/{self.shard:06}-{self.attempt:06}.jsonl.zst"
+
+    @classmethod
+    def of_name(cls, name: str) -> Part | None:
+        """The part that a key names; None if it is not one of a manifest."""
+        found = _NAME.fullmatch(name)
+        return None if found is None else cls(found[1], int(found[2]), int(found[3]))
+
+
+def encode(part: Part, rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A manifest's bytes."""
+    head: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": part.run,
+        "shard": part.shard,
+        "attempt": part.attempt,
+    }
+    if part.covers:
+        head["covers"] = list(part.covers)
+    lines = [_dump(head)]
+    lines.extend(map(_dump, rows))
+    lines.append(_dump({"rows": len(lines) - 1}))
+    return compress(b"\n".join(lines) + b"\n")
+
+
+def head_of(data: bytes, name: str) -> Part:
+    """The head of a manifest, with what it covers."""
+    first = next(_lines(data, name), b"")
+    head = _checked(first, name)
+    return Part(
+        str(head.get("run")),
+        int(head.get("shard", 0)),
+        int(head.get("attempt", 0)),
+        tuple(map(str, head.get("covers", ()))),
+    )
+
+
+def decode(data: bytes, name: str) -> Iterator[Row]:
+    """A manifest's rows; whoever takes them may keep them only if this does not raise.
+
+    Raises:
+        CatalogError: it is cut off, damaged, newer than we are, or not a manifest at all.
+    """
+    lines = _lines(data, name)
+    _checked(next(lines, b""), name)
+    count = 0
+    end: int | None = None
+    for line in lines:
+        if end is not None:
+            raise _torn(name, "lines after its end")
+        row = _load(line, name)
+        if "rows" in row and "table" not in row:
+            end = row["rows"]
+        else:
+            count += 1
+            yield row
+    if end != count:
+        raise _torn(name, f"{count} rows of {end if end is not None else 'an unknown number'}")
+
+
+def compress(data: bytes) -> bytes:
+    """Bytes in zstandard."""
+    return cast("bytes", _zstandard().ZstdCompressor(level=3).compress(data))
+
+
+def decompress(data: bytes, name: str) -> io.BufferedReader:
+    """A reader of what `compress` made; errors come while reading."""
+    reader = _zstandard().ZstdDecompressor().stream_reader(io.BytesIO(data))
+    return io.BufferedReader(_Guarded(reader, name), 256 * 1024)
+
+
+class _Guarded(io.RawIOBase):
+    """Raw bytes whose damage is said in our words."""
+
+    def __init__(self, reader: Any, name: str) -> None:
+        self._reader = reader
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return cast("int", self._reader.readinto(buffer))
+        except Exception as error:  # noqa: BLE001 - ZstdError, which only the extra knows
+            raise _torn(self._name, printable(str(error), 80)) from None
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigurationError(
+            "an archive in a bucket needs the extra for object stores; run: "
+            "pip install 'agentphone-async[s3]'"
+        ) from None
+    return zstandard
+
+
+def _lines(data: bytes, name: str) -> Iterator[bytes]:
+    with decompress(data, name) as reader:
+        yield from reader
+
+
+def _dump(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _load(line: bytes, name: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise _torn(name, "a line that is not JSON") from None
+    if not isinstance(row, dict):
+        raise _torn(name, "a line that is not an object")
+    return row
+
+
+def _checked(line: bytes, name: str) -> Row:
+    head = _load(line, name) if line else {}
+    if head.get("format") != FORMAT or not isinstance(head.get("version"), int):
+        raise CatalogError(
+            f"{printable(name, 200)} is not a manifest of ours; choose another prefix, or move "
+            "it away",
+            filename=name,
+        )
+    if head["version"] > VERSION:
+        raise CatalogError(
+            f"{printable(name, 200)} has format {head['version']}, and this version of "
+            f"agentphone-async knows {VERSION} at most; update agentphone-async",
+            filename=name,
+        )
+    return head
+
+
+def _torn(name: str, what: str) -> CatalogError:
+    return CatalogError(
+        f"the manifest {printable(name, 200)} is damaged ({what}); restore it, or delete it and "
+        "run again: what it named is found again",
+        filename=name,
+    )

@@ -1,0 +1,218 @@
+"""Rows of manifests go into the cached catalog; the result does not depend on their order.
+
+Two machines that did not know of each other may have stored different bytes for one call, under
+two names. Both stay: a call's versions are put in the order of their names, and numbered again.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from agentphone_async.archive.bucket.journal import (
+    columns_of,
+    drop_triggers,
+    gone_values,
+    set_triggers,
+)
+from agentphone_async.archive.bucket.manifest import Row
+from agentphone_async.archive.bucket.tables import TABLES, Table
+
+CHUNK = 5_000
+_VERSION = re.compile(r"\.v([1-9]\d*)$")
+
+
+def merge(connection: sqlite3.Connection, rows: Iterable[Row], part: str) -> None:
+    """Merge one manifest, all of it or nothing. Foreign keys are off: parts come in any order."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        drop_triggers(connection)
+        merger = _Merger(connection)
+        iterator = iter(rows)
+        while chunk := list(islice(iterator, CHUNK)):
+            merger.take(chunk)
+        connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (part,))
+        set_triggers(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def complete(connection: sqlite3.Connection) -> None:
+    """Give every recording a call, be it one of which only the id is known (no transaction)."""
+    connection.execute("BEGIN IMMEDIATE")
+    drop_triggers(connection)
+    connection.execute(
+        "INSERT OR IGNORE INTO calls (id, raw, first_seen, last_seen) "
+        "SELECT call_id, json_object('id', call_id), min(created), '' FROM recordings "
+        "WHERE call_id NOT IN (SELECT id FROM calls) GROUP BY call_id"
+    )
+    set_triggers(connection)
+    connection.execute("COMMIT")
+
+
+class _Merger:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._columns = {table.name: columns_of(connection, table) for table in TABLES}
+        (self._any_gone,) = connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM bucket_gone)"
+        ).fetchone()
+        for table in TABLES:
+            if self._columns[table.name]:
+                connection.execute(f"DROP TABLE IF EXISTS temp.incoming_{table.name}")
+                connection.execute(
+                    f"CREATE TEMP TABLE incoming_{table.name} AS "  # noqa: S608 - names of ours
+                    f"SELECT * FROM main.{table.name} WHERE 0"
+                )
+
+    def take(self, rows: Sequence[Row]) -> None:
+        by_table: dict[str, list[Row]] = {}
+        gone: list[Row] = []
+        for row in rows:
+            name = row.get("table")
+            if name is not None:
+                by_table.setdefault(name, []).append(row)
+            elif "gone" in row:
+                gone.append(row)
+        if gone:
+            self._forget(gone)
+        for table in TABLES:
+            came = by_table.get(table.name)
+            if came and self._columns[table.name]:
+                self._merge(table, came)
+
+    def _forget(self, gone: Sequence[Row]) -> None:
+        self._any_gone = True
+        self._connection.executemany(
+            "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+            [gone_values(row) for row in gone],
+        )
+        for table in TABLES:
+            keys = [(*row["key"], row["at"]) for row in gone if row["gone"] == table.name]
+            if keys and self._columns[table.name]:
+                where = " AND ".join(f"{name} = ?" for name in table.key)
+                self._connection.executemany(
+                    f"DELETE FROM {table.name} WHERE {where} "  # noqa: S608 - names of ours
+                    f"AND {table.stamp.format('', '')} <= ?",
+                    keys,
+                )
+
+    def _merge(self, table: Table, rows: Sequence[Row]) -> None:
+        connection, columns = self._connection, self._columns[table.name]
+        temp = f"temp.incoming_{table.name}"
+        marks = ", ".join("?" * len(columns))
+        connection.execute(f"DELETE FROM {temp}")  # noqa: S608 - names of ours
+        connection.executemany(
+            f"INSERT INTO {temp} VALUES ({marks})",  # noqa: S608 - names of ours
+            [tuple(map(row.get, columns)) for row in rows],
+        )
+        if self._any_gone:
+            self._drop_gone(table, temp)
+        if table.name == "recordings":
+            self._renumber(columns, temp)
+        connection.execute(_upsert(table, columns, temp))
+        if table.earliest is not None:
+            connection.execute(_keep_earliest(table, temp))
+
+    def _drop_gone(self, table: Table, temp: str) -> None:
+        second = f"incoming.{table.key[1]}" if len(table.key) > 1 else "''"
+        prefix = "incoming."
+        self._connection.execute(
+            f"DELETE FROM {temp} AS incoming WHERE EXISTS ("  # noqa: S608 - names of ours
+            f"SELECT 1 FROM bucket_gone WHERE tbl = '{table.name}' "
+            f"AND k1 = incoming.{table.key[0]} AND k2 = {second} "
+            f"AND at >= {table.stamp.format(prefix, prefix)})"
+        )
+
+    def _renumber(self, columns: Sequence[str], temp: str) -> None:
+        """Find calls with two files for one version, and number their versions anew."""
+        connection = self._connection
+        clashes = connection.execute(
+            f"SELECT DISTINCT incoming.call_id FROM {temp} AS incoming "  # noqa: S608 - ours
+            "JOIN main.recordings AS known USING (call_id, version) "
+            "WHERE incoming.path <> known.path "
+            f"UNION SELECT incoming.call_id FROM {temp} AS incoming "
+            "JOIN main.recordings AS known USING (call_id, path) "
+            "WHERE incoming.version <> known.version "
+            f"UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
+            "GROUP BY call_id, version HAVING count(DISTINCT path) > 1"
+        ).fetchall()
+        names = ", ".join(columns)
+        for (call_id,) in clashes:
+            rows: list[Row] = []
+            for source in (temp, "main.recordings"):
+                found = connection.execute(
+                    f"SELECT {names} FROM {source} WHERE call_id = ? AND path IS NOT NULL",  # noqa: S608
+                    (call_id,),
+                )
+                rows += [dict(zip(columns, values, strict=True)) for values in found]
+                connection.execute(f"DELETE FROM {source} WHERE call_id = ?", (call_id,))  # noqa: S608
+            connection.executemany(
+                f"INSERT INTO {temp} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
+                [tuple(row[name] for name in columns) for row in renumbered(rows)],
+            )
+
+
+def renumbered(rows: Iterable[Row]) -> Iterator[Row]:
+    """The versions of one call that have files, one a file, in the order of their names."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        other = best.get(row["path"])
+        if other is None:
+            best[row["path"]] = row
+            continue
+        winner = max(row, other, key=_rank)
+        best[row["path"]] = {**winner, "created": min(row["created"], other["created"])}
+    version = 0
+    for row in sorted(
+        best.values(), key=lambda row: (version_of_name(row["path"]), row["created"], row["path"])
+    ):
+        version = max(version + 1, version_of_name(row["path"]))
+        yield {**row, "version": version}
+
+
+def version_of_name(path: str) -> int:
+    """The version that a recording's name tells: 2 for ``x.v2.wav``, 1 for ``x.wav``."""
+    found = _VERSION.search(PurePosixPath(path).stem)
+    return int(found[1]) if found else 1
+
+
+def _rank(row: Row) -> tuple[Any, ...]:
+    names = ("updated", "attempts", "state", "sha256", "etag", "last_error", "run")
+    return tuple((row[name] is not None, row[name] or 0) for name in names)
+
+
+def _upsert(table: Table, columns: Sequence[str], temp: str) -> str:
+    names = ", ".join(columns)
+    kept = {*table.key, table.earliest}
+    changes = [f"{name} = excluded.{name}" for name in columns if name not in kept]
+    if table.earliest is not None:
+        name = table.earliest
+        changes.append(f"{name} = min({table.name}.{name}, excluded.{name})")
+    return (
+        f"INSERT INTO main.{table.name} ({names}) SELECT {names} FROM {temp} "  # noqa: S608 - ours
+        f"WHERE true ORDER BY {', '.join(table.key)} "
+        f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {', '.join(changes)} "
+        f"WHERE ({_order(table, 'excluded.')}) > ({_order(table, table.name + '.')})"
+    )
+
+
+def _keep_earliest(table: Table, temp: str) -> str:
+    keys = " AND ".join(f"incoming.{name} = {table.name}.{name}" for name in table.key)
+    name = table.earliest
+    return (
+        f"UPDATE main.{table.name} SET {name} = incoming.{name} "  # noqa: S608 - names of ours
+        f"FROM {temp} AS incoming WHERE {keys} AND incoming.{name} < {table.name}.{name}"
+    )
+
+
+def _order(table: Table, prefix: str) -> str:
+    return ", ".join(part.format(*[prefix] * part.count("{}")) for part in table.order)
