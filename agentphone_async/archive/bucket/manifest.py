@@ -17,8 +17,9 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 
 from agentphone_async.errors import CatalogError, ConfigurationError
@@ -30,6 +31,8 @@ PARTS = "_catalog/parts"
 """Where manifests are, below the archive's prefix."""
 
 _NAME = re.compile(r"_catalog/parts/([0-9A-Za-z-]+)/(\d+)-(\d+)\.jsonl\.zst")
+
+_LINES = 500
 
 Row = dict[str, Any]
 
@@ -101,15 +104,14 @@ def decode(data: bytes, name: str) -> Iterator[Row]:
     _checked(next(lines, b""), name)
     count = 0
     end: int | None = None
-    for line in lines:
+    while some := list(islice(lines, _LINES)):
+        rows = _load_many(some, name)
         if end is not None:
             raise _torn(name, "lines after its end")
-        row = _load(line, name)
-        if "rows" in row and "table" not in row:
-            end = row["rows"]
-        else:
-            count += 1
-            yield row
+        if "rows" in rows[-1] and "table" not in rows[-1]:
+            end = rows.pop()["rows"]
+        count += len(rows)
+        yield from rows
     if end != count:
         raise _torn(name, f"{count} rows of {end if end is not None else 'an unknown number'}")
 
@@ -162,18 +164,19 @@ def _dump(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode()
 
 
-def _load(line: bytes, name: str) -> Row:
+def _load_many(lines: Sequence[bytes], name: str) -> list[Row]:
+    """Many lines at once: for each of its own, the parser takes three times as long."""
     try:
-        row = json.loads(line)
+        rows: list[Row] = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError:
         raise _torn(name, "a line that is not JSON") from None
-    if not isinstance(row, dict):
+    if len(rows) != len(lines) or not all(type(row) is dict for row in rows):
         raise _torn(name, "a line that is not an object")
-    return row
+    return rows
 
 
 def _checked(line: bytes, name: str) -> Row:
-    head = _load(line, name) if line else {}
+    head = _load_many([line], name)[0] if line else {}
     if head.get("format") != FORMAT or not isinstance(head.get("version"), int):
         raise CatalogError(
             f"{printable(name, 200)} is not a manifest of ours; choose another prefix, or move "

@@ -22,20 +22,60 @@ from agentphone_async.archive.bucket.journal import (
 from agentphone_async.archive.bucket.manifest import Row
 from agentphone_async.archive.bucket.tables import TABLES, Table
 
-CHUNK = 5_000
+CHUNK = 20_000
 _VERSION = re.compile(r"\.v([1-9]\d*)$")
 
 
-def merge(connection: sqlite3.Connection, rows: Iterable[Row], part: str) -> None:
-    """Merge one manifest, all of it or nothing. Foreign keys are off: parts come in any order."""
+NEVER = "0001-01-01T00:00:00.000000Z"
+"""When a call was seen last of which only the id is known."""
+
+_STAND_INS = (
+    (
+        "INSERT OR IGNORE INTO calls (id, raw, first_seen, last_seen) "  # noqa: S608 - ours
+        f"SELECT call_id, json_object('id', call_id), '{NEVER}', '{NEVER}' "
+        "FROM temp.incoming_recordings AS incoming "
+        "WHERE NOT EXISTS (SELECT 1 FROM calls WHERE id = incoming.call_id)"
+    ),
+    (
+        "UPDATE calls SET first_seen = coalesce("  # noqa: S608 - ours
+        "(SELECT min(created) FROM recordings WHERE call_id = calls.id), first_seen) "
+        f"WHERE last_seen = '{NEVER}' "
+        "AND id IN (SELECT call_id FROM temp.incoming_recordings)"
+    ),
+)
+
+
+_SAME_VERSION = (
+    "SELECT incoming.call_id FROM {temp} AS incoming "
+    "CROSS JOIN main.recordings AS known USING (call_id, version) "
+    "WHERE incoming.path <> known.path "
+    "UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
+    "GROUP BY call_id, version HAVING count(*) > 1 AND count(DISTINCT path) > 1"
+)
+_SAME_PATH = (
+    "SELECT DISTINCT incoming.call_id FROM {temp} AS incoming "
+    "CROSS JOIN main.recordings AS known USING (call_id, path) "
+    "WHERE incoming.version <> known.version "
+    "UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
+    "GROUP BY call_id, path HAVING count(DISTINCT version) > 1"
+)
+
+
+def merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
+    """Merge manifests, each with its name; all of them or nothing.
+
+    Foreign keys have to be off in this connection, since rows come in any order. At the end every
+    recording has a call, be it one of which only the id is known.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         drop_triggers(connection)
         merger = _Merger(connection)
-        iterator = iter(rows)
-        while chunk := list(islice(iterator, CHUNK)):
-            merger.take(chunk)
-        connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (part,))
+        for name, rows in parts:
+            iterator = iter(rows)
+            while chunk := list(islice(iterator, CHUNK)):
+                merger.take(chunk)
+            connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
         set_triggers(connection)
         connection.execute("COMMIT")
     except BaseException:
@@ -44,25 +84,15 @@ def merge(connection: sqlite3.Connection, rows: Iterable[Row], part: str) -> Non
         raise
 
 
-def complete(connection: sqlite3.Connection) -> None:
-    """Give every recording a call, be it one of which only the id is known (no transaction)."""
-    connection.execute("BEGIN IMMEDIATE")
-    drop_triggers(connection)
-    connection.execute(
-        "INSERT OR IGNORE INTO calls (id, raw, first_seen, last_seen) "
-        "SELECT call_id, json_object('id', call_id), min(created), '' FROM recordings "
-        "WHERE call_id NOT IN (SELECT id FROM calls) GROUP BY call_id"
-    )
-    set_triggers(connection)
-    connection.execute("COMMIT")
-
-
 class _Merger:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._columns = {table.name: columns_of(connection, table) for table in TABLES}
         (self._any_gone,) = connection.execute(
             "SELECT EXISTS (SELECT 1 FROM bucket_gone)"
+        ).fetchone()
+        (self._stand_ins,) = connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE last_seen = ?)", (NEVER,)
         ).fetchone()
         for table in TABLES:
             if self._columns[table.name]:
@@ -117,10 +147,19 @@ class _Merger:
         if self._any_gone:
             self._drop_gone(table, temp)
         if table.name == "recordings":
-            self._renumber(columns, temp)
-        connection.execute(_upsert(table, columns, temp))
-        if table.earliest is not None:
+            self._renumber(_SAME_VERSION.format(temp=temp), columns, temp)
+        upsert = _upsert(table, columns, temp)
+        try:
+            written = connection.execute(upsert).rowcount
+        except sqlite3.IntegrityError:  # a file that is known, as another version
+            self._renumber(_SAME_PATH.format(temp=temp), columns, temp)
+            written = connection.execute(upsert).rowcount
+        if table.earliest is not None and written < len(rows):
             connection.execute(_keep_earliest(table, temp))
+        if table.name == "recordings":
+            self._stand_ins |= connection.execute(_STAND_INS[0]).rowcount > 0
+            if self._stand_ins:
+                connection.execute(_STAND_INS[1])
 
     def _drop_gone(self, table: Table, temp: str) -> None:
         second = f"incoming.{table.key[1]}" if len(table.key) > 1 else "''"
@@ -132,19 +171,10 @@ class _Merger:
             f"AND at >= {table.stamp.format(prefix, prefix)})"
         )
 
-    def _renumber(self, columns: Sequence[str], temp: str) -> None:
-        """Find calls with two files for one version, and number their versions anew."""
+    def _renumber(self, query: str, columns: Sequence[str], temp: str) -> None:
+        """Number the versions of calls anew that the query finds: one version has two files."""
         connection = self._connection
-        clashes = connection.execute(
-            f"SELECT DISTINCT incoming.call_id FROM {temp} AS incoming "  # noqa: S608 - ours
-            "JOIN main.recordings AS known USING (call_id, version) "
-            "WHERE incoming.path <> known.path "
-            f"UNION SELECT incoming.call_id FROM {temp} AS incoming "
-            "JOIN main.recordings AS known USING (call_id, path) "
-            "WHERE incoming.version <> known.version "
-            f"UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
-            "GROUP BY call_id, version HAVING count(DISTINCT path) > 1"
-        ).fetchall()
+        clashes = connection.execute(query).fetchall()
         names = ", ".join(columns)
         for (call_id,) in clashes:
             rows: list[Row] = []
@@ -187,7 +217,7 @@ def version_of_name(path: str) -> int:
 
 def _rank(row: Row) -> tuple[Any, ...]:
     names = ("updated", "attempts", "state", "sha256", "etag", "last_error", "run")
-    return tuple((row[name] is not None, row[name] or 0) for name in names)
+    return tuple((row.get(name) is not None, row.get(name) or 0) for name in names)
 
 
 def _upsert(table: Table, columns: Sequence[str], temp: str) -> str:
@@ -196,13 +226,20 @@ def _upsert(table: Table, columns: Sequence[str], temp: str) -> str:
     changes = [f"{name} = excluded.{name}" for name in columns if name not in kept]
     if table.earliest is not None:
         name = table.earliest
-        changes.append(f"{name} = min({table.name}.{name}, excluded.{name})")
+        changes.append(f"{name} = {_earliest(table)}")
     return (
         f"INSERT INTO main.{table.name} ({names}) SELECT {names} FROM {temp} "  # noqa: S608 - ours
         f"WHERE true ORDER BY {', '.join(table.key)} "
         f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {', '.join(changes)} "
         f"WHERE ({_order(table, 'excluded.')}) > ({_order(table, table.name + '.')})"
     )
+
+
+def _earliest(table: Table) -> str:
+    earlier = f"min({table.name}.{table.earliest}, excluded.{table.earliest})"
+    if table.name != "calls":
+        return earlier
+    return f"CASE WHEN calls.last_seen = '{NEVER}' THEN excluded.first_seen ELSE {earlier} END"
 
 
 def _keep_earliest(table: Table, temp: str) -> str:

@@ -1,0 +1,173 @@
+"""Manifests make the same catalog in any order, and say so when they are no good."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+
+from agentphone_async.archive.bucket import journal, manifest
+from agentphone_async.archive.bucket.merge import merge, renumbered
+from agentphone_async.archive.catalog.schema import migrate
+from agentphone_async.errors import CatalogError
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+PART = manifest.Part("run-1", 0, 1)
+
+
+def cache() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, ":memory:")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    journal.install(connection)
+    return connection
+
+
+def call(number: int, seen: str = "2026-11-21T00:00:00.000000Z", raw: str = "{}") -> manifest.Row:
+    return {
+        "table": "calls",
+        "id": f"call_{number}",
+        "raw": raw,
+        "first_seen": seen,
+        "last_seen": seen,
+    }
+
+
+def recording(number: int, updated: str, **columns: object) -> manifest.Row:
+    return {
+        "table": "recordings",
+        "call_id": f"call_{number}",
+        "version": 1,
+        "state": "archived" if "path" in columns else "failed",
+        "attempts": 1,
+        "created": updated,
+        "updated": updated,
+        **columns,
+    }
+
+
+def contents(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    return [
+        row
+        for table in ("calls", "recordings")
+        for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
+    ]
+
+
+ROWS = [
+    [call(1), recording(1, "2026-11-21T01", path="a/1.wav", sha256="aa", size=1)],
+    [recording(1, "2026-11-21T02", last_error="a machine that did not know of it")],
+    [call(1, "2026-11-22", '{"id": 1}'), recording(1, "2026-11-21T00", path="a/1.v2.wav")],
+    [recording(1, "2026-11-21T03", path="a/1.wav", sha256="aa", size=1, attempts=3)],
+    [call(2), recording(2, "2026-11-21T01", last_error="503")],
+    [recording(2, "2026-11-21T01", last_error="504")],
+    [{"gone": "recordings", "key": ["call_2", 1], "at": "2026-11-21T00"}],
+    [call(3), recording(3, "2026-11-21T01", path="a/3.wav")],
+    [{"gone": "recordings", "key": ["call_3", 1], "at": "2026-11-21T02"}],
+    [recording(4, "2026-11-21T01", path="a/4.wav")],
+]
+
+
+def test_all_orders_make_the_same_catalog():
+    expected = None
+    orders = random.Random(1)
+    for _ in range(15):
+        order = orders.sample(range(len(ROWS)), len(ROWS))
+        connection = cache()
+        for number in order:
+            merge(connection, [(f"part-{number}", ROWS[number])])
+        expected = expected or contents(connection)
+        assert contents(connection) == expected
+        connection.close()
+    states = {row[0]: row[1:4] for row in expected or () if len(row) > 10}
+    assert states["call_2"][1] == "failed"
+    assert states["call_4"] == (1, "archived", "a/4.wav")
+    assert "call_3" not in states
+
+
+def test_merging_one_manifest_again_changes_nothing():
+    connection = cache()
+    for _ in range(2):
+        for number, rows in enumerate(ROWS):
+            merge(connection, [(f"part-{number}", rows)])
+    once = cache()
+    for number, rows in enumerate(ROWS):
+        merge(once, [(f"part-{number}", rows)])
+    assert contents(connection) == contents(once)
+    connection.close()
+    once.close()
+
+
+def test_two_files_of_one_version_both_stay():
+    first = recording(1, "2026-11-21T01", path="1.wav", sha256="aa")
+    second = recording(1, "2026-11-21T00", path="1.v2.wav", sha256="bb")
+    for rows in itertools.permutations([first, second, {**first, "attempts": 5}]):
+        numbered = {row["path"]: row["version"] for row in renumbered(rows)}
+        assert numbered == {"1.wav": 1, "1.v2.wav": 2}
+
+
+def test_what_is_written_is_noted_until_it_is_sent_and_merging_is_not():
+    connection = cache()
+    rows = [call(1), recording(1, "2026-11-21T01", path="1.wav")]
+    merge(connection, [("part-1", rows)])
+    assert journal.waiting(connection) == 0
+    connection.execute("UPDATE recordings SET attempts = 7")
+    changes = journal.collect(connection, 100, NOW)
+    assert [row["attempts"] for row in changes.rows] == [7]
+    journal.sent(connection, changes, PART.name)
+    connection.execute("DELETE FROM recordings")
+    connection.execute(
+        "INSERT INTO calls SELECT 'call_2', raw, NULL, NULL, NULL, NULL, NULL, "
+        "first_seen, last_seen FROM calls"
+    )
+    changes = journal.collect(connection, 100, NOW)
+    assert changes.rows[0]["id"] == "call_2"
+    assert changes.rows[1]["gone"] == "recordings"
+    journal.sent(connection, changes, PART.name)
+    assert journal.waiting(connection) == 0
+    other = cache()
+    merge(other, [("part-2", changes.rows), ("part-1", rows)])
+    assert contents(other) == contents(connection)
+    connection.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[: len(data) // 2], "is damaged"),
+        (lambda data: b"hello", "is damaged"),
+        (lambda data: manifest.compress(b'{"some": "thing"}\n'), "is not a manifest of ours"),
+        (
+            lambda data: manifest.compress(b'{"format": "agentphone-archive", "version": 2}\n'),
+            "knows 1 at most; update",
+        ),
+        (
+            lambda data: manifest.compress(
+                b'{"format": "agentphone-archive", "version": 1}\n{"table": "calls"}\n'
+            ),
+            "is damaged (1 rows of an unknown number)",
+        ),
+    ],
+)
+def test_a_manifest_that_is_no_good_is_said_and_leaves_nothing(change, message):
+    connection = cache()
+    data = change(manifest.encode(PART, [call(1), *[call(n) for n in range(2, 3000)]]))
+    with pytest.raises(CatalogError) as caught:
+        merge(connection, [(PART.name, manifest.decode(data, PART.name))])
+    assert message in str(caught.value)
+    assert contents(connection) == []
+    assert connection.execute("SELECT count(*) FROM bucket_parts").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_manifest_is_read_as_it_was_written():
+    rows = [call(1), recording(1, "2026-11-21T01", path="1.wav")]
+    data = manifest.encode(PART, rows)
+    assert list(manifest.decode(data, "x")) == rows
+    assert manifest.head_of(data, "x") == PART
+    assert manifest.Part.of_name(PART.name) == PART
+    assert manifest.Part.of_name("_catalog/parts/x/readme.txt") is None
