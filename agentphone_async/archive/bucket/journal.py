@@ -8,7 +8,7 @@ the notes are still there, and the next run on this machine goes on with them.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -136,10 +136,26 @@ def _rows(
         missing.discard(tuple(values[place] for place in places))
         rows.append(row_of(table, columns, values))
     rows += [
-        {"gone": table.name, "key": list(key), "at": stamp(now)}
+        {"gone": table.name, "key": list(key[:width]), "at": stamp(now)}
         for key in sorted(missing, key=repr)
     ]
     return rows
+
+
+def everything(connection: sqlite3.Connection) -> Iterator[Row]:
+    """All rows that manifests hold, and what is known to be gone."""
+    for table in TABLES:
+        columns = columns_of(connection, table)
+        if columns:
+            found = connection.execute(
+                f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608 - names of ours
+                f"ORDER BY {', '.join(table.key)}"
+            )
+            for values in found:
+                yield row_of(table, columns, values)
+    gone = connection.execute("SELECT tbl, k1, k2, at FROM bucket_gone ORDER BY 1, 2, 3")
+    for name, first, second, at in gone:
+        yield {"gone": name, "key": [first] if second == "" else [first, second], "at": at}
 
 
 def row_of(table: Table, columns: Sequence[str], values: Sequence[Any]) -> Row:
@@ -164,5 +180,5 @@ def sent(connection: sqlite3.Connection, changes: Changes, part: str) -> None:
 
 def gone_values(row: Row) -> tuple[Any, ...]:
     """The values for ``bucket_gone`` of a row that says so."""
-    key = [*row["key"], ""]
+    key = ["" if value is None else value for value in [*row["key"], ""]]
     return row["gone"], key[0], key[1], row["at"]

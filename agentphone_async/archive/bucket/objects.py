@@ -1,0 +1,105 @@
+"""The archive's objects, asked for like files: what a run needs of the place where it stores.
+
+The catalog is trusted where a file would be looked at: an object that a manifest names was whole
+when it was stored, and a store does not lose objects as disks lose files. `check` looks at them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from agentphone_async.archive.catalog.recordings import owners_of
+from agentphone_async.archive.files import Found
+from agentphone_async.protocol.recording import Audio
+from agentphone_async.sinks.bucket import Bucket, Head
+from agentphone_async.sinks.objects import ObjectSink
+
+_CHUNK = 400
+
+
+class BucketFiles:
+    """All that a run does to objects, besides storing new ones; blocking, for the catalog's thread.
+
+    Args:
+        bucket: the archive's prefix.
+    """
+
+    root = Path()
+    """What paths in outcomes begin with: nothing, they are the objects' keys below the prefix."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._unknown: dict[PurePosixPath, frozenset[str]] = {}
+
+    def size_of(self, path: PurePosixPath | str, known: int | None = None) -> int | None:
+        """An object's size; ``known`` if the catalog has it already; None if there is none."""
+        if known is not None:
+            return known
+        head = self.bucket.head(str(path))
+        return None if head is None else head.size
+
+    def examine(self, path: PurePosixPath, call_id: str = "") -> Found | None:  # noqa: ARG002
+        """What an object says of itself; ``audio`` is None if we did not write it."""
+        head = self.bucket.head(str(path))
+        if head is None:
+            return None
+        return Found(path, head.size, head.metadata.get("sha256", ""), audio_of(head))
+
+    def quarantine(self, path: PurePosixPath) -> PurePosixPath:
+        """Leave it: an object cannot be renamed, and ours get names that are free."""
+        return path
+
+    def remove(self, path: PurePosixPath | str) -> bool:
+        """Delete an object; False if there was none."""
+        return self.bucket.remove(str(path))
+
+    def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
+        """Names in a folder that the catalog did not know when the folder was listed."""
+        names = self._unknown.get(folder)
+        if names is None:
+            names = self._unknown[folder] = frozenset(self._list(connection, folder))
+        return names
+
+    def _list(self, connection: sqlite3.Connection, folder: PurePosixPath) -> list[str]:
+        under = "" if folder == PurePosixPath() else folder.as_posix()
+        unknown: list[str] = []
+        paths = (
+            head.path
+            for head in self.bucket.list(under)
+            if PurePosixPath(head.path).parent == folder and head.path.endswith((".wav", ".mp3"))
+        )
+        while chunk := list(islice(paths, _CHUNK)):
+            known = owners_of(connection, chunk)
+            unknown += [PurePosixPath(path).name for path in chunk if path not in known]
+        return unknown
+
+    def make_durable(self, paths: Sequence[PurePosixPath]) -> None:
+        """Nothing: a put that was answered is durable."""
+
+    def sweep(self, folder: PurePosixPath) -> int:  # noqa: ARG002 - as for files
+        """Nothing: a put that was not answered is there whole, or not at all."""
+        return 0
+
+    def sink(self) -> ObjectSink:
+        """Where new recordings go."""
+        return ObjectSink(self.bucket)
+
+
+def audio_of(head: Head) -> Audio | None:
+    """What the metadata of an object of ours say of its audio; None for anybody else's."""
+    said = head.metadata
+    if "sha256" not in said:
+        return None
+    try:
+        return Audio(
+            said.get("content-type", "audio/wav"),
+            float(said["seconds"]) if "seconds" in said else None,
+            int(said["rate"]) if "rate" in said else None,
+            int(said["channels"]) if "channels" in said else None,
+            said.get("suspect"),
+        )
+    except ValueError:
+        return None

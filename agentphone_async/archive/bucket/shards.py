@@ -1,0 +1,191 @@
+"""A large archive in shards: calls, so many an object, that any machine can take.
+
+``archive plan`` walks the list once and writes ``_catalog/shards/<plan>/…`` create-only, the plan's
+own file last: a plan that is not whole is not there. A worker takes a shard by writing the next
+claim of it, which only one can create; while it works it renews its claim, and a claim that is not
+renewed for some minutes may be followed by another worker's. Claims only spare work: two workers on
+one shard leave the same archive as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from agentphone_async.archive.bucket import manifest
+from agentphone_async.errors import CatalogError, ConfigurationError
+from agentphone_async.sinks.bucket import Bucket
+
+PLANS = "_catalog/plans"
+SHARDS = "_catalog/shards"
+DONE = "_catalog/done"
+CLAIMS = "_catalog/claims"
+LEASE = timedelta(minutes=3)
+"""How old a claim may grow without being renewed."""
+
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan that was written.
+
+    Attributes:
+        name: its name.
+        shards: how many there are, numbered from 0.
+        calls: how many calls they hold.
+        created: when it was made, ISO 8601.
+        about: what was listed, for people.
+    """
+
+    name: str
+    shards: int
+    calls: int
+    created: str
+    about: Mapping[str, Any]
+
+
+class Shards:
+    """The shards of one archive; all methods block, and are for threads.
+
+    Args:
+        bucket: the archive's prefix.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.me = secrets.token_hex(8)
+        self._mine: dict[tuple[str, int], int] = {}
+
+    # ------------------------------------------------------------ planning
+
+    def write(self, plan: str, number: int, calls: Sequence[Mapping[str, Any]]) -> None:
+        """Write one shard: the JSON of its calls, as the API listed them."""
+        lines = [json.dumps(call, separators=(",", ":")) for call in calls]
+        head = {"format": manifest.FORMAT, "version": manifest.VERSION, "calls": len(lines)}
+        data = "\n".join([json.dumps(head), *lines, ""]).encode()
+        self.bucket.create_now(
+            _shard(plan, number), manifest.compress(data), {"Content-Type": "application/zstd"}
+        )
+
+    def finish(self, plan: Plan) -> None:
+        """Write the plan itself, after all of its shards."""
+        head = {
+            "format": manifest.FORMAT,
+            "version": manifest.VERSION,
+            "shards": plan.shards,
+            "calls": plan.calls,
+            "created": plan.created,
+            "about": dict(plan.about),
+        }
+        self.bucket.create_now(f"{PLANS}/{plan.name}.json", json.dumps(head).encode(), JSON)
+
+    def plans(self) -> list[Plan]:
+        """All plans, oldest first."""
+        names = sorted(
+            head.path.removeprefix(f"{PLANS}/").removesuffix(".json")
+            for head in self.bucket.list(PLANS)
+            if head.path.endswith(".json")
+        )
+        return [self._plan(name) for name in names]
+
+    def latest(self, name: str | None = None) -> Plan:
+        """The plan of this name, or the newest.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        plans = self.plans()
+        found = [plan for plan in plans if name is None or plan.name == name]
+        if not found:
+            raise ConfigurationError(
+                f"there is no plan{'' if name is None else f' {name}'} in {self.bucket.url}; "
+                "run 'agentphone-async archive plan' first"
+            )
+        return found[-1]
+
+    def _plan(self, name: str) -> Plan:
+        where = f"{self.bucket.url}/{PLANS}/{name}.json"
+        try:
+            head = json.loads(self.bucket.read(f"{PLANS}/{name}.json"))
+            if head["version"] > manifest.VERSION:
+                raise CatalogError(
+                    f"{where} has format {head['version']}; update agentphone-async",
+                    filename=where,
+                )
+            return Plan(name, head["shards"], head["calls"], head["created"], head["about"])
+        except (ValueError, KeyError, TypeError):
+            raise CatalogError(f"{where} is damaged; plan again", filename=where) from None
+
+    # ------------------------------------------------------------ working
+
+    def calls(self, plan: str, number: int) -> Iterator[dict[str, Any]]:
+        """The calls of a shard.
+
+        Raises:
+            CatalogError: it is damaged.
+        """
+        name = _shard(plan, number)
+        where = f"{self.bucket.url}/{name}"
+        try:
+            with manifest.decompress(self.bucket.read(name), where) as reader:
+                head, *lines = [json.loads(line) for line in reader]
+        except (ValueError, FileNotFoundError):
+            raise CatalogError(
+                f"{where} is missing or damaged; plan again", filename=where
+            ) from None
+        if head.get("calls") != len(lines):
+            raise CatalogError(f"{where} is cut off; plan again", filename=where)
+        yield from lines
+
+    def done(self, plan: str) -> set[int]:
+        """The shards that are done."""
+        return {
+            int(head.path.rpartition("/")[2].removesuffix(".json"))
+            for head in self.bucket.list(f"{DONE}/{plan}")
+        }
+
+    def finish_shard(self, plan: str, number: int, counts: Mapping[str, int]) -> None:
+        """Note that nothing is left to do in a shard."""
+        self.bucket.create_now(f"{DONE}/{plan}/{number:06}.json", json.dumps(counts).encode(), JSON)
+
+    def claim(self, plan: str, number: int, now: datetime) -> bool:
+        """Take a shard, or keep it; False if another worker has it."""
+        folder = f"{CLAIMS}/{plan}/{number:06}"
+        claims = [
+            (int(head.path.rpartition("/")[2]), head.modified) for head in self.bucket.list(folder)
+        ]
+        count, made = max(claims, default=(0, now - LEASE))
+        if count != self._mine.get((plan, number)) and now - made < LEASE:
+            return False
+        if not self.bucket.create_now(f"{folder}/{count + 1:06}", self.me.encode(), {}):
+            return False  # another one came at the same moment
+        self._mine[plan, number] = count + 1
+        return True
+
+
+def _shard(plan: str, number: int) -> str:
+    return f"{SHARDS}/{plan}/{number:06}.jsonl.zst"
+
+
+def new_plan_name(now: datetime) -> str:
+    """A name that sorts by time, and that nobody else chooses."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def slice_of(total: int, part: tuple[int, int] | None) -> list[int]:
+    """The shards of the worker ``i`` of ``n`` (from 1), or all of them."""
+    if part is None:
+        return list(range(total))
+    index, count = part
+    return list(range(index - 1, total, count))
+
+
+def shuffled(numbers: Sequence[int], worker: str) -> list[int]:
+    """The same in an order of this worker's own: two that take all seldom meet."""
+    return sorted(numbers, key=lambda n: hashlib.sha256(f"{worker}-{n}".encode()).digest())

@@ -1,0 +1,282 @@
+"""The truth in the bucket and the cache that is made from it: opened, brought up to date, sent.
+
+``_catalog/archive.json`` is written once, create-only, by whoever comes first: the archive's id,
+and the key that names are hashed with, so that all machines name alike. Manifests are only added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agentphone_async.archive.bucket import journal, manifest
+from agentphone_async.archive.bucket.manifest import PARTS, Part
+from agentphone_async.archive.bucket.merge import merge
+from agentphone_async.archive.catalog.database import catalog_errors, connect, path_of
+from agentphone_async.archive.catalog.settings import get_setting, set_setting
+from agentphone_async.errors import CatalogError, DestinationError
+from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.disk import FOLDER_MODE, destination_errors
+
+HEAD = "_catalog/archive.json"
+OURS = "_catalog/"
+AT_ONCE = 8
+TOGETHER = 64
+"""Manifests that are merged in one transaction."""
+
+PUSHED = 4_000
+"""Rows of one manifest, at most about so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What ``archive.json`` says.
+
+    Attributes:
+        id: tells this archive from others that had its place.
+        key: names, and the tombstones of erased calls, are hashed with it.
+    """
+
+    id: str
+    key: bytes
+
+
+def identify(bucket: Bucket, *, make: bool) -> Identity | None:
+    """Who the archive is; None if there is none and none is to be made.
+
+    Raises:
+        DestinationError: somebody else's objects are there, or the store does not work.
+        CatalogError: it is damaged, or newer than we are.
+    """
+    for _ in range(3):
+        try:
+            return _read(bucket)
+        except FileNotFoundError:
+            pass
+        _refuse_strangers(bucket)
+        if not make:
+            return None
+        bucket.prove()
+        head = {
+            "format": manifest.FORMAT,
+            "version": manifest.VERSION,
+            "id": secrets.token_hex(16),
+            "key": secrets.token_hex(32),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        bucket.create_now(HEAD, json.dumps(head).encode(), {"Content-Type": "application/json"})
+    raise DestinationError(f"{bucket.url}: {HEAD} was written and cannot be read; try again later")
+
+
+def _read(bucket: Bucket) -> Identity:
+    where = f"{bucket.url}/{HEAD}"
+    try:
+        head = json.loads(bucket.read(HEAD))
+        version, found = head["version"], Identity(head["id"], bytes.fromhex(head["key"]))
+    except (ValueError, KeyError, TypeError):
+        raise CatalogError(
+            f"{where} is damaged or not ours; restore it, or choose another prefix", filename=where
+        ) from None
+    if version > manifest.VERSION:
+        raise CatalogError(
+            f"{where} has format {version}, and this version of agentphone-async knows "
+            f"{manifest.VERSION} at most; update agentphone-async",
+            filename=where,
+        )
+    return found
+
+
+def _refuse_strangers(bucket: Bucket) -> None:
+    for head in bucket.list():
+        if not head.path.startswith(".agentphone-probe-"):
+            raise DestinationError(
+                f"{bucket.url} holds objects that are not of an archive; choose an empty prefix",
+                filename=bucket.url,
+            )
+
+
+def default_cache(url: str) -> Path:
+    """Where the cache of an archive is if nobody says otherwise."""
+    home = Path.home()
+    if sys.platform == "win32":
+        top = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
+    elif sys.platform == "darwin":
+        top = home / "Library/Caches"
+    else:
+        top = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return top / "agentphone-async" / hashlib.sha256(url.encode()).hexdigest()[:24]
+
+
+class Store:
+    """An archive's manifests and their cache. Everything blocks; for one thread at a time.
+
+    Args:
+        bucket: where the archive is.
+        cache: a folder for the catalog.
+        run: names the manifests of this process.
+        shard: which part of a larger work they belong to.
+    """
+
+    def __init__(
+        self, bucket: Bucket, cache: Path, *, run: str | None = None, shard: int = 0
+    ) -> None:
+        self.bucket = bucket
+        self.cache = cache
+        self.run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self.shard = shard
+        self.identity: Identity | None = None
+        self._attempt = 0
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self, *, make: bool = True) -> bool:
+        """Open the cache for this archive; False if there is no archive and none is to be made."""
+        self.identity = identify(self.bucket, make=make)
+        if self.identity is None:
+            return False
+        with destination_errors(self.cache):
+            self.cache.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        connection = connect(self.cache, write=True)
+        self._connection = connection
+        with self._errors():
+            for pragma in (
+                "foreign_keys = OFF",
+                "cache_size = -64000",
+                "wal_autocheckpoint = 20000",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+            known = get_setting(connection, "bucket")
+            if known not in {None, self.identity.id}:
+                raise CatalogError(
+                    f"the catalog {path_of(self.cache)} belongs to another archive; remove it, or "
+                    "name another with --catalog",
+                    filename=str(path_of(self.cache)),
+                )
+            connection.execute("BEGIN IMMEDIATE")
+            set_setting(connection, "bucket", self.identity.id)
+            connection.execute(
+                "INSERT OR REPLACE INTO settings VALUES ('hash_key', ?)", (self.identity.key,)
+            )
+            journal.install(connection)
+            connection.execute("COMMIT")
+        return True
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The cache's connection."""
+        if self._connection is None:
+            raise RuntimeError("the store is not open")
+        return self._connection
+
+    def pull(self) -> int:
+        """Merge the manifests that the cache does not know yet; return how many.
+
+        Raises:
+            CatalogError: one is damaged or newer than we are; what was merged before it stays.
+        """
+        known = {name for (name,) in self.connection.execute("SELECT name FROM bucket_parts")}
+        names = [
+            head.path
+            for head in self.bucket.list(PARTS)
+            if head.path not in known and Part.of_name(head.path) is not None
+        ]
+        merged = 0
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for start in range(0, len(names), TOGETHER):
+                some = names[start : start + TOGETHER]
+                came = zip(some, pool.map(self._get, some), strict=True)
+                with self._errors():
+                    merge(self.connection, self._decoded(came))
+                merged += len(some)
+        return merged
+
+    def _get(self, name: str) -> bytes | None:
+        try:
+            return self.bucket.read(name)
+        except FileNotFoundError:  # folded into another one meanwhile
+            return None
+
+    def _decoded(self, came: Any) -> Iterator[tuple[str, Iterator[manifest.Row]]]:
+        for name, data in came:
+            if data is not None:
+                shown = f"{self.bucket.url}/{name}"
+                yield name, manifest.decode(data, shown)
+                for covered in manifest.head_of(data, shown).covers:
+                    yield covered, iter(())
+
+    def push(self, *, least: int = 1) -> int:
+        """Send what the cache knows and the bucket does not, if it is so many rows; how many."""
+        sent = 0
+        with self._errors():
+            while journal.waiting(self.connection) >= max(1, least):
+                changes = journal.collect(self.connection, PUSHED, datetime.now(UTC))
+                name = self._write(changes.rows)
+                self.connection.execute("BEGIN IMMEDIATE")
+                journal.sent(self.connection, changes, name)
+                self.connection.execute("COMMIT")
+                sent += len(changes.rows)
+        return sent
+
+    def _write(self, rows: list[manifest.Row], covers: tuple[str, ...] = ()) -> str:
+        while True:
+            self._attempt += 1
+            part = Part(self.run, self.shard, self._attempt, covers)
+            data = manifest.encode(part, rows)
+            digest = hashlib.sha256(data).hexdigest()
+            metadata = {"Content-Type": "application/zstd", "sha256": digest}
+            if self.bucket.create_now(part.name, data, metadata):
+                return part.name
+            there = self.bucket.head(part.name)
+            if there is not None and there.metadata.get("sha256") == digest:
+                return part.name  # ours, after a lost answer
+
+    def compact(self) -> int:
+        """Fold all manifests into few, and delete those; return how many are gone.
+
+        What has been erased is in none of them any more.
+        """
+        self.push()
+        self.pull()
+        covered = tuple(
+            head.path
+            for head in self.bucket.list(PARTS)
+            if Part.of_name(head.path) is not None and self._knows(head.path)
+        )
+        rows: list[manifest.Row] = []
+        for row in journal.everything(self.connection):
+            rows.append(row)
+            if len(rows) >= 50 * PUSHED:
+                self._note(self._write(rows))
+                rows = []
+        self._note(self._write(rows, covered))
+        for name in covered:
+            self.bucket.remove(name)
+        return len(covered)
+
+    def _knows(self, name: str) -> bool:
+        found = self.connection.execute("SELECT 1 FROM bucket_parts WHERE name = ?", (name,))
+        return found.fetchone() is not None
+
+    def _note(self, name: str) -> None:
+        self.connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
+
+    def close(self) -> None:
+        """Close the cache; fine at any time, also twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        with catalog_errors(path_of(self.cache)):
+            yield
