@@ -18,6 +18,7 @@ from agentphone_async.emulator.models import (
     EmulatedAgent,
     EmulatedCall,
     EmulatedNumber,
+    WebhookDelivery,
 )
 from agentphone_async.emulator.request_log import LoggedRequest, RequestLog
 from agentphone_async.emulator.server import Emulator
@@ -40,6 +41,7 @@ __all__ = [
     "Settings",
     "SystemClock",
     "VirtualClock",
+    "WebhookDelivery",
     "audio_bytes",
     "audio_size",
     "call_seconds",

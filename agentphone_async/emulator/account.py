@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -63,6 +63,7 @@ class Account:
         self._oldest_first: list[EmulatedCall] = []
         self._unsettled: set[EmulatedCall] = set()
         self._lists: dict[Filter, tuple[datetime, Sequence[EmulatedCall]]] = {}
+        self.on_added: Callable[[EmulatedCall], None] | None = None
         self._numbered: dict[str, EmulatedCall] = {}
         self._changed: list[asyncio.Future[None]] = []
 
@@ -119,6 +120,8 @@ class Account:
                 call.phone_number_id,
                 EmulatedNumber(call.phone_number_id, call.phone_number or call.to_number),
             )
+        if self.on_added is not None:
+            self.on_added(call)
         self.announce_change()
 
     def remove(self, call_id: str) -> EmulatedCall:

@@ -25,6 +25,7 @@ _USER = (
     "No, that was all. Thank you very much!",
     "Grüße aus Zürich, do you hear me well?",
 )
+_SENTIMENTS = ("Positive", "Neutral", "Neutral", "Negative")
 _SECONDS_A_TURN = 6.0
 _MOST_TURNS = 40
 
@@ -55,6 +56,18 @@ def last_words(call: EmulatedCall, seed: int, now: datetime) -> str | None:
         return _turn(count - 1, step, _first_line(call, seed))[2] if count else None
     spoken = turns_so_far(call, seed, now)
     return spoken[-1][2] if spoken else None
+
+
+def verdict(call: EmulatedCall, seed: int) -> tuple[str | None, str | None, bool]:
+    """A call's summary and the caller's sentiment, as its event has them, and its success."""
+    turns = turns_of(call, seed)
+    if not turns:
+        return None, None, False
+    line = _first_line(call, seed)
+    asked = next((said for _, role, said in turns if role == "user"), turns[0][2])
+    sentiment = _SENTIMENTS[line % len(_SENTIMENTS)]
+    summary = f"The caller said: {asked} The call had {len(turns)} turns."
+    return summary, sentiment, call.outcome == "completed" and sentiment != "Negative"
 
 
 def _rhythm(call: EmulatedCall) -> tuple[int, float]:

@@ -12,7 +12,7 @@ from agentphone_async.emulator.account import Account
 from agentphone_async.emulator.audio_store import AudioStore
 from agentphone_async.emulator.conversation import last_words
 from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
-from agentphone_async.emulator.models import EmulatedCall
+from agentphone_async.emulator.models import EmulatedCall, WebhookDelivery
 from agentphone_async.emulator.routes import Match
 from agentphone_async.emulator.serializers import Json, call_json, call_summary, snippet
 from agentphone_async.emulator.settings import Settings
@@ -26,6 +26,7 @@ class Service:
 
     Attributes:
         placed: Every call that a POST has placed, in order.
+        deliveries: Every webhook event so far, in order.
     """
 
     settings: Settings
@@ -33,6 +34,7 @@ class Service:
     store: AudioStore
     base_url: str = ""
     placed: list[EmulatedCall] = field(default_factory=list)
+    deliveries: list[WebhookDelivery] = field(default_factory=list)
 
     def now(self) -> datetime:
         """The emulator's wall clock."""

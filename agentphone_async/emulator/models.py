@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 Turn = tuple[float, str, str]
 """Seconds after the call was answered, ``user`` or ``agent``, and what was said."""
@@ -25,6 +26,31 @@ class EmulatedNumber:
 
     id: str
     phone_number: str
+
+
+@dataclass(slots=True, eq=False)
+class WebhookDelivery:
+    """One event and how its delivery went.
+
+    Attributes:
+        id: ``X-Webhook-ID``, the same in every attempt.
+        event: What is sent, as JSON.
+        status: ``pending``, ``success``, ``failed`` after the last attempt, or ``dropped`` by a
+            fault.
+        attempts: How many times it was sent so far.
+        http_status: What the last attempt was answered; None if it was not.
+        error: Why the last attempt failed.
+    """
+
+    id: str
+    call_id: str
+    created_at: datetime
+    event: dict[str, Any] = field(repr=False)
+    status: str = "pending"
+    attempts: int = 0
+    http_status: int | None = None
+    error: str | None = None
+    last_attempt: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

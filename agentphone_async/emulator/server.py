@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -30,10 +30,16 @@ from agentphone_async.emulator.factories import (
 )
 from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent, FaultFields
 from agentphone_async.emulator.faults.language import parse_fault
-from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.models import (
+    EmulatedAgent,
+    EmulatedCall,
+    EmulatedNumber,
+    WebhookDelivery,
+)
 from agentphone_async.emulator.reply import FileSlice
 from agentphone_async.emulator.request_log import RequestLog
 from agentphone_async.emulator.settings import Options, Settings
+from agentphone_async.emulator.webhooks import WebhookSender, event_json
 
 _LOG = logging.getLogger("agentphone_async.emulator")
 _LOG.addFilter(lambda record: not _is_the_clients(record.exc_info))
@@ -78,6 +84,7 @@ class Emulator:
         self._faults = FaultBook(settings.seed)
         for fault in settings.faults:
             self.fail(fault)
+        self._webhooks = WebhookSender(self._service, self._faults)
         self._dispatcher = Dispatcher(self._service, self.requests, self._faults)
         self._listener: asyncio.Server | None = None
         self._web: web.Server | None = None
@@ -117,6 +124,7 @@ class Emulator:
             server, "127.0.0.1", settings.port, ssl=settings.tls, backlog=4096
         )
         self._web = server
+        self._webhooks.start()
         scheme = "https" if settings.tls else "http"
         settings.port = self._listener.sockets[0].getsockname()[1]
         self._service.base_url = f"{scheme}://127.0.0.1:{settings.port}"
@@ -126,6 +134,7 @@ class Emulator:
 
         Calls and logs can be read afterwards; ``start`` listens again, on the same port.
         """
+        await self._webhooks.stop()
         listener, self._listener = self._listener, None
         server, self._web = self._web, None
         if listener is None or server is None:
@@ -179,6 +188,28 @@ class Emulator:
     def fault_log(self) -> list[FaultEvent]:
         """What the faults did so far, oldest first; the latest 100,000 are kept."""
         return list(self._faults.log)
+
+    @property
+    def webhook_log(self) -> list[WebhookDelivery]:
+        """Every webhook event so far, oldest first."""
+        return list(self._service.deliveries)
+
+    def send_event(self, call_id: str, *, test: bool = False) -> WebhookDelivery:
+        """Send a call's ``agent.call_ended`` event to the webhook, once more or as a test.
+
+        Raises:
+            KeyError: There is no such call.
+            RuntimeError: No webhook was set, or the emulator does not run.
+        """
+        return self._webhooks.send(self.call(call_id), test=test)
+
+    def expected_event(self, call_id: str) -> dict[str, Any]:
+        """The event of a call as it is sent now: JSON with ``event``, ``agentId``, ``data``."""
+        return event_json(self._service, self.call(call_id))
+
+    async def events_delivered(self) -> None:
+        """Return when every event so far was taken, given up or dropped."""
+        await self._webhooks.idle()
 
     def fail(self, fault: Fault | str | None = None, **fields: Unpack[FaultFields]) -> Fault:
         """Make something go wrong from now on; ``Fault`` says what can.

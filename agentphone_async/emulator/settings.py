@@ -16,6 +16,7 @@ from agentphone_async.emulator.models import CallLife
 from agentphone_async.emulator.serializers import TranscriptShape
 
 DEFAULT_API_KEY = "sk_test_emulator"
+DEFAULT_WEBHOOK_SECRET = "whsec_emulator"  # noqa: S105 - everybody may know it
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -44,6 +45,12 @@ class Settings:
         error_shape: Which of the bodies errors of the API have.
         not_ready_status: What a recording answers that is still to come: 404, or 202, 409, 423,
             425.
+        webhook: Where an ``agent.call_ended`` event is sent when a call ends, or is added that is
+            over. None sends none.
+        webhook_secret: What the events are signed with.
+        webhook_delays: Seconds between the attempts to deliver an event; one more attempt than
+            these.
+        webhook_backlog: Send events for the calls that are over at the start, too.
         faults: What goes wrong from the start; as ``Emulator.fail`` takes it.
         recording_addon: Whether the account pays for recordings. Without, URLs are null and
             recordings answer 404 until ``/credits/recording/enable`` is asked.
@@ -78,6 +85,10 @@ class Settings:
     transcript_shape: TranscriptShape = "transcript"
     error_shape: ErrorShape = "error"
     not_ready_status: int = 404
+    webhook: str | None = None
+    webhook_secret: str = field(default=DEFAULT_WEBHOOK_SECRET, repr=False)
+    webhook_delays: Sequence[float] = (1.0, 5.0, 30.0, 300.0, 3600.0)
+    webhook_backlog: bool = False
     faults: Sequence[Fault | str] = ()
     recording_addon: bool = True
     refuse_default_agents: bool = False
@@ -112,6 +123,10 @@ class Options(TypedDict, total=False):
     transcript_shape: TranscriptShape
     error_shape: ErrorShape
     not_ready_status: int
+    webhook: str | None
+    webhook_secret: str
+    webhook_delays: Sequence[float]
+    webhook_backlog: bool
     faults: Sequence[Fault | str]
     recording_addon: bool
     refuse_default_agents: bool

@@ -12,7 +12,12 @@ from typing import Any, Self, TypeVar, Unpack
 from agentphone_async.emulator.clock import VirtualClock
 from agentphone_async.emulator.factories import CallFields
 from agentphone_async.emulator.faults import Fault, FaultEvent, FaultFields
-from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
+from agentphone_async.emulator.models import (
+    EmulatedAgent,
+    EmulatedCall,
+    EmulatedNumber,
+    WebhookDelivery,
+)
 from agentphone_async.emulator.request_log import RequestLog
 from agentphone_async.emulator.server import Emulator
 from agentphone_async.emulator.settings import Options, Settings
@@ -165,6 +170,28 @@ class EmulatorThread:
             TypeError: It is given in two ways.
         """
         return self._on_loop(lambda: self._emulator.fail(fault, **fields))
+
+    @property
+    def webhook_log(self) -> list[WebhookDelivery]:
+        """Every webhook event so far, oldest first."""
+        return self._on_loop(lambda: self._emulator.webhook_log)
+
+    def send_event(self, call_id: str, *, test: bool = False) -> WebhookDelivery:
+        """Send a call's ``agent.call_ended`` event to the webhook, once more or as a test.
+
+        Raises:
+            KeyError: There is no such call.
+            RuntimeError: No webhook was set, or the emulator does not run.
+        """
+        return self._on_loop(lambda: self._emulator.send_event(call_id, test=test))
+
+    def expected_event(self, call_id: str) -> dict[str, Any]:
+        """The event of a call as it is sent now."""
+        return self._on_loop(lambda: self._emulator.expected_event(call_id))
+
+    def events_delivered(self) -> None:
+        """Return when every event so far was taken, given up or dropped."""
+        self._do(self._emulator.events_delivered)
 
     def clear_faults(self) -> None:
         """Let everything go right again; the fault log stays."""

@@ -39,6 +39,10 @@ Hint = Literal["true", "false", "null", "missing"]
 RecordingLink = Literal["relative", "other-host", "token"]
 """``recordingUrl`` as a path; at another host; with a token in its query."""
 
+WebhookDamage = Literal["drop", "duplicate", "late", "test", "forged", "old"]
+"""An event that is never sent; sent twice; sent after the next one; marked as a test; signed with
+another secret; signed ten minutes ago."""
+
 Coding = Literal["gzip", "deflate", "raw-deflate", "gzip-members", "gzip-twice"]
 """Content codings; zlib's format, deflate without it, two gzip members, gzip within gzip."""
 
@@ -51,6 +55,7 @@ _CHOICES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("limit_headers", get_args(LimitHeaders)),
     ("recording_url", (None, *get_args(RecordingLink))),
     ("recording_available", (None, *get_args(Hint))),
+    ("webhook", (None, *get_args(WebhookDamage))),
     ("coding", (None, *get_args(Coding))),
 )
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
@@ -87,6 +92,7 @@ _ONLY: tuple[tuple[str, frozenset[Route]], ...] = (
     ("recording_available", _JSON_CALLS),
     ("call_status", _JSON_CALLS),
     ("other_call", _WITH_CALL),
+    ("webhook", frozenset({"webhook"})),
 )
 """Faults that make sense for some endpoints only; they never hit others."""
 
@@ -159,6 +165,7 @@ class Fault:
             connection, before the answer to that one.
         drip_extensions: No body, but the extensions of its first chunk without end, one byte a
             second or as fast as ``bandwidth`` says.
+        webhook: What becomes of an event on its way out; ``delay`` may add to it.
         other_call: The answer is another call's.
         numeric_ids: Ids of calls are numbers in JSON; calls are found by these, too.
         call_status: ``status`` of every call in JSON.
@@ -226,6 +233,7 @@ class Fault:
     late_answer: bool = False
     drip_extensions: bool = False
     other_call: bool = False
+    webhook: WebhookDamage | None = None
     numeric_ids: bool = False
     call_status: str | None = None
     recording_available: Hint | None = None
@@ -272,6 +280,8 @@ class Fault:
             return False
         if any(route not in allowed for name, allowed in _ONLY if self._has(name)):
             return False
+        if route == "webhook":
+            return self.webhook is not None
         if self.redirect == "storage":
             return route == "recording"
         if self.recording_url is not None:
@@ -378,6 +388,7 @@ class FaultFields(TypedDict, total=False):
     late_answer: bool
     drip_extensions: bool
     other_call: bool
+    webhook: WebhookDamage | None
     numeric_ids: bool
     call_status: str | None
     recording_available: Hint | None

@@ -172,6 +172,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "late_answer": _switch,
     "drip_extensions": _switch,
     "other_call": _switch,
+    "webhook": str,
     "numeric_ids": _switch,
     "call_status": str,
     "recording_available": str,

@@ -19,9 +19,11 @@ Route = Literal[
     "number_calls",
     "agent_calls",
     "enable_recording",
+    "webhook",
     "unknown",
 ]
-"""The endpoints' names in faults, counts and logs; ``unknown`` is every other path."""
+"""The endpoints' names in faults, counts and logs; ``webhook`` is an event on
+its way out, ``unknown`` every other path."""
 
 ROUTES: tuple[Route, ...] = get_args(Route)
 CALL_LISTS: frozenset[Route] = frozenset({"list_calls", "number_calls", "agent_calls"})
