@@ -22,7 +22,13 @@ from agentphone_async.emulator.models import EmulatedCall
 from agentphone_async.emulator.reply import FAITHFUL, Delivery, FileSlice, Reply
 from agentphone_async.emulator.request_log import LoggedRequest, RequestLog
 from agentphone_async.emulator.routes import Match, Route, match
-from agentphone_async.emulator.routes.account import enable_recording
+from agentphone_async.emulator.routes.account import (
+    enable_recording,
+    list_agents,
+    list_numbers,
+    usage,
+    webhook_deliveries,
+)
 from agentphone_async.emulator.routes.calls import create_call, create_web_call, end_call, get_call
 from agentphone_async.emulator.routes.lists import agent_calls, list_calls, number_calls
 from agentphone_async.emulator.routes.recording import recording, storage
@@ -45,6 +51,10 @@ HANDLERS: dict[Route, Handler] = {
     "transcript_stream": transcript_stream,
     "number_calls": number_calls,
     "agent_calls": agent_calls,
+    "list_numbers": list_numbers,
+    "list_agents": list_agents,
+    "usage": usage,
+    "webhook_deliveries": webhook_deliveries,
     "enable_recording": enable_recording,
 }
 PUBLIC: frozenset[Route] = frozenset({"recording", "storage"})
@@ -211,7 +221,7 @@ class Dispatcher:
             reply = error_reply(fault, settings.error_shape)
         around = Circumstances(
             now=self._service.now(),
-            base_url=self._service.base_url,
+            base_url=exchange.base_url,
             target=target,
             seed=settings.seed,
             error_shape=settings.error_shape,

@@ -17,6 +17,7 @@ from agentphone_async.emulator.routes import Match
 from agentphone_async.emulator.serializers import Json, call_json, call_summary, snippet
 from agentphone_async.emulator.settings import Settings
 
+_HOST = re.compile(r"[A-Za-z0-9._\[\]:-]{1,255}")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -40,15 +41,6 @@ class Service:
         """The emulator's wall clock."""
         return self.settings.clock.now()
 
-    def row(self, call: EmulatedCall, now: datetime, *, summary: bool = False) -> Json:
-        """A call in JSON; a summary has neither direction nor recording fields."""
-        said = snippet(last_words(call, self.settings.seed, now))
-        if summary:
-            return call_summary(call, now, said)
-        return call_json(
-            call, now, said, base_url=self.base_url, addon=self.account.recording_addon
-        )
-
 
 @dataclass(slots=True, eq=False)
 class Exchange:
@@ -58,6 +50,23 @@ class Exchange:
     found: Match
     headers: Mapping[str, str]
     body: bytes = b""
+
+    @property
+    def base_url(self) -> str:
+        """The emulator's address as the client sees it, for links in answers."""
+        service, host = self.service, self.headers.get("Host", "")
+        if not service.settings.allow_remote or not _HOST.fullmatch(host):
+            return service.base_url
+        return f"{service.base_url.partition(':')[0]}://{host}"
+
+    def row(self, call: EmulatedCall, now: datetime, *, summary: bool = False) -> Json:
+        """A call in JSON; a summary has neither direction nor recording fields."""
+        service = self.service
+        said = snippet(last_words(call, service.settings.seed, now))
+        if summary:
+            return call_summary(call, now, said)
+        addon = service.account.recording_addon
+        return call_json(call, now, said, base_url=self.base_url, addon=addon)
 
     def query(self) -> dict[str, str]:
         """The parameters of the query; the last of a repeated one."""

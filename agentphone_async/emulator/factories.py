@@ -165,7 +165,8 @@ def _call(plan: Population, name: str, moment: datetime, now: datetime) -> Emula
     return call
 
 
-_LIVE = ("queued", "registered", "ringing", "in-progress")
+_TALKING = ("in-progress", "in_progress", "ongoing")
+_LIVE = ("queued", "registered", "ringing", *_TALKING)
 
 
 class CallFields(TypedDict, total=False):
@@ -263,8 +264,8 @@ def _set_life(call: EmulatedCall, status: str, recording_delay: float, now: date
         call.settled, call.recording_delay = False, recording_delay
         if status == "ringing":
             call.rings_for = math.inf
-        elif status == "in-progress":
-            call.seconds = math.inf
+        elif status in _TALKING:
+            call.seconds, call.talking_status = math.inf, status
         else:
             call.queued_for, call.first_status = math.inf, status
     elif recording_delay > 0:

@@ -109,6 +109,7 @@ class EmulatedCall:
     queued_for: float = 0.0
     rings_for: float = 0.0
     first_status: str = "queued"
+    talking_status: str = "in-progress"
     recorded: bool = True
     recording_delay: float = 0.0
     recording_hint: bool | None = None
@@ -130,7 +131,7 @@ class EmulatedCall:
             return self.first_status
         if age < self.queued_for + self.rings_for:
             return "ringing"
-        return "in-progress" if age < self.ends_after else self.outcome
+        return self.talking_status if age < self.ends_after else self.outcome
 
     @property
     def answered_after(self) -> float:

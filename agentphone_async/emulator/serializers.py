@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote
 
-from agentphone_async.emulator.models import EmulatedCall, Turn
+from agentphone_async.emulator.models import (
+    EmulatedAgent,
+    EmulatedCall,
+    EmulatedNumber,
+    Turn,
+    WebhookDelivery,
+)
 from agentphone_async.emulator.seeding import digest
 
 Json = dict[str, Any]
-TranscriptShape = Literal["transcript", "data", "transcripts"]
+TranscriptShape = Literal["transcript", "data", "transcripts", "list", "speakers", "text"]
+"""The three shapes of an object; a bare list; rows of ``speaker``, ``text`` and ``timestamp``;
+plain text."""
+
+_FOUNDED = "2025-01-01T00:00:00Z"
 
 
 def timestamp(moment: datetime | None, *, milliseconds: bool = False) -> str | None:
@@ -120,8 +130,97 @@ def exchanges(call: EmulatedCall, turns: Sequence[Turn]) -> list[Json]:
     return rows
 
 
-def transcript(call: EmulatedCall, turns: Sequence[Turn], shape: TranscriptShape) -> Json:
-    """The transcript in one of the three shapes in which it has been seen."""
+def transcript(call: EmulatedCall, turns: Sequence[Turn], shape: TranscriptShape) -> Any:
+    """The transcript in one of the shapes in which it has been seen; text is not JSON."""
+    said = [turn_json(call, turn) for turn in turns]
     if shape == "transcript":
-        return {"callId": call.id, "transcript": [turn_json(call, turn) for turn in turns]}
+        return {"callId": call.id, "transcript": said}
+    if shape == "list":
+        return said
+    if shape == "speakers":
+        rows = [
+            {"speaker": turn["role"], "text": turn["content"], "timestamp": turn["createdAt"]}
+            for turn in said
+        ]
+        return {"callId": call.id, "transcript": rows}
+    if shape == "text":
+        return "\n".join(f"{turn['role'].title()}: {turn['content']}" for turn in said)
     return {shape: exchanges(call, turns)}
+
+
+def number_json(line: EmulatedNumber, agent_id: str | None) -> Json:
+    """A phone number of the account."""
+    return {
+        "id": line.id,
+        "phoneNumber": line.phone_number,
+        "country": "US",
+        "status": "active",
+        "type": "voice",
+        "agentId": agent_id,
+        "inboundCallsEnabled": True,
+        "createdAt": _FOUNDED,
+        "purchasedAt": _FOUNDED,
+    }
+
+
+def agent_json(agent: EmulatedAgent, lines: Sequence[EmulatedNumber]) -> Json:
+    """An agent of the account, with the numbers that it answers."""
+    return {
+        "id": agent.id,
+        "name": agent.name,
+        "description": None,
+        "createdAt": _FOUNDED,
+        "voiceMode": "hosted",
+        "modelTier": "balanced",
+        "systemPrompt": None,
+        "beginMessage": None,
+        "voice": None,
+        "language": "en-US",
+        "numbers": [
+            {"id": line.id, "phoneNumber": line.phone_number, "status": "active", "type": "voice"}
+            for line in lines
+        ],
+    }
+
+
+def usage_json(
+    now: datetime, numbers: int, calls: int, recent: Mapping[str, int], deliveries: Sequence[str]
+) -> Json:
+    """What the account has used, and what its plan allows."""
+    begin = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    stats: Json = {"totalMessages": 0, "totalCalls": calls, "smsSegmentsLast30d": 0}
+    for span, count in recent.items():
+        stats |= {f"messages{span}": 0, f"calls{span}": count}
+    return {
+        "plan": {
+            "name": "emulator",
+            "limits": {"numbers": 10, "concurrentCalls": 20, "maxCallDurationMinutes": 60},
+        },
+        "numbers": {"used": numbers, "limit": 10, "remaining": max(0, 10 - numbers)},
+        "stats": stats
+        | {
+            "totalWebhookDeliveries": len(deliveries),
+            "successfulWebhookDeliveries": deliveries.count("success"),
+            "failedWebhookDeliveries": deliveries.count("failed"),
+        },
+        "periodStart": timestamp(begin),
+        "periodEnd": timestamp((begin + timedelta(days=32)).replace(day=1)),
+        "reportGeneratedAt": timestamp(now),
+    }
+
+
+def delivery_json(delivery: WebhookDelivery) -> Json:
+    """A webhook event as the list of deliveries shows it."""
+    return {
+        "id": delivery.id,
+        "status": delivery.status,
+        "attemptCount": delivery.attempts,
+        "createdAt": timestamp(delivery.created_at, milliseconds=True),
+        "messageId": None,
+        "httpStatus": delivery.http_status,
+        "errorMessage": delivery.error,
+        "lastAttemptAt": timestamp(delivery.last_attempt, milliseconds=True),
+        "nextRetryAt": None,
+        "eventType": delivery.event["event"],
+        "channel": "voice",
+    }

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from datetime import date, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -50,6 +51,20 @@ def _is_the_clients(failure: object) -> bool:
     return isinstance(failure, tuple) and isinstance(failure[1], HttpProcessingError)
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reachable(host: str) -> str:
+    """A host to which this machine can connect, as URLs have it."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - it is compared, not listened on
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 class Emulator:
     """The AgentPhone calls API on 127.0.0.1, with calls, audio and faults of your choosing.
 
@@ -64,13 +79,18 @@ class Emulator:
         requests: Every request so far: counts, and the latest ones in full.
 
     Raises:
-        ValueError: A fault makes no sense.
+        ValueError: A fault makes no sense; or ``host`` is not loopback without ``allow_remote``.
         NotADirectoryError: ``recordings`` is no folder.
         OSError: It cannot be read; or, from ``start``, the port is taken.
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self.settings = settings = Settings(**options)
+        if not settings.allow_remote and not _is_loopback(settings.host):
+            raise ValueError(
+                f"host {settings.host!r} lets other machines in; "
+                "use 127.0.0.1, or set allow_remote as well (--allow-remote)"
+            )
         self.requests = RequestLog(settings.keep_requests)
         world = Account(agents(settings.seed), numbers(settings.seed))
         world.sub_accounts.update(settings.sub_accounts)
@@ -121,13 +141,13 @@ class Emulator:
         )
         settings = self.settings
         self._listener = await loop.create_server(
-            server, "127.0.0.1", settings.port, ssl=settings.tls, backlog=4096
+            server, settings.host, settings.port, ssl=settings.tls, backlog=4096
         )
         self._web = server
         self._webhooks.start()
         scheme = "https" if settings.tls else "http"
         settings.port = self._listener.sockets[0].getsockname()[1]
-        self._service.base_url = f"{scheme}://127.0.0.1:{settings.port}"
+        self._service.base_url = f"{scheme}://{_reachable(settings.host)}:{settings.port}"
 
     async def stop(self) -> None:
         """Stop listening and cut every connection, also those with an answer on the way.

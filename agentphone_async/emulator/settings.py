@@ -36,12 +36,17 @@ class Settings:
         api_key: What ``Authorization: Bearer`` must carry.
         sub_accounts: Ids that ``X-Sub-Account-Id`` may name; calls of the main account are
             not visible to them. Adding a call of a sub-account makes it known too.
-        port: On 127.0.0.1; 0 takes a free one.
+        host: The address to listen on. Beyond loopback only together with ``allow_remote``.
+        allow_remote: Let other machines and containers in; links in answers then begin with the
+            ``Host`` that they asked.
+        port: On that host; 0 takes a free one.
         tls: Serve https with this context.
         clock: Where time comes from.
         life: How the lives of created calls run.
         heartbeat: Between two comments on a silent transcript stream.
-        transcript_shape: Which of the three shapes ``/transcript`` answers.
+        transcript_shape: Which of the shapes ``/transcript`` answers: ``transcript``, ``data``,
+            ``transcripts``, ``list``, ``speakers`` or ``text``.
+        stream_ended: False lets a transcript stream end without its last event, ``ended``.
         error_shape: Which of the bodies errors of the API have.
         not_ready_status: What a recording answers that is still to come: 404, or 202, 409, 423,
             425.
@@ -77,12 +82,15 @@ class Settings:
     recordings: Path | None = None
     api_key: str = field(default=DEFAULT_API_KEY, repr=False)
     sub_accounts: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    allow_remote: bool = False
     port: int = 0
     tls: ssl_module.SSLContext | None = field(default=None, repr=False)
     clock: Clock = field(default_factory=SystemClock, repr=False)
     life: CallLife = field(default_factory=CallLife)
     heartbeat: float = 15.0
     transcript_shape: TranscriptShape = "transcript"
+    stream_ended: bool = True
     error_shape: ErrorShape = "error"
     not_ready_status: int = 404
     webhook: str | None = None
@@ -115,12 +123,15 @@ class Options(TypedDict, total=False):
     recordings: Path | None
     api_key: str
     sub_accounts: tuple[str, ...]
+    host: str
+    allow_remote: bool
     port: int
     tls: ssl_module.SSLContext | None
     clock: Clock
     life: CallLife
     heartbeat: float
     transcript_shape: TranscriptShape
+    stream_ended: bool
     error_shape: ErrorShape
     not_ready_status: int
     webhook: str | None

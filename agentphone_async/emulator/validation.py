@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
@@ -40,6 +40,21 @@ def tier(value: Any) -> tuple[str, str] | None:
 def truth(value: Any) -> tuple[str, str] | None:
     """True or false."""
     return None if isinstance(value, bool) else ("bool_type", "Input should be a valid boolean")
+
+
+def between(least: int, most: int) -> Check:
+    """A whole number in a range."""
+
+    def check(value: Any) -> tuple[str, str] | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return "int_type", "Input should be a valid integer"
+        if value < least:
+            return "greater_than_equal", f"Input should be greater than or equal to {least}"
+        if value > most:
+            return "less_than_equal", f"Input should be less than or equal to {most}"
+        return None
+
+    return check
 
 
 def table(value: Any) -> tuple[str, str] | None:
@@ -111,3 +126,46 @@ def checked_body(
     if problems:
         raise InvalidRequestError(problems)
     return content
+
+
+def page_bounds(
+    query: Mapping[str, str], problems: Sequence[dict[str, Any]] = ()
+) -> tuple[int, int]:
+    """``limit`` and ``offset`` of a list.
+
+    Raises:
+        InvalidRequestError: One of them is out of range, or there are problems already.
+    """
+    found = list(problems)
+    limit = whole_number(query, "limit", 20, (1, 100), found)
+    offset = whole_number(query, "offset", 0, (0, None), found)
+    if found:
+        raise InvalidRequestError(found)
+    return limit, offset
+
+
+def whole_number(
+    query: Mapping[str, str],
+    name: str,
+    default: int,
+    bounds: tuple[int, int | None],
+    problems: list[dict[str, Any]],
+) -> int:
+    """A number of the query; whatever is wrong with it goes to ``problems``."""
+    text = query.get(name)
+    if text is None:
+        return default
+    where, (least, most) = ("query", name), bounds
+    try:
+        value = int(text)
+    except ValueError:
+        message = "Input should be a valid integer, unable to parse string as an integer"
+        problems.append(problem(where, message, "int_parsing", text))
+        return default
+    if value < least:
+        message = f"Input should be greater than or equal to {least}"
+        problems.append(problem(where, message, "greater_than_equal", text, ge=least))
+    elif most is not None and value > most:
+        message = f"Input should be less than or equal to {most}"
+        problems.append(problem(where, message, "less_than_equal", text, le=most))
+    return value

@@ -81,14 +81,15 @@ class RawClient:
         close: bool = True,
     ) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1"]
+        sent = {"Host": "127.0.0.1", **(headers or {})}
+        lines = [f"{method} {target} HTTP/1.1"]
         if close:
             lines.append("Connection: close")
         if key:
             lines.append(f"Authorization: Bearer {self.emulator.api_key}")
         if content or method == "POST":
             lines.append(f"Content-Length: {len(content)}")
-        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines += [f"{name}: {value}" for name, value in sent.items()]
         self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
 
     async def rest(self) -> RawAnswer:

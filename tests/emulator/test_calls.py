@@ -240,3 +240,48 @@ async def test_every_request_is_on_the_record(service, place):
     assert entry.headers["authorization"] == f"Bearer {service.api_key}"
     assert (entry.method, entry.path, entry.status) == ("POST", "/v1/calls", 200)
     assert b'"voice": "amy"' in entry.body
+
+
+@pytest.mark.parametrize(
+    ("longest", "after", "status"), [(None, 6, "completed"), (10, 10, "in-progress")]
+)
+async def test_a_post_may_wait_until_the_call_is_over(clock, ask, longest, after, status):
+    talking = 5 if longest is None else 60
+    async with Emulator(
+        clock=clock, life=CallLife(queued=0, ringing=1, talking=talking)
+    ) as emulator:
+        body = {
+            "agentId": emulator.agents[0].id,
+            "toNumber": "+15551234567",
+            "waitForCompletion": True,
+            "maxWaitSeconds": longest,
+        }
+        asked = asyncio.create_task(ask(emulator, "/v1/calls", "POST", body=body))
+        for second in range(after):
+            await clock.until_sleeping()
+            assert not asked.done(), second
+            clock.advance(1)
+        call = (await asked).json()
+    assert call["status"] == status
+    assert (call["endedAt"] is not None) == (status == "completed")
+    assert call["transcripts"]
+    assert call["retellCallId"].startswith("call_")
+
+
+@pytest.mark.parametrize("seconds", [9, 601, "30", 30.5, True])
+async def test_the_longest_wait_is_a_whole_number_of_seconds(emulator, ask, seconds):
+    body = {
+        "agentId": emulator.agents[0].id,
+        "toNumber": "+15551234567",
+        "maxWaitSeconds": seconds,
+    }
+    answer = await ask(emulator, "/v1/calls", "POST", body=body)
+    assert answer.status == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "maxWaitSeconds"]
+
+
+@pytest.mark.parametrize("status", ["in_progress", "ongoing"])
+async def test_other_words_for_in_progress(emulator, ask, status):
+    call = emulator.add_call(status=status)
+    answer = (await ask(emulator, f"/v1/calls/{call.id}")).json()
+    assert (answer["status"], answer["endedAt"]) == (status, None)

@@ -191,3 +191,24 @@ def test_a_log_that_keeps_nothing_still_counts():
     assert (log.count("recording"), list(log)) == (50, [])
     with pytest.raises(ValueError, match="as far as kept"):
         log.count("recording", call_id="call_1")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "emulator.example", ""])
+def test_other_machines_are_let_in_only_when_asked_twice(host):
+    with pytest.raises(ValueError, match="set allow_remote as well"):
+        Emulator(host=host)
+
+
+async def test_links_lead_where_the_client_came_from(ask):
+    async with Emulator(host="0.0.0.0", allow_remote=True) as emulator:
+        assert emulator.base_url == f"http://127.0.0.1:{emulator.settings.port}"
+        call = emulator.add_call()
+        answer = await ask(emulator, f"/v1/calls/{call.id}", headers={"Host": "emulator:8321"})
+        link = answer.json()["recordingUrl"]
+        assert link == f"http://emulator:8321/v1/calls/{call.id}/recording"
+
+
+async def test_links_ignore_a_foreign_host_on_loopback(emulator, ask):
+    call = emulator.add_call()
+    answer = await ask(emulator, f"/v1/calls/{call.id}", headers={"Host": "evil.example"})
+    assert answer.json()["recordingUrl"].startswith(emulator.base_url)

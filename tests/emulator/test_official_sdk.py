@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import agentphone
 import pytest
 from agentphone import AsyncAgentPhone
@@ -88,6 +90,42 @@ async def test_numbers_and_agents_list_their_calls(service, client):
     assert {call.phone_number_id for call in by_number.data} == {number}
     by_agent = await client.agents.list_calls(agent, limit=5, offset=1)
     assert {(call.agent_id, call.direction) for call in by_agent.data} == {(agent, "")}
+
+
+async def test_numbers_agents_and_usage(service, client):
+    numbers = await client.numbers.list(limit=3)
+    assert [line.phone_number for line in numbers.data] == [
+        line.phone_number for line in service.numbers[:3]
+    ]
+    assert (numbers.has_more, numbers.total) == (True, 4)
+    agents = await client.agents.list()
+    assert [(agent.id, agent.name) for agent in agents.data] == [
+        (agent.id, agent.name) for agent in service.agents
+    ]
+    assert [line.id for line in agents.data[0].numbers] == [line.id for line in service.numbers]
+    service.add_call(started_at=service.settings.clock.now())
+    usage = await client.usage.get()
+    assert usage.numbers.used == 4
+    yesterday = service.settings.clock.now() - timedelta(days=1)
+    recent = sum(call.started_at > yesterday for call in service.calls)
+    assert 1 < recent < 46
+    assert (usage.stats.total_calls, usage.stats.calls_last_24h) == (46, recent)
+    assert usage.stats.calls_last_7d == usage.stats.calls_last_30d == 46
+
+
+async def test_deliveries_are_listed(clock):
+    hook = "http://127.0.0.1:1/"
+    async with (
+        Emulator(webhook=hook, webhook_delays=(), clock=clock) as emulator,
+        AsyncAgentPhone(emulator.api_key, base_url=emulator.base_url) as client,
+    ):
+        for _ in range(2):
+            emulator.add_call()
+        await emulator.events_delivered()
+        newest, oldest = await client.webhooks.list_deliveries()
+    assert [newest.id, oldest.id] == [event.id for event in emulator.webhook_log[::-1]]
+    assert (newest.status, newest.attempt_count, newest.http_status) == ("failed", 1, None)
+    assert (newest.event_type, newest.channel) == ("agent.call_ended", "voice")
 
 
 async def test_errors_are_the_sdks_own(service, client):

@@ -18,6 +18,10 @@ Route = Literal[
     "transcript_stream",
     "number_calls",
     "agent_calls",
+    "list_numbers",
+    "list_agents",
+    "usage",
+    "webhook_deliveries",
     "enable_recording",
     "webhook",
     "unknown",
@@ -39,6 +43,10 @@ _PATHS: dict[str, dict[str, Route]] = {
     "/v1/calls/*/transcript/stream": {"GET": "transcript_stream"},
     "/v1/numbers/*/calls": {"GET": "number_calls"},
     "/v1/agents/*/calls": {"GET": "agent_calls"},
+    "/v1/numbers": {"GET": "list_numbers"},
+    "/v1/agents": {"GET": "list_agents"},
+    "/v1/usage": {"GET": "usage"},
+    "/v1/webhooks/deliveries": {"GET": "webhook_deliveries"},
     "/credits/recording/enable": {"POST": "enable_recording"},
 }
 

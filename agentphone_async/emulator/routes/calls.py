@@ -7,13 +7,14 @@ from typing import Any
 
 from agentphone_async.emulator.clock import first_of
 from agentphone_async.emulator.conversation import turns_so_far
-from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
+from agentphone_async.emulator.errors import ApiError, InvalidRequestError
 from agentphone_async.emulator.exchange import Exchange, Service
 from agentphone_async.emulator.models import EmulatedAgent, EmulatedCall, EmulatedNumber
 from agentphone_async.emulator.reply import Reply, json_reply
-from agentphone_async.emulator.seeding import call_id
+from agentphone_async.emulator.seeding import call_id, digest
 from agentphone_async.emulator.serializers import exchanges
 from agentphone_async.emulator.validation import (
+    between,
     checked_body,
     e164,
     strings,
@@ -21,8 +22,11 @@ from agentphone_async.emulator.validation import (
     text,
     tier,
     truth,
+    whole_number,
 )
 
+_WAIT, _USUAL_WAIT = (10, 300), 60
+_COMPLETION, _USUAL_COMPLETION = (10, 600), 300
 _OPTIONAL = {
     "fromNumberId": text,
     "initialGreeting": text,
@@ -33,12 +37,16 @@ _OPTIONAL = {
     "callScreeningIdentity": text,
     "callScreeningPurpose": text,
     "disableRecording": truth,
+    "waitForCompletion": truth,
+    "maxWaitSeconds": between(*_COMPLETION),
 }
-_LONGEST_WAIT, _SHORTEST_WAIT, _USUAL_WAIT = 300, 10, 60
 
 
 async def create_call(exchange: Exchange) -> Reply:
-    """Create Outbound Call: places a call that rings, is answered, ends, and is recorded."""
+    """Create Outbound Call: places a call that rings, is answered, ends, and is recorded.
+
+    With ``waitForCompletion`` the answer comes when it has ended, with its transcript.
+    """
     account = exchange.sub_account()
     asked = checked_body(exchange.body, {"agentId": text, "toNumber": e164}, _OPTIONAL)
     service = exchange.service
@@ -66,7 +74,11 @@ async def create_call(exchange: Exchange) -> Reply:
     )
     service.account.add(call)
     service.placed.append(call)
-    return json_reply(service.row(call, service.now()))
+    if asked.get("waitForCompletion"):
+        seconds = asked.get("maxWaitSeconds") or _USUAL_COMPLETION
+        await _until_ended(service, call, seconds)
+        return json_reply(_with_transcripts(exchange, call))
+    return json_reply(_single(exchange, call))
 
 
 async def create_web_call(exchange: Exchange) -> Reply:
@@ -105,15 +117,8 @@ async def get_call(exchange: Exchange) -> Reply:
     timeout = _wait_seconds(exchange.query())
     service = exchange.service
     if timeout:
-        clock = service.settings.clock
-        deadline = clock.monotonic() + timeout
-        while not call.has_ended(now := service.now()):
-            left = deadline - clock.monotonic()
-            if left <= 0:
-                break
-            pause = min(left, call.next_change(now))
-            await first_of(clock.sleep(pause), service.account.changed())
-    return json_reply(_with_transcripts(service, call))
+        await _until_ended(service, call, timeout)
+    return json_reply(_with_transcripts(exchange, call))
 
 
 async def end_call(exchange: Exchange) -> Reply:
@@ -121,38 +126,45 @@ async def end_call(exchange: Exchange) -> Reply:
     call = exchange.call()
     service = exchange.service
     now = service.now()
-    before = service.row(call, now)
+    before = _single(exchange, call)
     call.hang_up(now, service.settings.life.ending)
     service.account.announce_change()
     return json_reply(before)
 
 
-def _with_transcripts(service: Service, call: EmulatedCall) -> dict[str, Any]:
-    now = service.now()
-    turns = turns_so_far(call, service.settings.seed, now)
-    return service.row(call, now) | {"transcripts": exchanges(call, turns)}
+def _single(exchange: Exchange, call: EmulatedCall) -> dict[str, Any]:
+    """A call as answers about one call have it: with its id at the voice backend."""
+    backend = {"retellCallId": f"call_{digest('retell', call.id, size=16)}"}
+    return exchange.row(call, exchange.service.now()) | backend
+
+
+def _with_transcripts(exchange: Exchange, call: EmulatedCall) -> dict[str, Any]:
+    service = exchange.service
+    turns = turns_so_far(call, service.settings.seed, service.now())
+    return _single(exchange, call) | {"transcripts": exchanges(call, turns)}
 
 
 def _wait_seconds(query: dict[str, str]) -> int:
     """How long to wait for the end of the call; 0 for not at all."""
     if query.get("wait", "false").lower() not in {"true", "1", "yes", "on"}:
         return 0
-    written = query.get("timeout", str(_USUAL_WAIT))
-    where = ("query", "timeout")
-    try:
-        seconds = int(written)
-    except ValueError as error:
-        message = "Input should be a valid integer, unable to parse string as an integer"
-        raise InvalidRequestError([problem(where, message, "int_parsing", written)]) from error
-    if seconds < _SHORTEST_WAIT:
-        message = f"Input should be greater than or equal to {_SHORTEST_WAIT}"
-        kind = "greater_than_equal"
-    elif seconds > _LONGEST_WAIT:
-        message = f"Input should be less than or equal to {_LONGEST_WAIT}"
-        kind = "less_than_equal"
-    else:
-        return seconds
-    raise InvalidRequestError([problem(where, message, kind, written)])
+    problems: list[dict[str, Any]] = []
+    seconds = whole_number(query, "timeout", _USUAL_WAIT, _WAIT, problems)
+    if problems:
+        raise InvalidRequestError(problems)
+    return seconds
+
+
+async def _until_ended(service: Service, call: EmulatedCall, seconds: float) -> None:
+    """Return when the call has ended, or after so many seconds."""
+    clock = service.settings.clock
+    deadline = clock.monotonic() + seconds
+    while not call.has_ended(now := service.now()):
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            return
+        pause = min(left, call.next_change(now))
+        await first_of(clock.sleep(pause), service.account.changed())
 
 
 def _agent(service: Service, agent_id: str) -> EmulatedAgent:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentphone_async.emulator.account import Filter
-from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
+from agentphone_async.emulator.errors import ApiError, problem
 from agentphone_async.emulator.exchange import Exchange
 from agentphone_async.emulator.reply import Reply, json_reply
 from agentphone_async.emulator.serializers import page
+from agentphone_async.emulator.validation import page_bounds
 
 _CHOICES = {"direction": ("inbound", "outbound"), "type": ("pstn", "web")}
 
@@ -58,40 +59,10 @@ def _page(
     *,
     summary: bool = False,
 ) -> Reply:
-    limit = _whole_number(query, "limit", 20, (1, 100), problems)
-    offset = _whole_number(query, "offset", 0, (0, None), problems)
-    if problems:
-        raise InvalidRequestError(problems)
+    limit, offset = page_bounds(query, problems)
     service = exchange.service
     now = service.now()
     calls = service.account.listed(wanted, now)
     shown = calls[offset : offset + limit]
-    rows = [service.row(call, now, summary=summary) for call in shown]
+    rows = [exchange.row(call, now, summary=summary) for call in shown]
     return json_reply(page(rows, has_more=offset + limit < len(calls), total=len(calls)))
-
-
-def _whole_number(
-    query: Mapping[str, str],
-    name: str,
-    default: int,
-    bounds: tuple[int, int | None],
-    problems: list[dict[str, Any]],
-) -> int:
-    """A number of the query; whatever is wrong with it goes to ``problems``."""
-    text = query.get(name)
-    if text is None:
-        return default
-    where, (least, most) = ("query", name), bounds
-    try:
-        value = int(text)
-    except ValueError:
-        message = "Input should be a valid integer, unable to parse string as an integer"
-        problems.append(problem(where, message, "int_parsing", text))
-        return default
-    if value < least:
-        message = f"Input should be greater than or equal to {least}"
-        problems.append(problem(where, message, "greater_than_equal", text, ge=least))
-    elif most is not None and value > most:
-        message = f"Input should be less than or equal to {most}"
-        problems.append(problem(where, message, "less_than_equal", text, le=most))
-    return value

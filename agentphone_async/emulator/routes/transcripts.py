@@ -23,7 +23,10 @@ async def transcript(exchange: Exchange) -> Reply:
     call = exchange.call()
     settings = exchange.service.settings
     turns = turns_so_far(call, settings.seed, exchange.service.now())
-    return json_reply(transcript_json(call, turns, settings.transcript_shape))
+    said = transcript_json(call, turns, settings.transcript_shape)
+    if isinstance(said, str):
+        return Reply(200, [("Content-Type", "text/plain; charset=utf-8")], said.encode())
+    return json_reply(said)
 
 
 async def transcript_stream(exchange: Exchange) -> Reply:
@@ -66,7 +69,8 @@ async def _events(service: Service, call: EmulatedCall) -> AsyncIterator[bytes]:
             beat - clock.monotonic(), call.next_change(now), _until_next_turn(call, service, told)
         )
         await first_of(clock.sleep(pause), service.account.changed())
-    yield event("ended", _ended(call, service))
+    if settings.stream_ended:
+        yield event("ended", _ended(call, service))
 
 
 def _until_next_turn(call: EmulatedCall, service: Service, told: int) -> float:
