@@ -82,6 +82,13 @@ if TYPE_CHECKING:
     )
     from agentphone_async.sinks.interface import Target
     from agentphone_async.sinks.local import Fsync
+    from agentphone_async.webhooks import (
+        WebhookEvent,
+        WebhookEventData,
+        WebhookVerificationError,
+        construct_event,
+        verify_webhook,
+    )
 
 _HOMES = {
     "archive.archive": ["Archive"],
@@ -148,6 +155,13 @@ _HOMES = {
     ],
     "sinks.interface": ["Target"],
     "sinks.local": ["Fsync"],
+    "webhooks": [
+        "WebhookEvent",
+        "WebhookEventData",
+        "WebhookVerificationError",
+        "construct_event",
+        "verify_webhook",
+    ],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
