@@ -9,9 +9,9 @@ The names and arguments are those of the official SDK::
         print(event.data.call_id, event.data.summary)
 
 AgentPhone signs ``{timestamp}.{raw body}`` with HMAC-SHA256 and the webhook's secret, which begins
-with ``whsec_``. The signature comes in ``X-Webhook-Signature``, the time in ``X-Webhook-Timestamp``.
-One event may be delivered several times, with the same ``X-Webhook-ID`` or another: that header is
-not signed.
+with ``whsec_``. The signature comes in ``X-Webhook-Signature``, the time in
+``X-Webhook-Timestamp``. One event may be delivered several times, with the same ``X-Webhook-ID`` or
+another: that header is not signed.
 """
 
 from __future__ import annotations
