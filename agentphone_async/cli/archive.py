@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.display import display_options
-from agentphone_async.cli.param_types import Folder, Seconds, Size
-from agentphone_async.cli.period import Period, period_options
-from agentphone_async.cli.transfers import Transfers, transfer_options
-
-F = TypeVar("F", bound=Callable[..., Any])
+from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    archive_folder,
+    connection_options,
+    display_options,
+    option,
+    period_options,
+    transfer_options,
+)
+from agentphone_async.cli.param_types import Seconds, Size
+from agentphone_async.cli.period import Period
+from agentphone_async.cli.showing import Showing
 
 if TYPE_CHECKING:
     from agentphone_async.archive.options import RunOptions
 
 
-def _option(*names: str, **settings: Any) -> Callable[[F], F]:
-    return click.option(*names, show_default=True, **settings)
-
-
-@click.command("archive")
-@click.argument("dest", type=Folder())
+@click.command("archive", cls=Command)
+@archive_folder
 @period_options
+@option(Section.WHERE, "--template", metavar="TEXT",
+        default="{started:%Y/%m/%d}/recording-{call_id}",
+        help="How files are named, without extension.")  # fmt: skip
+@option(Section.WHERE, "--hash-ids", is_flag=True,
+        help="Name files by a keyed hash of the id; the archive keeps to it.")  # fmt: skip
+@option(Section.WHERE, "--metadata", is_flag=True,
+        help="Write each call's JSON beside its recording.")  # fmt: skip
+@option(Section.WHERE, "--transcripts", is_flag=True,
+        help="Write each call's transcript, as JSON and text.")  # fmt: skip
+@option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
+        help="Wait for another process on the same archive, for up to DURATION.")  # fmt: skip
+@option(Section.AGAIN, "--grace", type=Seconds(), default="24h",
+        help="How long after its end a call's recording may still appear.")  # fmt: skip
+@option(Section.AGAIN, "--min-age", type=Seconds(), default="0s",
+        help="Leave calls that ended less than this ago to a later run.")  # fmt: skip
+@option(Section.AGAIN, "--wait", type=Seconds(), default="0s",
+        help="Keep polling for recordings that are not ready yet, for up to DURATION.")  # fmt: skip
+@option(Section.AGAIN, "--recheck", is_flag=True,
+        help="Ask again where there was no recording.")  # fmt: skip
+@option(Section.AGAIN, "--probe-all", is_flag=True,
+        help="Ask even where the API says that there is none.")  # fmt: skip
+@option(Section.AGAIN, "--refresh", is_flag=True,
+        help="Ask again for archived ones; a changed one becomes a new version.")  # fmt: skip
 @transfer_options
-@_option("--grace", type=Seconds(), default="24h",
-         help="How long after its end a call's recording may still appear.")  # fmt: skip
-@_option("--min-age", type=Seconds(), default="0s",
-         help="Leave calls that ended less than this ago to a later run.")  # fmt: skip
-@_option("--wait", type=Seconds(), default="0s",
-         help="Go on asking so long for recordings that are not ready yet.")  # fmt: skip
-@_option("--wait-lock", type=Seconds(), default="0s",
-         help="Wait so long for another process on the same archive.")  # fmt: skip
-@_option("--recheck", is_flag=True, help="Ask again where there was no recording.")
-@_option("--probe-all", is_flag=True, help="Ask even where the API says there is none.")
-@_option("--refresh", is_flag=True, help="Ask again for archived ones; changes are kept beside.")
-@_option("--metadata", is_flag=True, help="Write each call's JSON beside its recording.")
-@_option("--transcripts", is_flag=True, help="Write each call's transcript, as JSON and text.")
-@_option("--template", metavar="TEXT", default="{started:%Y/%m/%d}/recording-{call_id}",
-         help="How files are named, without extension.")  # fmt: skip
-@_option(
-    "--hash-ids",
-    is_flag=True,
-    help="Name files by a keyed hash of the id; the archive keeps to it.",
-)
-@_option("--max-transfer", type=Size(), help="Begin nothing more after so many bytes.")
-@_option("--max-duration", type=Seconds(), help="Stop after so long.")
-@_option("--max-file-size", type=Size(), help="Refuse larger recordings.")
-@_option("--min-free-space", type=Size(), help="Stop before less than this is free.")
-@_option("--dry-run", is_flag=True, help="Say what would be fetched; write nothing.")
+@option(Section.LIMITS, "--max-transfer", type=Size(),
+        help="Start no more downloads after this many bytes.")  # fmt: skip
+@option(Section.LIMITS, "--max-duration", type=Seconds(), help="Stop after this long.")
+@option(Section.LIMITS, "--max-file-size", type=Size(), help="Refuse larger recordings.")
+@option(Section.LIMITS, "--min-free-space", type=Size(),
+        help="Stop before less than this is free on the disk.")  # fmt: skip
+@option(Section.LIMITS, "--dry-run", is_flag=True, config=False,
+        help="Print what would be fetched; write nothing.")  # fmt: skip
 @connection_options
 @display_options
 def command(
@@ -61,9 +69,7 @@ def command(
     period: Period,
     connection: Connection,
     transfers: Transfers,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    showing: Showing,
     metadata: bool,
     transcripts: bool,
     **settings: Any,
@@ -71,7 +77,7 @@ def command(
     """Archive the recordings of a day or a range of time in the folder DEST.
 
     Run it again at any time: it fetches what is missing, and nothing twice. With --since last it
-    goes on from where complete runs have covered everything.
+    continues from where complete runs have covered everything.
 
     \b
     agentphone-async archive ~/calls --date yesterday
@@ -92,7 +98,7 @@ def command(
         transfers,
         metadata=metadata,
         transcripts=transcripts,
-    ).run(as_json=as_json, quiet=quiet, verbose=verbose)
+    ).run(showing)
 
 
 def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) -> RunOptions:

@@ -13,14 +13,15 @@ from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection.selection import Selection
 from agentphone_async.archive.sidecars import Sidecars
-from agentphone_async.cli.connection import Connection
-from agentphone_async.cli.display import Json, Quiet, display_for
+from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.display import Json, Quiet
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import SECOND_SIGNAL, interruptible
-from agentphone_async.cli.summary import Summary, size_text
-from agentphone_async.cli.transfers import Transfers
+from agentphone_async.cli.summary import Summary
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.own_loop import run
+from agentphone_async.quantities import size_text
 from agentphone_async.recordings.outcomes import Outcome
 
 
@@ -74,12 +75,12 @@ class ArchiveJob:
     metadata: bool = False
     transcripts: bool = False
 
-    def run(self, *, as_json: bool, quiet: bool, verbose: bool) -> int:
+    def run(self, showing: Showing) -> int:
         """Run it, say what happened, and return the exit code."""
         client = self.transfers_at_once.client(self.connection)
         archive = Archive(self.dest)
-        display = display_for(Summary(), as_json=as_json, quiet=quiet, verbose=verbose)
-        watcher = Watcher(display, quiet=quiet)
+        display = showing.display()
+        watcher = Watcher(display, quiet=showing.quiet)
 
         def stop() -> None:
             watcher.interrupted = True
@@ -91,7 +92,7 @@ class ArchiveJob:
             display.close()
         if report is None:
             return INTERRUPTED
-        conclude(report, display, quiet=quiet, dry_run=self.options.dry_run)
+        conclude(report, display, quiet=showing.quiet, dry_run=self.options.dry_run)
         if report.error is not None:
             raise report.error
         return exit_code(report)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -17,11 +16,11 @@ import click
 from click.core import ParameterSource
 
 from agentphone_async.cli.bench_network import Network, emulated
-from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.param_types import File, Finite, Folder, Seconds, Size
+from agentphone_async.cli.options import Command, Section, connection_options, option
+from agentphone_async.cli.param_types import Count, File, Finite, Folder, Seconds, Size
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.cli.transfers import Count, Transfers
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
@@ -32,24 +31,6 @@ if TYPE_CHECKING:
 
 MOST_IDS = 10_000
 """Ids that are read from a file; a sweep goes round through them."""
-
-_MILLISECONDS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)ms", re.ASCII)
-
-
-class Latency(Seconds):
-    """A duration that may be given in milliseconds, too."""
-
-    name = "latency"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Parse it, or fail with one line."""
-        match = _MILLISECONDS.fullmatch(value.strip()) if isinstance(value, str) else None
-        seconds = float(match[1]) / 1000 if match else super().convert(value, param, ctx)
-        if seconds > 60:
-            self.fail(f"{value!r} is more than a minute; write it like 80ms", param, ctx)
-        return seconds
 
 
 class Counts(Count):
@@ -103,26 +84,27 @@ class Job:
 _FILE = File(dir_okay=False)
 
 
-@click.command("bench")
+@click.command("bench", cls=Command)
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
-@click.option("--from-file", metavar="FILE", type=File(readable=False),
+@option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
               help=f"Read up to {MOST_IDS:,} ids, one a line; - is stdin.")  # fmt: skip
-@click.option("--emulate", is_flag=True,
+@option(Section.WHAT, "--emulate", is_flag=True, config=False,
               help="Measure against an emulated network; default without ids.")  # fmt: skip
-@click.option("--latency", type=Latency(), default="80ms", show_default=True,
+@option(Section.WHAT, "--latency", type=Seconds(most=60), default="80ms",
               help="Emulated: from a request to its answer.")  # fmt: skip
-@click.option("--bandwidth", type=Size(), default="2M", show_default=True,
+@option(Section.WHAT, "--bandwidth", type=Size(), default="2M",
               help="Emulated: bytes a second of each connection; 0 for no limit.")  # fmt: skip
-@click.option("--transfers", type=Counts(), default="1,2,4,8,16,32,64,auto", show_default=True,
+@option(Section.SPEED, "--transfers", type=Counts(), default="1,2,4,8,16,32,64,auto",
               help="The numbers of transfers to try, in this order.")  # fmt: skip
-@click.option("--seconds", type=Finite(0.1, 3600), default=5.0, show_default=True,
-              metavar="S", help="How long to measure each; auto takes thrice as long.")  # fmt: skip
-@click.option("--dest", metavar="DIR", type=Folder(),
+@option(Section.SPEED, "--seconds", type=Finite(0.1, 3600), default=5.0,
+              metavar="S",
+              help="How long to measure each; auto takes three times as long.")  # fmt: skip
+@option(Section.WHERE, "-d", "--dest", metavar="DIR", type=Folder(),
               help="Store recordings, too: in a temporary folder in DIR, removed at the end. "
                    "[default: they are hashed and checked, and stored nowhere]")  # fmt: skip
-@click.option("--json", "json_file", metavar="FILE", type=_FILE,
+@option(Section.OUTPUT, "--json", "json_file", metavar="FILE", type=_FILE, config=False,
               help="Write the figures as JSON.")  # fmt: skip
-@click.option("--plot", "plot_file", metavar="FILE", type=_FILE,
+@option(Section.OUTPUT, "--plot", "plot_file", metavar="FILE", type=_FILE, config=False,
               help="Draw them as PNG (needs matplotlib: the [bench] extra).")  # fmt: skip
 @connection_options
 @click.pass_context
@@ -148,10 +130,10 @@ def command(
     given = bool(same["call_ids"]) or same["from_file"] is not None
     _check_source(context, emulate=emulate, given=given)
     job = Job(network=None if given else Network(latency, bandwidth or None), **same)
-    for file, option in ((json_file, "--json"), (plot_file, "--plot")):
-        _check_writable(file, option)
+    for file, name in ((json_file, "--json"), (plot_file, "--plot")):
+        _check_writable(file, name)
     if job.dest is not None and job.dest.exists() and not job.dest.is_dir():
-        raise click.BadParameter(f"{str(job.dest)!r} is no folder", param_hint="--dest")
+        raise click.BadParameter(f"{str(job.dest)!r} is not a folder", param_hint="--dest")
     if plot_file is not None:
         from agentphone_async.bench.plot import require_matplotlib
 
@@ -268,10 +250,9 @@ def _check_writable(file: Path | None, option: str) -> None:
 def _tell(job: Job, steps: list[Step], json_file: Path | None, plot_file: Path | None) -> None:
     from agentphone_async.bench.plot import draw
     from agentphone_async.bench.report import as_json
-    from agentphone_async.cli.bench_table import LEGEND, notes, table
-    from agentphone_async.cli.call_tables import show
+    from agentphone_async.cli.bench_table import LEGEND, notes, show
 
-    show(table(steps))
+    show(steps)
     for line in (LEGEND, *notes(steps)):
         click.echo(line)
     try:

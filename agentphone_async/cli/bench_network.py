@@ -43,7 +43,7 @@ class Network:
     bandwidth: int | None
 
     def __str__(self) -> str:
-        from agentphone_async.cli.summary import size_text
+        from agentphone_async.quantities import size_text
 
         each = "any speed" if self.bandwidth is None else f"{size_text(self.bandwidth)}/s"
         return f"the emulator, {self.latency * 1000:.0f} ms and {each} a connection"

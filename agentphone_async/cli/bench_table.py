@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-from rich import box
-from rich.table import Table
+from functools import partial
 
 from agentphone_async.bench.figures import PERCENTILES, Step, is_largest, knee
+from agentphone_async.cli.tables import Column, Rows
 from agentphone_async.protocol.display import printable
 
 
-def table(steps: Sequence[Step]) -> Table:
-    """One row a step, the knee marked."""
+def show(steps: Sequence[Step]) -> None:
+    """Print one row a step, the knee marked."""
     found = knee(steps)
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    times = [f"{what} p{percent}" for what in ("first", "last") for percent in PERCENTILES]
-    for heading in ("transfers", "MB/s", "req/s", *times, "CPU", "RSS MB", ""):
-        result.add_column(heading, justify="left" if heading == "" else "right")
-    for step in steps:
-        result.add_row(
-            step.label,
-            f"{step.bytes_per_second / 1e6:,.1f}",
-            f"{step.requests_per_second:,.1f}",
-            *_times(step.first_byte),
-            *_times(step.total),
-            f"{step.cpu_share:.0%}",
-            "-" if step.peak_rss is None else f"{step.peak_rss / 1e6:.0f}",
-            "<- knee" if step is found else "",
-        )
-    return result
+    columns: list[Column[Step]] = [
+        Column("transfers", lambda step: step.label, width=9, rank=20, right=True),
+        Column("MB/s", lambda step: step.bytes_per_second / 1e6, "decimal", rank=19),
+        Column("req/s", lambda step: step.requests_per_second, "decimal", rank=17),
+        *(
+            Column(f"{what} p{percent}", partial(_time, of, percent), "decimal", 9, 10 - place)
+            for what, of in (("first", "first_byte"), ("last", "total"))
+            for place, percent in enumerate(PERCENTILES)
+        ),
+        Column("CPU", lambda step: f"{step.cpu_share:.0%}", width=5, rank=2, right=True),
+        Column("RSS MB", _memory, width=6, rank=1, right=True),
+        Column("knee", lambda step: "<- knee" if step is found else " "),
+    ]
+    rows = Rows(columns, None, ids=lambda step: step.label, as_json=lambda step: step.label)
+    rows.print(steps)
 
 
-def _times(times: Mapping[int, float]) -> list[str]:
-    return [_milliseconds(times[percent]) if times else "-" for percent in PERCENTILES]
+def _time(of: str, percent: int, step: Step) -> float | None:
+    times: Mapping[int, float] = getattr(step, of)
+    return times[percent] * 1000 if times else None
 
 
-def _milliseconds(seconds: float) -> str:
-    value = seconds * 1000
-    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+def _memory(step: Step) -> str | None:
+    return None if step.peak_rss is None else f"{step.peak_rss / 1e6:.0f}"
 
 
 LEGEND = (

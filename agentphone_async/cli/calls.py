@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.options import (
+    Group,
+    Section,
+    connection_options,
+    option,
+    output_option,
+)
 from agentphone_async.cli.param_types import Seconds
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
+from agentphone_async.protocol.endpoints import WAIT_RANGE
 
 if TYPE_CHECKING:
+    from agentphone_async.cli.tables import Column, Rows
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.models import ApiModel, Call, TranscriptEvent
     from agentphone_async.resources.listing import CallListing
@@ -26,28 +35,8 @@ LARGEST_PAGE = 100
 FEW = 20
 """Calls that are listed unless more are asked for."""
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Objects as the API gives them, one a line."
-)
 
-
-class Wait(Seconds):
-    """A duration for which the API can keep an answer back."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Parse it, or fail with one line."""
-        from agentphone_async.protocol.endpoints import WAIT_RANGE
-
-        seconds = super().convert(value, param, ctx)
-        low, high = WAIT_RANGE
-        if not low <= seconds <= high:
-            self.fail(f"{value!r} is not between {low:g} s and {high / 60:g} m", param, ctx)
-        return seconds
-
-
-@click.group("calls")
+@click.group("calls", cls=Group)
 def command() -> None:
     """List, show, follow and end calls.
 
@@ -56,21 +45,19 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help=f"So many calls at most.  [default: {FEW}]",
-)
-@click.option("--all", "everything", is_flag=True, help="All calls, however many there are.")
-@click.option("--status", metavar="STATUS", help="completed, in-progress, failed, …")
-@click.option("--direction", type=click.Choice(["inbound", "outbound"]), help="Which way.")
-@click.option("--type", "kind", type=click.Choice(["pstn", "web"]), help="By telephone or web.")
-@click.option("--search", metavar="TEXT", help="Contained in one of the numbers.")
-@click.option("--number", metavar="ID", help="Only calls of this phone number's id.")
-@click.option("--agent", metavar="ID", help="Only calls of this agent.")
+@option(Section.WHAT, "--limit", type=click.IntRange(min=1), metavar="N",
+        help=f"At most N calls.  [default: {FEW}]")  # fmt: skip
+@option(Section.WHAT, "--all", "everything", is_flag=True, help="Every call that there is.")
+@option(Section.WHAT, "--status", metavar="STATUS", help="Only calls with this status.")
+@option(Section.WHAT, "--direction", type=click.Choice(["inbound", "outbound"]),
+        help="Only calls of this direction.")  # fmt: skip
+@option(Section.WHAT, "--type", "kind", type=click.Choice(["pstn", "web"]),
+        help="By telephone or web.")  # fmt: skip
+@option(Section.WHAT, "--search", metavar="TEXT", help="Contained in one of the numbers.")
+@option(Section.WHAT, "--number", metavar="ID", help="Only calls of this phone number's id.")
+@option(Section.WHAT, "--agent", metavar="ID", help="Only calls of this agent.")
 @connection_options
-@json_option
+@output_option("table", "tsv", "json", "ids")
 def list_(
     *,
     limit: int | None,
@@ -82,9 +69,16 @@ def list_(
     number: str | None,
     agent: str | None,
     connection: Connection,
-    as_json: bool,
+    output: str | None,
 ) -> int:
-    """List calls, newest first."""
+    """List calls, newest first.
+
+    \b
+    agentphone-async calls list --status failed
+    agentphone-async calls list --all -o ids | agentphone-async fetch --from-file - -d DIR
+    """
+    from agentphone_async.cli.tables import Rows, counted
+
     filters = {"status": status, "direction": direction, "type": kind, "search": search}
     chosen: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     if (number is not None) + (agent is not None) + bool(chosen) > 1:
@@ -103,18 +97,17 @@ def list_(
             return client.agents.list_calls(agent, page)
         return client.calls.list(page, **chosen)
 
+    shown = Rows(_columns(), output, ids=lambda call: call.id, as_json=lambda call: call.raw)
+
     async def work() -> int:
         async with connection.client() as client:
             calls = listing(client)
             async with aclosing(_chosen(calls, most)) as rows:
-                if as_json:
-                    async for call in rows:
-                        _echo_json(call)
-                else:
-                    _show_table([call async for call in rows])
+                await _print(rows, shown)
+        shown.finish("no calls match")
         if calls.problems:
-            unread = len(calls.problems)
-            click.echo(f"{unread} rows of the list could not be read; left out", err=True)
+            unread = counted(len(calls.problems), "row")
+            click.echo(f"{unread} of the list could not be read; left out", err=True)
         return DONE
 
     return _run(work())
@@ -139,18 +132,17 @@ async def _chosen(calls: CallListing, most: int | None) -> AsyncGenerator[Call]:
 
 @command.command("get")
 @click.argument("call_id")
-@click.option(
-    "--wait", type=Wait(), help="Wait for the call to end, for 10 s to 5 m; then show it."
-)
+@option(Section.AGAIN, "--wait", type=Seconds(*WAIT_RANGE), config=False,
+        help="Wait for the call to end, for 10 s to 5 m; then show it.")  # fmt: skip
 @connection_options
-@json_option
-def get(*, call_id: str, wait: float | None, connection: Connection, as_json: bool) -> int:
+@output_option("table", "tsv", "json")
+def get(*, call_id: str, wait: float | None, connection: Connection, output: str | None) -> int:
     """Show one call."""
 
     async def work() -> int:
         async with connection.client() as client:
             call = await client.calls.get(call_id, wait=wait)
-        _show(call, as_json=as_json)
+        _show(call, output)
         return DONE
 
     return _run(work())
@@ -159,15 +151,15 @@ def get(*, call_id: str, wait: float | None, connection: Connection, as_json: bo
 @command.command("transcript")
 @click.argument("call_id")
 @connection_options
-@json_option
-def transcript(*, call_id: str, connection: Connection, as_json: bool) -> int:
+@output_option("table", "tsv", "json")
+def transcript(*, call_id: str, connection: Connection, output: str | None) -> int:
     """Show what was said."""
-    from agentphone_async.cli.call_tables import turn_line
+    from agentphone_async.cli.tables import turn_line
 
     async def work() -> int:
         async with connection.client() as client:
             said = await client.calls.get_transcript(call_id)
-        if as_json:
+        if output == "json":
             _echo_json(said)
         else:
             for turn in said.turns:
@@ -180,8 +172,8 @@ def transcript(*, call_id: str, connection: Connection, as_json: bool) -> int:
 @command.command("follow")
 @click.argument("call_id")
 @connection_options
-@json_option
-def follow(*, call_id: str, connection: Connection, as_json: bool) -> int:
+@output_option("table", "tsv", "json")
+def follow(*, call_id: str, connection: Connection, output: str | None) -> int:
     """Show what is being said, until the call ends."""
 
     async def work() -> int:
@@ -190,18 +182,18 @@ def follow(*, call_id: str, connection: Connection, as_json: bool) -> int:
             aclosing(client.calls.stream_transcript(call_id)) as events,
         ):
             async for event in events:
-                _show_event(event, as_json=as_json)
+                _show_event(event, output)
         return DONE
 
     return _run(work())
 
 
-def _show_event(event: TranscriptEvent, *, as_json: bool) -> None:
-    from agentphone_async.cli.call_tables import duration, turn_line
+def _show_event(event: TranscriptEvent, output: str | None) -> None:
+    from agentphone_async.cli.tables import duration, turn_line
     from agentphone_async.models import ConnectedEvent, EndedEvent, TurnEvent
     from agentphone_async.protocol.display import printable
 
-    if as_json:
+    if output == "json":
         _echo_json(event)
         return
     match event:
@@ -218,32 +210,78 @@ def _show_event(event: TranscriptEvent, *, as_json: bool) -> None:
 @command.command("end")
 @click.argument("call_id")
 @connection_options
-@json_option
-def end(*, call_id: str, connection: Connection, as_json: bool) -> int:
+@output_option("table", "tsv", "json")
+def end(*, call_id: str, connection: Connection, output: str | None) -> int:
     """Hang up. Status and end time follow a little later."""
 
     async def work() -> int:
         async with connection.client() as client:
             call = await client.calls.end(call_id)
-        _show(call, as_json=as_json)
+        _show(call, output)
         return DONE
 
     return _run(work())
 
 
-def _show(call: Call, *, as_json: bool) -> None:
-    from agentphone_async.cli.call_tables import call_sheet, show
+def _show(call: Call, output: str | None) -> None:
+    from agentphone_async.cli.tables import duration, moment, sheet
 
-    if as_json:
+    if output == "json":
         _echo_json(call)
-    else:
-        show(call_sheet(call))
+        return
+    fields = [
+        ("id", call.id),
+        ("status", call.status),
+        ("direction", call.direction),
+        ("from", call.from_number),
+        ("to", call.to_number),
+        ("agent", call.agent_name or call.agent_id),
+        ("started", moment(call.started_at)),
+        ("ended", moment(call.ended_at)),
+        ("length", duration(call.duration_seconds)),
+        ("recording", _recording(call)),
+    ]
+    for exchange in call.transcripts:
+        said = (("user", exchange.transcript), ("agent", exchange.response))
+        fields += [(role, content) for role, content in said if content]
+    sheet(fields, output)
 
 
-def _show_table(calls: list[Call]) -> None:
-    from agentphone_async.cli.call_tables import call_table, show
+def _recording(call: Call) -> str:
+    from agentphone_async.models import RecordingState
 
-    show(call_table(calls))
+    return {
+        RecordingState.AVAILABLE: "yes",
+        RecordingState.UNAVAILABLE: "no",
+        RecordingState.CALL_IN_PROGRESS: "call in progress",
+        RecordingState.UNKNOWN: "not known",
+    }[call.recording_state]
+
+
+def _columns() -> list[Column[Call]]:
+    from agentphone_async.cli.tables import Column
+
+    return [
+        Column("started", lambda call: call.started_at, "moment", rank=5),
+        Column("direction", lambda call: call.direction, width=9, rank=0),
+        Column("from", lambda call: call.from_number, width=16, rank=3),
+        Column("to", lambda call: call.to_number, width=16, rank=2),
+        Column("length", lambda call: call.duration_seconds, "duration", rank=4, unit="seconds"),
+        Column("status", lambda call: call.status, width=11, rank=6),
+        Column("recording", _recording, width=16, rank=1),
+        Column("id", lambda call: call.id),
+    ]
+
+
+async def _print(calls: AsyncGenerator[Call], rows: Rows[Call]) -> None:
+    """Print calls as they come, a page at a time."""
+    waiting: list[Call] = []
+    async for call in calls:
+        waiting.append(call)
+        if len(waiting) == LARGEST_PAGE:
+            rows.print(waiting)
+            waiting.clear()
+    rows.print(waiting)
 
 
 def _echo_json(thing: ApiModel) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED
-from agentphone_async.cli.param_types import Folder
+from agentphone_async.cli.options import Group, archive_folder, output_option
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -18,18 +18,16 @@ if TYPE_CHECKING:
     from agentphone_async.archive.query import Overview
     from agentphone_async.archive.rebuild import RebuildReport
 
-_dest = click.argument("dest", type=Folder())
 
-
-@click.group("catalog")
+@click.group("catalog", cls=Group)
 def command() -> None:
     """Look after an archive's catalog."""
 
 
 @command.command("info")
-@_dest
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def info(*, dest: Path, as_json: bool) -> int:
+@archive_folder
+@output_option("text", "json")
+def info(*, dest: Path, output: str | None) -> int:
     """Say how much the archive DEST holds, and how its latest runs went."""
 
     async def work() -> Overview:
@@ -42,7 +40,7 @@ def info(*, dest: Path, as_json: bool) -> int:
     found = run(interruptible(work()))
     if found is None:
         return INTERRUPTED
-    if as_json:
+    if output == "json":
         click.echo(json.dumps(asdict(found), default=str))
     else:
         _show(found)
@@ -50,9 +48,9 @@ def info(*, dest: Path, as_json: bool) -> int:
 
 
 def _show(found: Overview) -> None:
-    from agentphone_async.cli.call_tables import moment
-    from agentphone_async.cli.summary import size_text
+    from agentphone_async.cli.tables import moment
     from agentphone_async.protocol.display import printable
+    from agentphone_async.quantities import size_text
 
     click.echo(f"schema      {found.schema}")
     click.echo(f"calls       {found.calls:,}")
@@ -69,7 +67,7 @@ def _show(found: Overview) -> None:
 
 
 @command.command("check")
-@_dest
+@archive_folder
 def check(*, dest: Path) -> int:
     """Let SQLite check the catalog of the archive DEST; exits with 4 if it is damaged.
 
@@ -101,10 +99,10 @@ def check(*, dest: Path) -> int:
 
 
 @command.command("rebuild")
-@_dest
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def rebuild(*, dest: Path, as_json: bool) -> int:
-    """Make the catalog of the archive DEST anew from what lies on the disk.
+@archive_folder
+@output_option("text", "json")
+def rebuild(*, dest: Path, output: str | None) -> int:
+    """Make the catalog of the archive DEST again, from what is on the disk.
 
     For a catalog that was lost or is damaged. Every recording is read; the old catalog is kept
     aside, and what can still be read of it is used.
@@ -114,7 +112,7 @@ def rebuild(*, dest: Path, as_json: bool) -> int:
     report = run(interruptible(rebuilding.rebuild(dest)))
     if report is None:
         return INTERRUPTED
-    if as_json:
+    if output == "json":
         click.echo(json.dumps(asdict(report), default=str))
     else:
         _say_rebuilt(report)

@@ -1,18 +1,19 @@
-"""The options that say where the API is and who asks, the same for every command."""
+"""Where the API is, who asks, and how hard the network is used; see `options` for the options."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
-
-from agentphone_async.cli.options import Function, add_options
-from agentphone_async.cli.param_types import File, Seconds
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone
+    from agentphone_async.recordings.downloader import Calls
+    from agentphone_async.recordings.fetch import Progress
+    from agentphone_async.recordings.outcomes import Outcome
+    from agentphone_async.recordings.valve import Valve
+    from agentphone_async.sinks.local import Fsync
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Connection:
             base_url=self.base_url,
             sub_account=self.sub_account,
             ca_file=None if self.ca_file is None else str(self.ca_file),
-            retry=RetryPolicy(attempts=self.retries, total=self.retry_time),
+            retry=RetryPolicy(attempts=self.retries + 1, total=self.retry_time),
             **more,
         )
         if key_needed and client.settings.api_key is None:
@@ -69,57 +70,48 @@ class Connection:
         return key
 
 
-def connection_options(command: Function) -> Function:
-    """Add the options; the command gets them as one ``connection`` argument."""
-    import functools
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """What the options said."""
 
-    @functools.wraps(command)
-    def with_connection(
-        *args: Any,
-        base_url: str | None,
-        api_key_file: Path | None,
-        sub_account: str | None,
-        ca_file: Path | None,
-        retries: int,
-        retry_time: float,
-        **kwargs: Any,
-    ) -> Any:
-        connection = Connection(base_url, api_key_file, sub_account, ca_file, retries, retry_time)
-        return command(*args, connection=connection, **kwargs)
+    count: int | Literal["auto"]
+    tpslimit: float | None
+    bwlimit: str | None
+    sync: str
 
-    return add_options(
-        with_connection,
-        click.option(
-            "--base-url",
-            metavar="URL",
-            help="Where the API is.  [default: AGENTPHONE_BASE_URL, https://api.agentphone.ai]",
-        ),
-        click.option(
-            "--api-key-file",
-            metavar="FILE",
-            type=File(),
-            help="Read the API key from a file.  [default: AGENTPHONE_API_KEY]",
-        ),
-        click.option("--sub-account", metavar="ID", help="Act for a sub-account."),
-        click.option(
-            "--ca-file",
-            metavar="FILE",
-            type=File(exists=True, dir_okay=False),
-            help="Certificate authorities (PEM) instead of the system's.",
-        ),
-        click.option(
-            "--retries",
-            type=click.IntRange(1, 100),
-            default=5,
-            show_default=True,
-            metavar="N",
-            help="Attempts per request, where trying again is safe.",
-        ),
-        click.option(
-            "--retry-time",
-            type=Seconds(),
-            default="2m",
-            show_default=True,
-            help="How long to go on trying, and to wait out an outage.",
-        ),
-    )
+    @property
+    def fsync(self) -> Fsync:
+        """When bytes are forced to the disk."""
+        from agentphone_async.sinks.local import Fsync
+
+        return Fsync(self.sync)
+
+    def downloads(
+        self,
+        client: AsyncAgentPhone,
+        calls: Calls,
+        dest: Path,
+        progress: Progress,
+        valve: Valve,
+    ) -> AsyncGenerator[Outcome]:
+        """What becomes of each call; to be closed when it is left early.
+
+        The valve ends it gently; see `AsyncAgentPhone.download_recordings`.
+        """
+        return client.download_recordings(
+            calls,
+            dest,
+            concurrency=self.count,
+            fsync=self.fsync,
+            progress=progress,
+            valve=valve,
+            own_loop=True,
+        )
+
+    def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:
+        """A client with these limits; see `Connection.client`."""
+        # The pool is as large as the number of transfers, so that none waits for a connection.
+        connections = 64 if self.count == "auto" else max(64, self.count)
+        return connection.client(
+            tpslimit=self.tpslimit, bwlimit=self.bwlimit, connections=connections, **more
+        )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.options import Command, Section, option
 from agentphone_async.cli.param_types import Folder
+from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -20,14 +22,9 @@ if TYPE_CHECKING:
 CALLS = 200
 
 
-@click.command("demo")
-@click.option(
-    "--dest",
-    type=Folder(),
-    default=Path("agentphone-demo"),
-    show_default=True,
-    help="Folder for the recordings.",
-)
+@click.command("demo", cls=Command)
+@option(Section.WHERE, "-d", "--dest", type=Folder(), default=Path("agentphone-demo"),
+        help="Folder for the recordings.")  # fmt: skip
 def command(*, dest: Path) -> int:
     """Archive yesterday's calls of an emulated account, to see how it works.
 
@@ -35,11 +32,9 @@ def command(*, dest: Path) -> int:
     machine, and no key is needed.
     """
     from agentphone_async.cli.archiving import conclude
-    from agentphone_async.cli.display import display_for
-    from agentphone_async.cli.summary import Summary
 
     click.echo(f"An emulated account had {CALLS} calls yesterday. Archiving them in {dest}/ …")
-    display = display_for(Summary(), as_json=False, quiet=False, verbose=False)
+    display = Showing().display()
     try:
         report = run(interruptible(_demo(dest, display)))
     finally:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from agentphone_async.cli.options import Function, add_options
-from agentphone_async.cli.summary import Summary, name_of, size_text
+from agentphone_async.cli.summary import Summary, name_of
 from agentphone_async.protocol.display import printable
+from agentphone_async.quantities import size_text
 from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
 
 if TYPE_CHECKING:
@@ -241,35 +241,6 @@ def _account(outcome: Outcome) -> str:
     if isinstance(outcome, Archived):
         return f"{name}: {outcome.recording.path} ({size_text(outcome.recording.size)})"
     return f"{name}: {outcome.call_id}"
-
-
-def display_options(command: Function) -> Function:
-    """Add ``--json``, ``--quiet`` and ``--verbose``."""
-    return add_options(
-        command,
-        click.option(
-            "--json", "as_json", is_flag=True, help="JSON events on standard output, one a line."
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
-        click.option("-v", "--verbose", is_flag=True, help="Name every call."),
-    )
-
-
-def display_for(summary: Summary, *, as_json: bool, quiet: bool, verbose: bool) -> Quiet:
-    """The display that the options and the terminal ask for.
-
-    Raises:
-        click.UsageError: they ask for more and for less at once.
-    """
-    if quiet and verbose:
-        raise click.UsageError("--quiet and --verbose exclude each other; leave one of them out")
-    if as_json:
-        return Json(summary)
-    if quiet:
-        return Quiet(summary)
-    if sys.stderr.isatty():
-        return Live(summary, verbose=verbose)
-    return Lines(summary, verbose=verbose)
 
 
 def conclude(display: Quiet, *, quiet: bool) -> None:

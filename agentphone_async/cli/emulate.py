@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agentphone_async.cli.options import Command, Section, option
 from agentphone_async.cli.param_types import File, Finite, Folder
 from agentphone_async.cli.signals import on_signals
 from agentphone_async.own_loop import run
@@ -67,41 +68,42 @@ _RATE = Finite(1e-3, 1e6)
 _HOUR = 3_600_000
 
 
-@click.command("emulate", short_help="Serve an emulated AgentPhone API on loopback.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+@click.command("emulate", cls=Command, short_help="Serve an emulated AgentPhone API on loopback.")
+@option(Section.CONNECTION, "--port", type=click.IntRange(0, 65535), default=0,
               help="Port on 127.0.0.1; 0 takes a free one.")  # fmt: skip
-@click.option("--calls", type=click.IntRange(min=0), default=800, show_default=True,
+@option(Section.WHAT, "--calls", type=click.IntRange(min=0), default=800,
               help="How many calls the day has.")  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True,
+@option(Section.WHAT, "--seed", type=int, default=1,
               help="Ids, audio, transcripts and the dice of faults follow from it.")  # fmt: skip
-@click.option("--day", callback=_day, metavar="DAY",
+@option(Section.WHAT, "--day", callback=_day, metavar="DAY",
               help="The day of the calls, in the local zone: YYYY-MM-DD, today, or yesterday.  "
                    "[default: yesterday]")  # fmt: skip
-@click.option("--seconds", type=_LENGTH, default=60.0, show_default=True,
+@option(Section.WHAT, "--seconds", type=_LENGTH, default=60.0,
               help="Half of the calls are shorter than this.")  # fmt: skip
-@click.option("--spread", type=Finite(0, 3), default=1.0, show_default=True,
+@option(Section.WHAT, "--spread", type=Finite(0, 3), default=1.0,
               help="Sigma of the logarithm of their lengths; 0 for equal ones.")  # fmt: skip
-@click.option("--recordings", metavar="DIR", type=_FOLDER,
+@option(Section.WHAT, "--recordings", metavar="DIR", type=_FOLDER,
               help="Serve the WAV files below this folder: one call for each.")  # fmt: skip
-@click.option("--fault", "faults", metavar="RULE", callback=_faults, multiple=True,
+@option(Section.WHAT, "--fault", "faults", metavar="RULE", callback=_faults, multiple=True,
               help="Like route=recording,status=503,times=3. May be repeated.")  # fmt: skip
-@click.option("--rate", type=_RATE, metavar="N",
+@option(Section.LIMITS, "--rate", type=_RATE, metavar="N",
               help="Requests a second; more are answered 429.")  # fmt: skip
-@click.option("--capacity", type=click.IntRange(min=1), metavar="N",
+@option(Section.LIMITS, "--capacity", type=click.IntRange(min=1), metavar="N",
               help="Requests at once; see --overload.")  # fmt: skip
-@click.option("--overload", type=click.Choice(["refuse", "slow"]), default="refuse",
-              show_default=True, help="What happens beyond --capacity.")  # fmt: skip
-@click.option("--latency", type=Finite(0, _HOUR), default=0.0, metavar="MS",
+@option(Section.LIMITS, "--overload", type=click.Choice(["refuse", "slow"]), default="refuse",
+              help="What happens beyond --capacity.")  # fmt: skip
+@option(Section.SPEED, "--latency", type=Finite(0, _HOUR), default=0.0, metavar="MS",
               help="Milliseconds before every answer.")  # fmt: skip
-@click.option("--bandwidth", callback=_bytes_a_second, metavar="SIZE",
+@option(Section.SPEED, "--bandwidth", callback=_bytes_a_second, metavar="SIZE",
               help="Bytes a second of each connection, like 2M.")  # fmt: skip
-@click.option("--total-bandwidth", callback=_bytes_a_second, metavar="SIZE",
+@option(Section.SPEED, "--total-bandwidth", callback=_bytes_a_second, metavar="SIZE",
               help="Bytes a second of all connections together.")  # fmt: skip
-@click.option("--api-key-file", type=_FILE, metavar="FILE",
+@option(Section.CONNECTION, "--api-key-file", type=_FILE, metavar="FILE",
               help="Accept the key in this file, and not the emulator's usual one.")  # fmt: skip
-@click.option("--tls-cert", type=_FILE, metavar="FILE",
+@option(Section.CONNECTION, "--tls-cert", type=_FILE, metavar="FILE",
               help="Serve https with this certificate chain.")  # fmt: skip
-@click.option("--tls-key", type=_FILE, metavar="FILE", help="Its private key.")  # fmt: skip
+@option(Section.CONNECTION, "--tls-key", type=_FILE, metavar="FILE",
+              help="Its private key.")  # fmt: skip
 def command(
     *,
     faults: tuple[Fault, ...],

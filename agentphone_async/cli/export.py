@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
-from agentphone_async.cli.filters import Filters, archive_filters
-from agentphone_async.cli.param_types import File, Folder
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    archive_filters,
+    archive_folder,
+    option,
+)
+from agentphone_async.cli.param_types import File
+from agentphone_async.cli.period import Filters
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -19,29 +26,23 @@ if TYPE_CHECKING:
     from agentphone_async.archive.export import Format
 
 
-@click.command("export")
-@click.argument("dest", type=Folder())
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["csv", "jsonl"]),
-    default="csv",
-    show_default=True,
-    help="For spreadsheets, or for programs.",
-)
-@click.option(
-    "--output",
-    metavar="FILE",
-    type=File(dir_okay=False, allow_dash=True),
-    help="Write this file when all is done, instead of standard output.",
-)
+@click.command("export", cls=Command)
+@archive_folder
 @archive_filters
+@option(Section.OUTPUT, "--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv",
+        help="For spreadsheets, or for programs.")  # fmt: skip
+@option(Section.OUTPUT, "--to", "--output", "output", metavar="FILE",
+        type=File(dir_okay=False, allow_dash=True), config=False,
+        help="Write this file when all is done, instead of standard output.")  # fmt: skip
 def command(*, dest: Path, format_: Format, output: Path | None, filters: Filters) -> int:
     """Write the catalog of the archive DEST, a line for each call.
 
     JSONL is exact and includes each call as the API gave it. In CSV, control characters are
     written as escapes, and cells that a spreadsheet would take for a formula begin with an
     apostrophe; plain numbers, telephone numbers among them, stay as they are.
+
+    \b
+    agentphone-async export ~/calls --to calls.csv
     """
     if output is not None:
         output = None if str(output) == "-" else _outside(output, dest)
@@ -57,7 +58,7 @@ def _outside(output: Path, dest: Path) -> Path:
         problem = f"{str(output)!r} is inside the archive; write it somewhere else"
     else:
         return output
-    raise click.BadParameter(problem, param_hint="--output")
+    raise click.BadParameter(problem, param_hint="--to")
 
 
 async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:

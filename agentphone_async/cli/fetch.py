@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.connection import Connection, connection_options
-from agentphone_async.cli.display import conclude, display_for, display_options
+from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.display import conclude
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    connection_options,
+    display_options,
+    option,
+    transfer_options,
+)
 from agentphone_async.cli.param_types import File, Folder
+from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
-from agentphone_async.cli.summary import Summary
-from agentphone_async.cli.transfers import Transfers, transfer_options
 from agentphone_async.errors import DestinationError
 from agentphone_async.own_loop import run
 
@@ -27,21 +34,12 @@ if TYPE_CHECKING:
     from agentphone_async.recordings.valve import Valve
 
 
-@click.command("fetch")
+@click.command("fetch", cls=Command)
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
-@click.option(
-    "--dest",
-    metavar="DIR",
-    required=True,
-    type=Folder(),
-    help="Folder for the files; made if it is not there.",
-)
-@click.option(
-    "--from-file",
-    metavar="FILE",
-    type=File(readable=False),
-    help="Read ids from a file, one a line; - is stdin.",
-)
+@option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
+        help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
+@option(Section.WHERE, "-d", "--dest", metavar="DIR", required=True, type=Folder(),
+        help="Folder for the files; made if it is not there.")  # fmt: skip
 @transfer_options
 @connection_options
 @display_options
@@ -52,9 +50,7 @@ def command(
     from_file: Path | None,
     transfers: Transfers,
     connection: Connection,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    showing: Showing,
 ) -> int:
     """Fetch recordings by call id into DIR/recording-CALL_ID.wav.
 
@@ -67,7 +63,7 @@ def command(
     from agentphone_async.sinks.disk import refuse_unwritable
 
     refuse_unwritable(dest)
-    display = display_for(Summary(), as_json=as_json, quiet=quiet, verbose=verbose)
+    display = showing.display()
     valve = Valve()
 
     def stop() -> None:
@@ -88,7 +84,7 @@ def command(
     if failure is not None and not os.path.isdir(dest):  # noqa: PTH112 - which raises at long names
         raise failure  # with nothing to sum up
     display.summary.seconds = time.monotonic() - started
-    conclude(display, quiet=quiet)
+    conclude(display, quiet=showing.quiet)
     if failure is not None:
         raise failure
     if finished is None or valve.closed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,86 +9,90 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
-from agentphone_async.cli.filters import Filters, archive_filters
-from agentphone_async.cli.param_types import Folder
+from agentphone_async.cli.options import Command, archive_filters, archive_folder, output_option
+from agentphone_async.cli.period import Filters
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.query import Entry
+    from agentphone_async.cli.tables import Column
 
 
-@click.command("ls")
-@click.argument("dest", type=Folder())
+@click.command("ls", cls=Command)
+@archive_folder
 @archive_filters
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with everything.")
-def command(*, dest: Path, filters: Filters, as_json: bool) -> int:
-    """List the calls in the archive DEST by the time that they began.
+@output_option("table", "tsv", "json", "ids")
+def command(*, dest: Path, filters: Filters, output: str | None) -> int:
+    """List the calls in the archive DEST, oldest first.
 
     A call's state is that of its recording: archived, suspect (kept, though its header and its
     bytes disagree), not_ready, no_recording, failed; or pending: no run has asked for it yet.
+
+    \b
+    agentphone-async ls ~/calls --state failed
+    agentphone-async ls ~/calls --since 7d -o ids
     """
-    finished = run(interruptible(_list(dest, filters, as_json=as_json)))
+    finished = run(interruptible(_list(dest, filters, output)))
     return INTERRUPTED if finished is None else DONE
 
 
-async def _list(dest: Path, filters: Filters, *, as_json: bool) -> bool:
+async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
     from agentphone_async.archive.catalog.database import Catalog
-    from agentphone_async.archive.query import entries
-    from agentphone_async.cli.archive_tables import LongTable
-    from agentphone_async.cli.summary import size_text
+    from agentphone_async.archive.query import Entry, entries
+    from agentphone_async.cli.tables import Rows, counted
+    from agentphone_async.quantities import size_text
 
-    table = LongTable(_COLUMNS)
-    calls = files = size = 0
+    rows = Rows(_columns(), output, ids=lambda entry: entry.call.id, as_json=Entry.as_dict)
+    files = size = 0
     async with await Catalog.open(dest, write=False) as catalog:
         found = entries(
             catalog, filters.selection, states=filters.states, versions=filters.versions
         )
         async with aclosing(found) as batches:
             async for batch in batches:
-                calls += len(batch)
                 for entry in batch:
-                    recording = entry.recording
-                    if recording is not None and recording.on_disk:
+                    if (stored := _size(entry)) is not None:
                         files += 1
-                        size += recording.size or 0
-                if as_json:
-                    # Escaped to ASCII: a terminal sees no control character.
-                    click.echo("\n".join(json.dumps(entry.as_dict()) for entry in batch))
-                else:
-                    table.print(_row(entry) for entry in batch)
-    if not as_json:
-        click.echo(f"{calls:,} listed, {files:,} recordings, {size_text(size)}", err=True)
+                        size += stored
+                rows.print(batch)
+    rows.finish("no calls match")
+    if rows.count and rows.output == "table":
+        click.echo(
+            f"{counted(rows.count, 'row')}, {counted(files, 'recording')}, {size_text(size)}",
+            err=True,
+        )
     return True
 
 
-_COLUMNS: tuple[tuple[str, int | None], ...] = (
-    ("started", 19),
-    ("direction", 9),
-    ("from", 16),
-    ("to", 16),
-    ("length", 8),
-    ("size", 9),
-    ("state", 12),
-    ("path", None),
-)
+def _columns() -> list[Column[Entry]]:
+    from agentphone_async.cli.tables import Column
 
-
-def _row(entry: Entry) -> list[str | None]:
-    from agentphone_async.cli.call_tables import duration, moment
-    from agentphone_async.cli.summary import size_text
-
-    call, recording = entry.parsed(), entry.recording
-    path = None if recording is None or recording.path is None else recording.path.as_posix()
-    on_disk = recording is not None and recording.on_disk
-    size = size_text(recording.size or 0) if recording is not None and on_disk else None
     return [
-        moment(entry.call.started),
-        entry.call.direction,
-        call.from_number,
-        call.to_number,
-        duration(call.duration_seconds),
-        size,
-        entry.state,
-        path or f"({entry.call.id})",
+        Column("started", lambda entry: entry.call.started, "moment", rank=5),
+        Column("direction", lambda entry: entry.call.direction, width=9, rank=0),
+        Column("from", lambda entry: entry.parsed().from_number, width=16, rank=2),
+        Column("to", lambda entry: entry.parsed().to_number, width=16, rank=1),
+        Column(
+            "length",
+            lambda entry: entry.parsed().duration_seconds,
+            "duration",
+            rank=4,
+            unit="seconds",
+        ),
+        Column("size", _size, "size", rank=3, unit="bytes"),
+        Column("state", lambda entry: entry.state, width=12, rank=6),
+        Column("id", lambda entry: entry.call.id, in_table=False),
+        Column("path", _path, in_table=False),
+        Column("path or id", lambda entry: _path(entry) or entry.call.id, in_tsv=False),
     ]
+
+
+def _path(entry: Entry) -> str | None:
+    recording = entry.recording
+    return None if recording is None or recording.path is None else recording.path.as_posix()
+
+
+def _size(entry: Entry) -> int | None:
+    recording = entry.recording
+    return recording.size or 0 if recording is not None and recording.on_disk else None

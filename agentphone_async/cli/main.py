@@ -14,6 +14,7 @@ import click
 
 from agentphone_async._version import __version__
 from agentphone_async.cli.exit_codes import INTERRUPTED, SOME_FAILED, USAGE, explain
+from agentphone_async.cli.groups import CommandMissingError, Group
 
 COMMANDS = {
     "archive": "Archive the recordings of a day or a range.",
@@ -30,7 +31,11 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+"""Settings of every command: help is as wide as the terminal, up to what can be read."""
+
+
+class LazyGroup(Group):
     """A group whose commands are known by name and imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -50,7 +55,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="agentphone-async")
 def cli() -> None:
     """Archive AgentPhone call recordings: fast, resumable, and careful with data.
@@ -69,9 +74,9 @@ def main() -> NoReturn:
         code = cli.main(prog_name="agentphone-async", standalone_mode=False)
     except click.exceptions.Abort:
         code = INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = error.exit_code
+    except CommandMissingError as error:
+        click.echo(error.message, err=True)
+        code = USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         name = context.command_path if context else "agentphone-async"

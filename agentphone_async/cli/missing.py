@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.filters import bounded
-from agentphone_async.cli.param_types import Folder
-from agentphone_async.cli.period import Period, period_options
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    archive_folder,
+    connection_options,
+    option,
+    output_option,
+    period_options,
+    quiet_option,
+)
+from agentphone_async.cli.period import Period
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.compare import MissingCall, MissingReport
     from agentphone_async.archive.selection.selection import Selection
+    from agentphone_async.cli.tables import Column
 
 _ROWS_AT_ONCE = 100
 
 
-@click.command("missing")
-@click.argument("dest", type=Folder())
+@click.command("missing", cls=Command)
+@archive_folder
 @period_options
-@click.option("--absent", is_flag=True, help="Also those that are known to have no recording.")
+@option(Section.WHAT, "--absent", is_flag=True,
+        help="Also those that are known to have no recording.")  # fmt: skip
 @connection_options
-@click.option("--json", "as_json", is_flag=True, help="JSON objects, one a line.")
-@click.option("-q", "--quiet", is_flag=True, help="No count at the end.")
+@output_option("table", "tsv", "json", "ids")
+@quiet_option
 def command(
     *,
     dest: Path,
     period: Period,
     absent: bool,
     connection: Connection,
-    as_json: bool,
+    output: str | None,
     quiet: bool,
 ) -> int:
     """List calls in the API whose recordings are not in the archive DEST.
 
     Their state is unseen (no run has met them), not_ready or failed. Nothing is fetched; archive
     does that. Exits with 1 only if the API's list could not be seen as a whole.
+
+    \b
+    agentphone-async missing ~/calls --since 7d
     """
-    work = _compare(dest, bounded(period), connection, absent=absent, as_json=as_json, quiet=quiet)
+    work = _compare(dest, period.bounded(), connection, absent=absent, output=output, quiet=quiet)
     code = run(interruptible(work))
     return INTERRUPTED if code is None else code
 
@@ -56,30 +68,31 @@ async def _compare(
     connection: Connection,
     *,
     absent: bool,
-    as_json: bool,
+    output: str | None,
     quiet: bool,
 ) -> int:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.compare import Comparison
-    from agentphone_async.cli.archive_tables import LongTable
+    from agentphone_async.cli.tables import Rows
 
     async with await Catalog.open(dest, write=False):
         pass  # no archive: say so before asking the API
-    table = LongTable(_COLUMNS)
-    rows: list[MissingCall] = []
+    rows = Rows(
+        _columns(),
+        output,
+        ids=lambda found: found.call.id,
+        as_json=lambda found: {"state": found.state, "call": found.call.raw},
+    )
+    waiting: list[MissingCall] = []
     async with connection.client() as client:
         comparison = Comparison(dest, client, selection, absent=absent)
         async with aclosing(comparison.missing()) as missing:
             async for found in missing:
-                if as_json:
-                    click.echo(json.dumps({"state": found.state, "call": found.call.raw}))
-                    continue
-                rows.append(found)
-                if len(rows) == _ROWS_AT_ONCE:
-                    table.print(map(_row, rows))
-                    rows.clear()
-    if rows:
-        table.print(map(_row, rows))
+                waiting.append(found)
+                if len(waiting) == _ROWS_AT_ONCE:
+                    rows.print(waiting)
+                    waiting.clear()
+    rows.print(waiting)
     return _conclude(comparison.report, quiet=quiet)
 
 
@@ -100,29 +113,22 @@ def _conclude(report: MissingReport, *, quiet: bool) -> int:
     return DONE if report.complete else SOME_FAILED
 
 
-_COLUMNS: tuple[tuple[str, int | None], ...] = (
-    ("started", 19),
-    ("direction", 9),
-    ("from", 16),
-    ("to", 16),
-    ("length", 8),
-    ("status", 11),
-    ("state", 12),
-    ("id", None),
-)
+def _columns() -> list[Column[MissingCall]]:
+    from agentphone_async.cli.tables import Column
 
-
-def _row(found: MissingCall) -> list[str | None]:
-    from agentphone_async.cli.call_tables import duration, moment
-
-    call = found.call
     return [
-        moment(call.started_at),
-        call.direction,
-        call.from_number,
-        call.to_number,
-        duration(call.duration_seconds),
-        call.status,
-        found.state,
-        call.id,
+        Column("started", lambda found: found.call.started_at, "moment", rank=5),
+        Column("direction", lambda found: found.call.direction, width=9, rank=0),
+        Column("from", lambda found: found.call.from_number, width=16, rank=3),
+        Column("to", lambda found: found.call.to_number, width=16, rank=2),
+        Column(
+            "length",
+            lambda found: found.call.duration_seconds,
+            "duration",
+            rank=4,
+            unit="seconds",
+        ),
+        Column("status", lambda found: found.call.status, width=11, rank=1),
+        Column("state", lambda found: found.state, width=12, rank=6),
+        Column("id", lambda found: found.call.id),
     ]

@@ -1,15 +1,424 @@
-"""Adding several options to a command at once."""
+"""Options in sections, and bundles of options that several commands share.
+
+Every option names its section; ``--help`` prints them by section, and the configuration file has a
+table for each. To add an option to one command::
+
+    @option(Section.LIMITS, "--max-files", type=int, help="Stop after N files.")
+
+To add one to all commands that share a bundle, add it to the bundle below and a field of the same
+name to the bundle's class.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import reduce
+from pathlib import Path
 from typing import Any
+
+import click
+
+from agentphone_async.cli import config_file, groups
+from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.param_types import Count, File, Finite, Folder, Rate, Seconds
+from agentphone_async.cli.period import Filters, Period
+from agentphone_async.cli.showing import Logs, Showing
 
 Function = Callable[..., Any]
 """A command's function, before click makes a command of it."""
 
+Decorator = Callable[[Function], Function]
 
-def add_options(function: Function, *options: Callable[[Function], Function]) -> Function:
-    """The function with these options, which help shows in this order."""
-    return reduce(lambda decorated, option: option(decorated), reversed(options), function)
+ENVIRONMENT = "AGENTPHONE_ASYNC_"
+"""What the environment variable of every option begins with."""
+
+
+class Section(Enum):
+    """The sections of ``--help``, in this order, and the tables of the configuration file."""
+
+    WHAT = "What"
+    WHERE = "Where"
+    AGAIN = "When again"
+    SPEED = "Speed"
+    LIMITS = "Limits"
+    CONNECTION = "Connection"
+    OUTPUT = "Output"
+
+    @property
+    def table(self) -> str:
+        """The table's name in the configuration file."""
+        return self.name.lower()
+
+
+class Option(click.Option):
+    """An option of a section. It may come from the environment and the configuration file.
+
+    Args:
+        section: where ``--help`` shows it.
+        config: whether the configuration file and the environment may set it; not so for what
+            should be said each time, such as ``--dry-run``.
+    """
+
+    def __init__(
+        self, names: Sequence[str], *, section: Section, config: bool = True, **settings: Any
+    ) -> None:
+        flag = settings.get("is_flag", False)
+        long = next(name for name in names if name.startswith("--") and "/" not in name)
+        if flag and config and not long.startswith("--no-"):
+            # What a configuration file has switched on can be switched off for once.
+            names = [name if name != long else f"{name}/--no-{long[2:]}" for name in names]
+        settings.setdefault("show_default", not flag and settings.get("default") is not None)
+        self.section = section
+        self.key = long[2:] if config else None
+        if config:
+            settings.setdefault("envvar", ENVIRONMENT + long[2:].replace("-", "_").upper())
+        super().__init__(list(names), **settings)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As click has it, without the switch that turns a flag off."""
+        off, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = off
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """As click has it, without the range of a number: the error says it where it matters."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Any, args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """As click has it; what is wrong in a file or the environment is said to be there."""
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except click.BadParameter as error:
+            if (origin := config_file.origin(ctx, self)) is None:
+                raise
+            message = f"{error.message} (from {origin})"
+            raise click.BadParameter(message, ctx, self, error.param_hint) from error
+
+
+class Command(click.Command):
+    """A command whose help shows its options in sections, and that reads the configuration."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self.params.append(
+            click.Option(
+                ["--config"],
+                metavar="FILE",
+                type=File(),
+                is_eager=True,
+                expose_value=False,
+                envvar=ENVIRONMENT + "CONFIG",
+                callback=config_file.read,
+                help="Read defaults from this file.  [default: ~/.config/agentphone-async/"
+                "config.toml, if it is there]",
+            )
+        )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The sections, then what belongs to none."""
+        sections: dict[Section | None, list[tuple[str, str]]] = {each: [] for each in Section}
+        sections[None] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections[getattr(parameter, "section", None)].append(record)
+        for section, records in sections.items():
+            if records:
+                with formatter.section(section.value if section else "Other"):
+                    formatter.write_dl(records)
+
+
+class Group(groups.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+def option(section: Section, *names: str, **settings: Any) -> Decorator:
+    """An option of a section; see `Option` and `click.option`."""
+    return click.option(*names, cls=Option, section=section, **settings)
+
+
+def add_options(function: Function, *options: Decorator) -> Function:
+    """The function with these options, in this order within each section."""
+    return reduce(lambda decorated, each: each(decorated), reversed(options), function)
+
+
+def bundle(name: str, make: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Options that become one argument of the command.
+
+    Args:
+        name: the argument's name.
+        make: makes its value; called with the options' values by their names.
+        options: made by `option`.
+    """
+
+    def probe() -> None:
+        """Collects the options, whose names only click knows."""
+
+    made = add_options(probe, *options)
+    taken = [each.name for each in made.__click_params__]  # type: ignore[attr-defined]
+
+    def decorate(command: Function) -> Function:
+        @functools.wraps(command)
+        def with_bundle(*args: Any, **kwargs: Any) -> Any:
+            value = make(**{each: kwargs.pop(each) for each in taken})
+            return command(*args, **{name: value}, **kwargs)
+
+        return add_options(with_bundle, *options)
+
+    return decorate
+
+
+def archive_folder(command: Function) -> Function:
+    """Add ``DEST``, which ``-d`` and ``--dest`` name, too; the command gets it as ``dest``."""
+
+    @functools.wraps(command)
+    def with_folder(*args: Any, dest: Path | None, folder: Path | None, **kwargs: Any) -> Any:
+        context = click.get_current_context()
+        if dest is not None and folder is not None:
+            if context.get_parameter_source("dest") is config_file.COMMANDLINE:
+                raise click.UsageError(
+                    f"the folder is given twice, as {str(folder)!r} and as {str(dest)!r}; "
+                    "leave one out"
+                )
+            dest = None
+        if (chosen := folder or dest) is None:
+            raise click.UsageError("say which archive: DEST, or -d DIR")
+        return command(*args, dest=chosen, **kwargs)
+
+    return add_options(
+        with_folder,
+        click.argument("folder", type=Folder(), required=False, metavar="DEST"),
+        option(
+            Section.WHERE, "-d", "--dest", type=Folder(), metavar="DIR", help="The same as DEST."
+        ),
+    )
+
+
+connection_options = bundle(
+    "connection",
+    Connection,
+    option(
+        Section.CONNECTION,
+        "--base-url",
+        metavar="URL",
+        envvar=[ENVIRONMENT + "BASE_URL", "AGENTPHONE_BASE_URL"],
+        help="Where the API is.  [default: AGENTPHONE_BASE_URL, https://api.agentphone.ai]",
+    ),
+    option(
+        Section.CONNECTION,
+        "--api-key-file",
+        metavar="FILE",
+        type=File(),
+        help="Read the API key from a file.  [default: AGENTPHONE_API_KEY]",
+    ),
+    option(Section.CONNECTION, "--sub-account", metavar="ID", help="Act for a sub-account."),
+    option(
+        Section.CONNECTION,
+        "--ca-file",
+        metavar="FILE",
+        type=File(exists=True, dir_okay=False),
+        help="Certificate authorities (PEM) instead of the system's.",
+    ),
+    option(
+        Section.CONNECTION,
+        "--retries",
+        type=click.IntRange(0, 99),
+        default=4,
+        metavar="N",
+        help="Retries of each request, where trying again is safe.",
+    ),
+    option(
+        Section.CONNECTION,
+        "--retry-time",
+        type=Seconds(),
+        default="2m",
+        help="How long to keep trying, and to wait out an outage.",
+    ),
+)
+"""Where the API is and who asks: one ``connection`` argument."""
+
+
+transfer_options = bundle(
+    "transfers",
+    Transfers,
+    option(
+        Section.SPEED,
+        "--transfers",
+        "count",
+        type=Count(),
+        default="auto",
+        help="Recordings fetched at a time; auto finds out how many are best.",
+    ),
+    option(
+        Section.SPEED,
+        "--tpslimit",
+        type=Finite(1e-3, 1e6),
+        metavar="N",
+        help="Requests per second, listing and fetching together.",
+    ),
+    option(Section.SPEED, "--bwlimit", type=Rate(), help="Bytes per second, such as 8M."),
+    option(
+        Section.SPEED,
+        "--fsync",
+        "sync",
+        type=click.Choice(["batch", "each", "off"]),
+        default="batch",
+        help="When bytes are forced to the disk.",
+    ),
+)
+"""How hard the network and the disk are used: one ``transfers`` argument."""
+
+
+period_options = bundle(
+    "period",
+    Period,
+    option(Section.WHAT, "--date", metavar="DAY", help="One day: YYYY-MM-DD, today, yesterday."),
+    option(
+        Section.WHAT,
+        "--since",
+        metavar="WHEN",
+        help="From this day or moment on; 36h and 7d count back from now.",
+    ),
+    option(
+        Section.WHAT,
+        "--until",
+        metavar="WHEN",
+        help="Up to this day or moment, which is not included.",
+    ),
+    option(
+        Section.WHAT,
+        "--tz",
+        metavar="ZONE",
+        help="Zone of days and of dates in names, such as Europe/Berlin.  [default: local]",
+    ),
+    option(Section.WHAT, "--status", metavar="STATUS", help="Only calls with this status."),
+    option(
+        Section.WHAT,
+        "--direction",
+        type=click.Choice(["inbound", "outbound"]),
+        help="Only calls of this direction.",
+    ),
+)
+"""Which calls are meant: one ``period`` argument."""
+
+
+# As in archive.query.STATES, which help must not wait for; a test compares the two.
+STATES = (
+    "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased",
+    "pending",
+)  # fmt: skip
+
+
+def archive_filters(command: Function) -> Function:
+    """Add the options of commands that read an archive: one ``filters`` argument."""
+
+    @functools.wraps(command)
+    def with_filters(
+        *args: Any, period: Period, states: tuple[str, ...], versions: bool, **kwargs: Any
+    ) -> Any:
+        filters = Filters(period.bounded(), states, versions)
+        return command(*args, filters=filters, **kwargs)
+
+    return period_options(
+        add_options(
+            with_filters,
+            option(
+                Section.WHAT,
+                "--state",
+                "states",
+                multiple=True,
+                type=click.Choice(STATES),
+                help="Only calls in this state; may be given more than once.",
+            ),
+            option(
+                Section.WHAT,
+                "--versions",
+                is_flag=True,
+                help="Every version of a recording, not only the current one.",
+            ),
+        )
+    )
+
+
+quiet_option = option(
+    Section.OUTPUT, "-q", "--quiet", is_flag=True, help="Print only what went wrong."
+)
+
+
+def output_option(*formats: str) -> Decorator:
+    """Add ``-o`` and ``--json``; the command gets the format's name, or None, as ``output``.
+
+    None means: `tables` decides, a table on a terminal and TSV elsewhere.
+    """
+
+    def pick(output: str | None, as_json: bool) -> str | None:
+        if as_json and output not in {None, "json"}:
+            raise click.UsageError(f"--json and -o {output} exclude each other; leave one out")
+        return "json" if as_json else output
+
+    return bundle(
+        "output",
+        pick,
+        option(
+            Section.OUTPUT,
+            "-o",
+            "--output",
+            type=click.Choice(formats),
+            help="Format of standard output."
+            + ("  [default: table on a terminal, tsv elsewhere]" if "tsv" in formats else ""),
+        ),
+        option(Section.OUTPUT, "--json", "as_json", is_flag=True, help="The same as -o json."),
+    )
+
+
+log_options = bundle(
+    "logs",
+    Logs,
+    option(
+        Section.OUTPUT,
+        "--log-file",
+        metavar="FILE",
+        type=File(dir_okay=False),
+        help="Append log lines to this file (mode 0600).",
+    ),
+    option(
+        Section.OUTPUT,
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Least important log lines to write.  [default: info with --log-file, else warning]",
+    ),
+)
+"""What is logged, and where: one ``logs`` argument."""
+
+
+def display_options(command: Function) -> Function:
+    """Add the options for what a run shows: one ``showing`` argument."""
+
+    @functools.wraps(command)
+    def with_showing(
+        *args: Any, output: str | None, quiet: bool, verbose: int, logs: Logs, **kwargs: Any
+    ) -> Any:
+        showing = Showing(as_json=output == "json", quiet=quiet, verbose=verbose, logs=logs)
+        return command(*args, showing=showing, **kwargs)
+
+    return output_option("text", "json")(
+        quiet_option(
+            option(
+                Section.OUTPUT,
+                "-v",
+                "--verbose",
+                count=True,
+                help="Name every call, and log retries and pauses; -vv logs everything.",
+            )(log_options(with_showing))
+        )
+    )

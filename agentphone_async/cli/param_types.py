@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
-    """A duration such as ``90s``, ``10m``, ``24h``, ``7d``; its value is in seconds."""
+    """A duration such as ``80ms``, ``90s``, ``10m``, ``1h30m``, ``7d``; its value is in seconds.
+
+    Args:
+        least, most: seconds; anything outside is refused.
+    """
 
     name = "duration"
+
+    def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
+        self._least = least
+        self._most = most
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
         """How help shows it."""
@@ -22,18 +30,21 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new clic
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Parse it, or fail with one line."""
-        from agentphone_async.archive.selection.quantities import parse_duration
+        from agentphone_async.quantities import duration_text, parse_duration
 
-        if isinstance(value, int | float):
-            return float(value)
         try:
-            return parse_duration(value).total_seconds()
+            seconds = parse_duration(str(value)).total_seconds()
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not self._least <= seconds <= self._most:
+            low, high = duration_text(self._least), duration_text(self._most)
+            bounds = f"longer than {high}" if self._least == 0 else f"not from {low} to {high}"
+            self.fail(f"{value!r} is {bounds}", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
-    """A number of bytes such as ``500k``, ``8M``, ``1.5G``; binary multiples, as rclone has it."""
+    """A number of bytes: ``8M`` and ``8MiB`` count in 1024s, ``8MB`` in 1000s."""
 
     name = "size"
 
@@ -43,12 +54,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse it, or fail with one line."""
-        from agentphone_async.archive.selection.quantities import parse_size
+        from agentphone_async.quantities import parse_size
 
-        if isinstance(value, int):
-            return value
         try:
-            return parse_size(value)
+            return parse_size(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -62,7 +71,7 @@ class Finite(click.FloatRange):
         """Parse it, or fail with one line."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
@@ -80,3 +89,42 @@ class Folder(_Path):
 
 class File(_Path):
     """The path of a file, which is no empty one, either."""
+
+
+class Count(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+    """A number of transfers, or ``auto``."""
+
+    name = "count"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """How help shows it."""
+        return "N|auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["auto"]:
+        """Parse it, or fail with one line."""
+        if value == "auto":
+            return "auto"
+        if not str(value).isascii() or not str(value).isdecimal() or not 1 <= int(value) <= 256:
+            self.fail(f"{value!r} is neither auto nor a number from 1 to 256", param, ctx)
+        return int(value)
+
+
+class Rate(Size):
+    """Bytes per second, such as ``8M``; ``off`` is no limit."""
+
+    name = "rate"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """How help shows it."""
+        return "RATE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check it, or fail with one line; the client takes it as text."""
+        if str(value).strip().lower() == "off":
+            return None
+        rate = super().convert(value, param, ctx)
+        if rate < 1:
+            self.fail(f"{value!r} would transfer nothing; write off for no limit", param, ctx)
+        return f"{rate}b"

@@ -1,14 +1,12 @@
-"""Which calls are meant: the options for a day or a range, the same for every command."""
+"""Which calls are meant: a day or a range, and filters; see `options` for the options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-
-from agentphone_async.cli.options import Function, add_options
 
 if TYPE_CHECKING:
     from agentphone_async.archive.selection.selection import Selection
@@ -73,45 +71,21 @@ class Period:
             **filters,
         )
 
+    def bounded(self) -> Selection:
+        """The selection of a command that does not remember runs.
 
-def period_options(command: Function) -> Function:
-    """Add the options; the command gets them as one ``period`` argument."""
-    import functools
+        Raises:
+            click.UsageError: ``--since last`` was asked for.
+        """
+        if self.since_last:
+            raise click.UsageError("--since last is for archive; give a date, such as --since 7d")
+        return self.selection()
 
-    @functools.wraps(command)
-    def with_period(
-        *args: Any,
-        date: str | None,
-        since: str | None,
-        until: str | None,
-        tz: str | None,
-        status: str | None,
-        direction: str | None,
-        **kwargs: Any,
-    ) -> Any:
-        period = Period(date, since, until, tz, status, direction)
-        return command(*args, period=period, **kwargs)
 
-    return add_options(
-        with_period,
-        click.option("--date", metavar="DAY", help="One day: YYYY-MM-DD, today, or yesterday."),
-        click.option(
-            "--since",
-            metavar="WHEN",
-            help="From this day or moment on; 36h and 7d count back from now.",
-        ),
-        click.option(
-            "--until", metavar="WHEN", help="Up to this day or moment, which is not included."
-        ),
-        click.option(
-            "--tz",
-            metavar="ZONE",
-            help="Zone of days and of dates in names, such as Europe/Berlin.  [default: local]",
-        ),
-        click.option("--status", metavar="STATUS", help="Only calls with this status."),
-        click.option(
-            "--direction",
-            type=click.Choice(["inbound", "outbound"]),
-            help="Only calls of this direction.",
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which calls of an archive are meant."""
+
+    selection: Selection
+    states: tuple[str, ...]
+    versions: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agentphone_async.quantities import size_text
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
     Archived,
@@ -85,12 +86,3 @@ class Summary:
             f"{', '.join(parts)}: {size_text(self.bytes)} in {self.seconds:.1f} s "
             f"({size_text(rate)}/s)"
         )
-
-
-def size_text(size: float) -> str:
-    """Bytes for people, in decimal units: ``1.7 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

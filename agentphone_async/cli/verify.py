@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.connection import Connection, connection_options
+from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.param_types import Folder, Seconds
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    archive_folder,
+    connection_options,
+    option,
+    output_option,
+    quiet_option,
+)
+from agentphone_async.cli.param_types import Seconds
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -24,42 +33,28 @@ _LINE_EVERY = 10.0
 _EXAMPLES = 5
 
 
-@click.command("verify")
-@click.argument("dest", type=Folder())
-@click.option("--repair", "mend", is_flag=True, help="Fetch again what is missing or bad.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="How many read and hash at a time.  [default: one for each core]",
-)
-@click.option(
-    "--transfers",
-    type=click.IntRange(1, 256),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="With --repair: recordings fetched at a time.",
-)
-@click.option(
-    "--wait-lock",
-    type=Seconds(),
-    default="0s",
-    show_default=True,
-    help="With --repair: wait so long for a run on the same archive.",
-)
+@click.command("verify", cls=Command)
+@archive_folder
+@option(Section.WHAT, "--repair", is_flag=True, config=False,
+        help="Fetch again what is missing or bad.")  # fmt: skip
+@option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
+        help="With --repair: wait for another process on the same archive.")  # fmt: skip
+@option(Section.SPEED, "--threads", type=click.IntRange(1, 64), metavar="N",
+        help="How many read and hash at a time.  [default: one for each core]")  # fmt: skip
+@option(Section.SPEED, "--transfers", type=click.IntRange(1, 256), default=8, metavar="N",
+        help="With --repair: recordings fetched at a time.")  # fmt: skip
 @connection_options
-@click.option("--json", "as_json", is_flag=True, help="JSON events, one a line.")
-@click.option("-q", "--quiet", is_flag=True, help="Only what is wrong.")
+@output_option("text", "json")
+@quiet_option
 def command(
     *,
     dest: Path,
-    mend: bool,
+    repair: bool,
     threads: int | None,
     transfers: int,
     wait_lock: float,
     connection: Connection,
-    as_json: bool,
+    output: str | None,
     quiet: bool,
 ) -> int:
     """Read all files in the archive DEST again and compare them with its catalog.
@@ -68,10 +63,10 @@ def command(
     and exits with 1 if there are any. With --repair, recordings and what lies beside them are
     fetched again; a bad file is kept under a name that ends in .altered- or .suspect-.
     """
-    teller = _Teller(as_json=as_json, quiet=quiet)
+    teller = _Teller(as_json=output == "json", quiet=quiet)
     work = (
         _repair(dest, connection, teller, threads, transfers, wait_lock)
-        if mend
+        if repair
         else _verify(dest, teller, threads)
     )
     report = run(interruptible(work))
@@ -120,7 +115,7 @@ class _Teller:
 
     def progress(self, files: int, size: int) -> None:
         """A line now and then."""
-        from agentphone_async.cli.summary import size_text
+        from agentphone_async.quantities import size_text
 
         self._files += files
         self._bytes += size
@@ -200,7 +195,7 @@ def _notes(report: VerifyReport) -> list[str]:
 
 
 def _sentence(report: VerifyReport) -> str:
-    from agentphone_async.cli.summary import size_text
+    from agentphone_async.quantities import size_text
 
     found = [f"{getattr(report, name):,} {name}" for name in _COUNTS if getattr(report, name)]
     verdict = ", ".join(found) or "all as it should be"

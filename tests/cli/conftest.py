@@ -19,3 +19,10 @@ def server() -> Iterator[EmulatorThread]:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> CommandLine:
     return CommandLine(capsys)
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide terminal, and no configuration file of whoever runs the tests."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")

@@ -58,7 +58,7 @@ def test_transcripts_that_could_not_be_had_are_a_failure_until_they_are_there(
     fill(server, 2)
     server.fail(route="transcript", status=500, times=2)
     with_transcripts = ("archive", tmp_path, "--since", "2026-01-01", "--transcripts")
-    told = run(*with_transcripts, "--retries", "1")
+    told = run(*with_transcripts, "--retries", "0")
     assert told.code == 1
     assert told.err.count("no transcript of ") == 2
     assert run(*with_transcripts).code == 0

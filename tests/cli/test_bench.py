@@ -54,10 +54,8 @@ def test_given_ids_are_measured_where_they_are(given, server, tmp_path):
     result = bench(*given, "--transfers", "2,auto", "--seconds", "0.1", "--dest", str(tmp_path))
     assert result.exception is None, result.output
     assert result.return_value == 0
-    heading, _, two, auto = [line.split() for line in result.stdout.splitlines() if line.strip()][
-        :4
-    ]
-    assert (heading[:2], two[0], auto[0]) == (["transfers", "MB/s"], "2", "auto")
+    heading, two, auto = [line.split("\t") for line in result.stdout.splitlines()][:3]
+    assert (heading[:2], two[0], auto[0][:4]) == (["transfers", "MB/s"], "2", "auto")
     assert "stored on disk" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["ids.txt"]  # nothing is left
     assert not any(call.id in result.output for call in server.calls)
@@ -92,9 +90,9 @@ def test_no_recording_at_all_is_nothing_to_measure(server, tmp_path):
 
 
 BAD = {
-    "a latency without a unit": (("--latency", "5"), "'5' is no duration"),
-    "a latency of hours": (("--latency", "2h"), "more than a minute"),
-    "a bandwidth with a strange unit": (("--bandwidth", "10x"), "'10x' is no size"),
+    "a latency of a strange unit": (("--latency", "5x"), "'5x' is not a duration"),
+    "a latency of hours": (("--latency", "2h"), "is longer than 60 s"),
+    "a bandwidth with a strange unit": (("--bandwidth", "10x"), "'10x' is not a size"),
     "no transfers at all": (("--transfers", "0"), "neither auto nor a number"),
     "an empty number": (("--transfers", "1,,2"), "neither auto nor a number"),
     "no time": (("--seconds", "0"), "0.1<=x<=3600"),
@@ -121,7 +119,7 @@ def test_bad_input_is_one_clear_line(arguments, message):
 
 def test_a_destination_that_is_no_folder(given, tmp_path):
     result = bench(*given, "--dest", str(tmp_path / "ids.txt"))
-    assert "is no folder" in result.exception.message
+    assert "is not a folder" in result.exception.message
 
 
 def test_a_missing_matplotlib_is_told_before_anything_is_measured(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from agentphone_async.cli.call_tables import duration
 from agentphone_async.cli.main import cli
+from agentphone_async.cli.tables import duration
 from agentphone_async.emulator import EmulatorThread
 
 
@@ -48,7 +48,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
 def test_a_list_for_people(api, run):
     api.add_call(id="call_one", duration=245, from_number="+15550001")
     api.add_call(id="call_two", status="in-progress")
-    result = run("list")
+    result = run("list", "-o", "table")
     assert result.return_value == 0
     lines = result.stdout.splitlines()
     one = next(line for line in lines if "call_one" in line)
@@ -165,8 +165,8 @@ def test_an_unknown_call(run):
         (["list", "--direction", "up"], "'up' is not one of"),
         (["get"], "Missing argument"),
         (["get", "c", "--wait", "soon"], "soon"),
-        (["get", "c", "--wait", "5s"], "'5s' is not between 10 s and 5 m"),
-        (["get", "c", "--wait", "301s"], "'301s' is not between 10 s and 5 m"),
+        (["get", "c", "--wait", "5s"], "'5s' is not from 10 s to 5 min"),
+        (["get", "c", "--wait", "301s"], "'301s' is not from 10 s to 5 min"),
         (["list", "--all", "--limit", "20"], "--all and --limit exclude each other"),
     ],
 )

@@ -13,8 +13,9 @@ import click
 import pytest
 
 from agentphone_async.cli import display as display_module
-from agentphone_async.cli.display import Json, Lines, Live, Quiet, conclude, display_for
-from agentphone_async.cli.summary import Summary, size_text
+from agentphone_async.cli.display import Json, Lines, Live, Quiet, conclude
+from agentphone_async.cli.showing import Showing
+from agentphone_async.cli.summary import Summary
 from agentphone_async.errors import NotAudioError
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
@@ -98,13 +99,6 @@ class TestTally:
     def test_nothing_at_all_is_told_as_such(self):
         assert Summary().as_sentence() == "0 archived: 0 B in 0.0 s (0 B/s)"
 
-    @pytest.mark.parametrize(
-        ("size", "text"),
-        [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_700_000_000, "1.7 GB"), (2e15, "2000.0 TB")],
-    )  # fmt: skip
-    def test_sizes_are_decimal(self, size, text):
-        assert size_text(size) == text
-
 
 class TestChoice:
     @pytest.mark.parametrize(
@@ -117,17 +111,16 @@ class TestChoice:
         ],
     )
     def test_without_a_terminal(self, options, kind):
-        given = {"as_json": False, "quiet": False, "verbose": False} | options
-        assert type(display_for(Summary(), **given)) is kind
+        assert type(Showing(**options).display()) is kind
 
     @pytest.mark.parametrize("as_json", [False, True])
     def test_less_and_more_at_once_cannot_be(self, as_json):
         with pytest.raises(click.UsageError, match="exclude each other"):
-            display_for(Summary(), as_json=as_json, quiet=True, verbose=True)
+            Showing(as_json=as_json, quiet=True, verbose=1)
 
     def test_a_terminal_gets_a_live_line(self, terminal):
         terminal()
-        made = display_for(Summary(), as_json=False, quiet=False, verbose=False)
+        made = Showing().display()
         made.close()
         assert type(made) is Live
 

@@ -55,7 +55,7 @@ def script(folder, *lines):
 
 def quickly(*args):
     """No second attempts, so that failures come at once."""
-    return (*args, "--retries", "1")
+    return (*args, "--retries", "0")
 
 
 class TestCodes:
@@ -146,7 +146,7 @@ class TestCodes:
             (["--transfers", "0"], "'0'"),
             (["--transfers", "257"], "257"),
             (["--transfers", "many"], "many"),
-            (["--retries", "0"], "0"),
+            (["--retries", "-1"], "-1"),
             (["--retry-time", "soon"], "soon"),
             (["--fsync", "maybe"], "maybe"),
             (["--base-url", "http://example.com"], "https://"),

@@ -23,16 +23,27 @@ def archive(server: EmulatorThread, tmp_path: Path) -> Path:
 
 
 def test_a_table_for_people(run: CommandLine, archive: Path):
-    ended = run("ls", archive)
+    ended = run("ls", archive, "-o", "table")
     assert ended.code == 0
     head, _, *rows = ended.out.strip().splitlines()
-    assert head.split() == ["started", "direction", "from", "to", "length", "size", "state", "path"]
+    assert head.split() == [
+        "started",
+        "direction",
+        "from",
+        "to",
+        "length",
+        "size",
+        "state",
+        "path",
+        "or",
+        "id",
+    ]
     assert len(rows) == 3
-    assert rows[0].rstrip().endswith("(no\\nway)")
+    assert rows[0].rstrip().endswith("no\\nway")
     assert rows[1].rstrip().endswith(f"{day_folder()}/recording-call_0.wav")
     assert "3.2 kB" in rows[1]
     assert "\x1b" not in ended.out
-    assert ended.err == "3 listed, 2 recordings, 6.5 kB\n"
+    assert ended.err == "3 rows, 2 recordings, 6.5 kB\n"
 
 
 def test_json_for_programs(run: CommandLine, archive: Path):

@@ -40,7 +40,7 @@ def test_nothing_is_missing(run: CommandLine, archive: Path):
 def test_what_is_missing(run: CommandLine, archive: Path, server: EmulatorThread):
     server.add_call(id="new\x1b[31m", started_at=DAY)
     server.add_call(id="later")
-    ended = run("missing", archive, "--date", "2026-03-14", "--tz", "UTC")
+    ended = run("missing", archive, "--date", "2026-03-14", "--tz", "UTC", "-o", "table")
     assert ended.code == 0
     assert len(ended.out.strip().splitlines()) == 3
     assert ended.out.rstrip().endswith("new\\x1b[31m")

@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Protocol
 
 from agentphone_async.archive.selection.error import SelectionError
-from agentphone_async.archive.selection.quantities import parse_duration, parse_size
 from agentphone_async.archive.selection.zones import load_zone
 from agentphone_async.protocol.display import printable
+from agentphone_async.quantities import QuantityError, parse_duration
 
 __all__ = [
     "DatedCall",
@@ -25,9 +25,7 @@ __all__ = [
     "day_range",
     "load_zone",
     "parse_day",
-    "parse_duration",
     "parse_moment",
-    "parse_size",
 ]
 
 FIRST_DAY = date(1970, 1, 1)
@@ -38,7 +36,7 @@ _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
     r" ?(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
-_BEGINS_LIKE_A_DATE = re.compile(r"[0-9]+-")
+_LIKE_A_DATE = re.compile(r"[0-9]+-|[0-9.]*[1-9][0-9.]*$")
 
 
 class DatedCall(Protocol):
@@ -188,12 +186,12 @@ def parse_moment(text: str, zone: tzinfo, now: datetime) -> datetime:
         return _parse_iso(plain, zone)
     if plain.lower() in ("today", "yesterday") or _DATE.fullmatch(plain):
         return day_range(parse_day(plain, now.astimezone(zone).date()), zone).start
-    if not _BEGINS_LIKE_A_DATE.match(plain):
+    if not _LIKE_A_DATE.match(plain):
         try:
             moment = now.astimezone(UTC) - parse_duration(plain)
-        except SelectionError as error:
+        except QuantityError as error:
             if "100 years" in str(error):
-                raise
+                raise SelectionError(str(error)) from error
         else:
             _within_reach(moment.date())
             return moment

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.archive.selection.error import SelectionError
-from agentphone_async.archive.selection.quantities import parse_duration, parse_size
+from agentphone_async.quantities import (
+    QuantityError,
+    duration_text,
+    parse_duration,
+    parse_size,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +30,12 @@ from agentphone_async.archive.selection.quantities import parse_duration, parse_
         ("1.5h", 5400),
         ("0.25s", 0.25),
         ("0", 0),
+        ("5", 5),
+        ("1.5", 1.5),
         ("0s", 0),
+        ("80ms", 0.08),
+        ("1s500ms", 1.5),
+        ("2m80ms", 120.08),
         (" 10M ", 600),
     ],
 )
@@ -35,16 +45,18 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["10x", "", " ", "10", "s", "-5s", "+5s", "1m1h", "1h1h", "1 h", "h1", "1e3s", "nan", "1..5s", "٣s", "\x1b[31m", "999999999999w", "1" * 5000 + "s"],
+    ["10x", "", " ", "s", "10sm", "5ms3s", "-5s", "+5s", "1m1h", "1h1h", "1 h", "h1", "1e3s", "nan", "1..5s", "٣s", "\x1b[31m", "999999999999w", "1" * 5000 + "s"],
 )  # fmt: skip
 def test_no_durations(text: str) -> None:
-    with pytest.raises(SelectionError, match="write ") as caught:
+    with pytest.raises(QuantityError, match="write ") as caught:
         parse_duration(text)
     assert str(caught.value).isprintable()
 
 
 def test_a_bad_duration_is_named() -> None:
-    with pytest.raises(SelectionError, match=r"^'10x' is no duration; write it like 90s, 10m"):
+    with pytest.raises(
+        QuantityError, match=r"^'10x' is not a duration; write it like 80ms, 90s, 10m"
+    ):
         parse_duration("10x")
 
 
@@ -64,6 +76,10 @@ def test_a_bad_duration_is_named() -> None:
         ("1P", 1 << 50),
         ("1.0000001k", 1024),
         (" 8m ", 8 << 20),
+        ("8 MiB", 8 << 20),
+        ("8MB", 8_000_000),
+        ("500kB", 500_000),
+        ("1.5GB", 1_500_000_000),
     ],
 )
 def test_sizes(text: str, size: int) -> None:
@@ -72,10 +88,10 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["10x", "", "M", "-1", "1e3", "8MB", "8 M", "nan", "1,5G", "9999999999P", "\0", "1" * 5000],
+    ["10x", "", "M", "-1", "1e3", "8MX", "8  M", "nan", "1,5G", "9999999999P", "\0", "1" * 5000],
 )
 def test_no_sizes(text: str) -> None:
-    with pytest.raises(SelectionError, match="write ") as caught:
+    with pytest.raises(QuantityError, match="write ") as caught:
         parse_size(text)
     assert str(caught.value).isprintable()
 
@@ -94,5 +110,28 @@ def test_nothing_else_is_raised(text: str) -> None:
     for parse in (parse_duration, parse_size):
         try:
             assert parse(text) is not None
-        except SelectionError:
+        except QuantityError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_960, "1.0 MB"),
+     (1_700_000_000, "1.7 GB"), (2e15, "2000.0 TB")],
+)  # fmt: skip
+def test_sizes_are_printed_in_decimal_units(size: float, text: str) -> None:
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize("text", ["8MB", "1.5 GB", "100", "999.9kB"])
+def test_a_printed_size_can_be_read_again(text: str) -> None:
+    assert parse_size(size_text(parse_size(text))) == parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.08, "80 ms"), (1.5, "1.5 s"), (90, "90 s"), (300, "5 min"), (5400, "1 h 30 min"),
+     (3600, "1 h"), (90_000, "1 d 1 h"), (float("inf"), "forever")],
+)  # fmt: skip
+def test_durations_are_printed(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

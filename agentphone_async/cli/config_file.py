@@ -1,0 +1,178 @@
+"""Defaults from a configuration file, as click's default map.
+
+A table named after a command (``[archive]``) holds defaults of that command; a table named after a
+section of ``--help`` (``[connection]``, ``[speed]``) those of all commands that have the option.
+What stands nearer wins: command line, environment, the command's table, the section's table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from agentphone_async.cli.options import Option
+
+COMMANDLINE = ParameterSource.COMMANDLINE
+
+_PLACES = "agentphone_async.config"
+"""Where a context keeps, for each parameter, which table its default came from."""
+
+_SECRETS = {"api-key", "key", "secret", "token", "password"}
+
+
+def standard_path() -> Path:
+    """Where the file is looked for when none is named."""
+    if sys.platform == "win32":
+        home = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    return home / "agentphone-async" / "config.toml"
+
+
+def read(ctx: click.Context, param: click.Parameter, named: Path | None) -> None:  # noqa: ARG001 - click's signature
+    """Give the command its defaults from the file. The callback of ``--config``.
+
+    Raises:
+        click.UsageError: the file cannot be read, or something in it cannot be meant.
+    """
+    path = named or standard_path()
+    tables = load(path, must_exist=named is not None)
+    if not tables:
+        return
+    check(tables, path)
+    defaults: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for option in configurable(ctx.command):
+        for table in (_name(ctx), option.section.table):
+            values = _normal(tables.get(table, {}))
+            if option.key in values and option.name not in defaults:
+                defaults[str(option.name)] = values[option.key]
+                places[str(option.name)] = f"{path} [{table}] {option.key}"
+    ctx.default_map = defaults
+    ctx.meta[_PLACES] = places
+
+
+def origin(ctx: click.Context, option: click.Parameter) -> str | None:
+    """Where a value came from, if it was the environment or the file."""
+    source = ctx.get_parameter_source(str(option.name))
+    if source is ParameterSource.ENVIRONMENT:
+        names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+        return next((name for name in names if os.environ.get(name)), None)
+    if source is ParameterSource.DEFAULT_MAP:
+        place: str | None = ctx.meta.get(_PLACES, {}).get(option.name)
+        return place
+    return None
+
+
+def load(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    """The file's tables; none if it is not there and need not be.
+
+    Raises:
+        click.UsageError: it cannot be read.
+    """
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if must_exist:
+            raise click.UsageError(f"there is no configuration file {str(path)!r}") from None
+        return {}
+    except OSError as error:
+        raise click.UsageError(
+            f"cannot read the configuration file {str(path)!r}: {error.strerror}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is not TOML: {error}") from error
+
+
+def check(tables: dict[str, Any], path: Path) -> None:
+    """Refuse what no command would read, since it was meant for one.
+
+    Raises:
+        click.UsageError: a table or a key is unknown, or a value is none.
+    """
+    known = known_keys()
+    for table, values in tables.items():
+        if table not in known:
+            close = _closest(table, known)
+            raise click.UsageError(f"{path}: there is no table [{table}]{close}")
+        if not isinstance(values, dict):
+            raise click.UsageError(f"{path}: {table} is a value; write a table [{table}]")
+        for key, value in _normal(values).items():
+            if key in _SECRETS:
+                raise click.UsageError(
+                    f"{path}: [{table}] {key} holds a secret; write the key into a file of its "
+                    "own and name it: [connection] api-key-file"
+                )
+            if key not in known[table]:
+                close = _closest(key, known[table])
+                raise click.UsageError(f"{path}: [{table}] has no key {key!r}{close}")
+            kinds = (str, int, float, list)
+            if not isinstance(value, kinds):
+                raise click.UsageError(f"{path}: [{table}] {key} is a table or a date; use text")
+
+
+def known_keys() -> dict[str, set[str]]:
+    """All tables, each with its keys."""
+    known: dict[str, set[str]] = {}
+    for name, command in commands():
+        for option in configurable(command):
+            for table in (name, option.section.table):
+                known.setdefault(table, set()).add(str(option.key))
+    return known
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command that is not a group, by its table: ``archive``, ``calls-list``."""
+    from agentphone_async.cli.main import cli
+
+    def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        if not isinstance(command, click.Group):
+            yield name, command
+            return
+        context = click.Context(command)
+        for sub in command.list_commands(context):
+            child = command.get_command(context, sub)
+            if child is not None:
+                yield from below(f"{name}-{sub}".strip("-"), child)
+
+    yield from below("", cli)
+
+
+def configurable(command: click.Command) -> Iterator[Option]:
+    """The command's options that the file may set."""
+    from agentphone_async.cli.options import Option
+
+    for parameter in command.params:
+        if isinstance(parameter, Option) and parameter.key is not None:
+            yield parameter
+
+
+def _normal(values: Any) -> dict[str, Any]:
+    found = values if isinstance(values, dict) else {}
+    return {key.replace("_", "-"): value for key, value in found.items()}
+
+
+def _name(ctx: click.Context) -> str:
+    """The command's table: ``calls-list`` for ``agentphone-async calls list``."""
+    names = []
+    here: click.Context | None = ctx
+    while here is not None and here.parent is not None:
+        names.append(here.info_name or "")
+        here = here.parent
+    return "-".join(reversed(names)) or str(ctx.command.name)
+
+
+def _closest(word: str, known: Any) -> str:
+    found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    return f"; did you mean {found[0]!r}?" if found else f"; there are: {', '.join(sorted(known))}"
