@@ -1,18 +1,22 @@
 """An object store as the place where recordings come to rest.
 
 One recording is one create-only put: the store makes it visible whole, or not at all, so nothing
-has to be renamed, and no multipart upload can be left open. Small recordings are put from memory;
-large ones wait in a private temporary file and are put from a map of it, so that memory does not
-grow with them. Every object carries the SHA-256 of its bytes, which tells a lost answer from
-somebody else's recording.
+has to be renamed, and no multipart upload can be left open. Small recordings are put from memory.
+Large ones, and any when many wait, lie in a private temporary file and are put from a map of it, so
+that memory does not grow with them. Every object carries the SHA-256 of its bytes, which tells a
+lost answer from somebody else's recording.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import itertools
+import mmap
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,10 +35,19 @@ from agentphone_async.sinks.threads import FilePool
 PUTS = 32
 """Requests of one batch at the same time."""
 
+HELD = 32 * 1024 * 1024
+"""Bytes of staged recordings that may wait in memory; what is beyond that is spooled."""
+
+TRIMMED = 8 * 1024 * 1024
+"""Bytes; of larger maps, pages that were read are let go of again and again."""
+
+_TRIM = 0.05
+
 _TRIES = 5
 _PAUSE = 0.2
 _MOST_VERSIONS = 1000
 _VERSION = re.compile(r"\.v([1-9]\d*)$")
+_CAN_TRIM = hasattr(mmap, "MADV_DONTNEED")
 _WRITER = secrets.token_hex(8)  # tells what this process wrote from what others did
 
 
@@ -62,6 +75,8 @@ class ObjectSink:
         self._spool = Spool(spool)
         self._own_pool = pool is None
         self._pool = pool or FilePool()
+        self._held: dict[str, bytes] = {}
+        self._numbers = itertools.count()
         self._error: DestinationError | None = None
 
     def __repr__(self) -> str:
@@ -111,7 +126,7 @@ class ObjectSink:
         return ObjectUpload(self._pool, self._spool, file, target)
 
     async def stage(self, body: Body) -> Staged:
-        """Write and hash what is in memory, in one hop, so that its memory is free."""
+        """Hash it in a thread; and spool it, unless there is room to keep a few like it."""
         await self._ready()
         return await self._pool.run(self._write, body)
 
@@ -133,10 +148,11 @@ class ObjectSink:
     async def discard(self, ready: Ready) -> None:
         """Remove what was written of it."""
         if isinstance(ready, Staged):
-            await self._pool.run(self._spool.discard, ready.key)
+            await self._forget(ready.key)
 
     async def aclose(self) -> None:
         """Discard what was not published, and let the threads go."""
+        self._held.clear()
         try:
             if self._spool:
                 await self._pool.run(self._spool.discard_all)
@@ -165,14 +181,21 @@ class ObjectSink:
                 filename=self.bucket.url,
             )
         if isinstance(ready, Body):
-            data: Any = ready.chunks[0] if len(ready.chunks) == 1 else b"".join(ready.chunks)
-            sha256 = hashlib.sha256(data).hexdigest()
-            return await self._put(ready, data, sha256)
-        data = await self._pool.run(mapped, ready.key)
+            data = _joined(ready.chunks)
+            return await self._put(ready, data, hashlib.sha256(data).hexdigest())
         try:
-            return await self._put(ready, data, ready.sha256)
+            held = self._held.get(ready.key)
+            if held is not None:
+                return await self._put(ready, held, ready.sha256)
+            mapped_file = await self._pool.run(mapped, ready.key)
+            with _trimming(mapped_file):
+                return await self._put(ready, mapped_file, ready.sha256)
         finally:
-            await self._pool.run(self._spool.discard, ready.key)
+            await self._forget(ready.key)
+
+    async def _forget(self, key: str) -> None:
+        if self._held.pop(key, None) is None:
+            await self._pool.run(self._spool.discard, key)
 
     async def _put(self, ready: Ready, data: Any, sha256: str) -> Stored:
         target = ready.target.for_bytes(sha256)
@@ -241,6 +264,11 @@ class ObjectSink:
 
     def _write(self, body: Body) -> Staged:
         """For a thread."""
+        if sum(map(len, self._held.values())) + body.size <= HELD:
+            data = _joined(body.chunks)
+            sha256, key = hashlib.sha256(data).hexdigest(), f"memory-{next(self._numbers)}"
+            self._held[key] = data
+            return Staged(body.target, body.size, body.audio, sha256, key)
         file = self._spool.create()
         file.write(body.chunks)
         file.close()
@@ -299,6 +327,30 @@ def next_version(target: Target) -> Target:
     if found is None:
         return replace(target, stem=f"{target.stem}.v2")
     return replace(target, stem=f"{target.stem[: found.start()]}.v{int(found[1]) + 1}")
+
+
+def _joined(chunks: Sequence[bytes]) -> bytes:
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+@contextlib.contextmanager
+def _trimming(data: bytes | mmap.mmap) -> Iterator[None]:
+    """Let go of the pages of a large map while it is read: they count as this process's memory."""
+    if len(data) <= TRIMMED or not isinstance(data, mmap.mmap) or not _CAN_TRIM:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def trim() -> None:
+        data.madvise(mmap.MADV_DONTNEED)
+        timers[:] = [loop.call_later(_TRIM, trim)]
+
+    timers.append(loop.call_later(_TRIM, trim))
+    try:
+        yield
+    finally:
+        timers[0].cancel()
 
 
 async def _each(count: int, work: Callable[[int], Awaitable[None]]) -> None:

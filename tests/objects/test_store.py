@@ -133,14 +133,16 @@ def test_objects_without_a_manifest_are_known_by_what_they_say(bucket, tmp_path)
     for name in ("1.wav", "2.wav", "sub/3.wav"):
         bucket.create_now(name, b"x", said)
     bucket.create_now("4.wav", b"x", {})
-    files = BucketFiles(bucket)
+    files = BucketFiles(bucket, tmp_path)
     assert files.untracked(store.connection, files.root) == {"2.wav", "4.wav"}
-    found = files.examine(files.root / "2.wav")
+    found = files.examine(files.root / "2.wav", "")
     assert found is not None
     assert found.sound
     assert found.audio.sample_rate == 8000
-    assert not files.examine(files.root / "4.wav").sound
-    assert files.examine(files.root / "5.wav") is None
+    assert not files.examine(files.root / "4.wav", "").sound
+    assert files.examine(files.root / "5.wav", "") is None
+    assert [files.size_of(f"{n}.wav") for n in (1, 2, 9)] == [1, 1, None]
+    files.close()
     store.close()
 
 

@@ -7,14 +7,17 @@ when it was stored, and a store does not lose objects as disks lose files. `chec
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from agentphone_async.archive.catalog.database import connect, inspect
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.files import Found
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.bucket import Bucket, Head
+from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.objects import ObjectSink
 
 _CHUNK = 400
@@ -25,23 +28,44 @@ class BucketFiles:
 
     Args:
         bucket: the archive's prefix.
+        cache: the folder of the catalog.
     """
 
     root = Path()
     """What paths in outcomes begin with: nothing, they are the objects' keys below the prefix."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, cache: Path) -> None:
         self.bucket = bucket
+        self._cache = cache
+        self._connection: sqlite3.Connection | None = None
         self._unknown: dict[PurePosixPath, frozenset[str]] = {}
 
-    def size_of(self, path: PurePosixPath | str, known: int | None = None) -> int | None:
-        """An object's size; ``known`` if the catalog has it already; None if there is none."""
+    def size_of(self, path: PurePosixPath | str) -> int | None:
+        """An object's size, as the catalog or else the store knows it; None if there is none."""
+        known = self._known(str(path))
         if known is not None:
             return known
         head = self.bucket.head(str(path))
         return None if head is None else head.size
 
-    def examine(self, path: PurePosixPath, call_id: str = "") -> Found | None:  # noqa: ARG002
+    def _known(self, path: str) -> int | None:
+        if self._connection is None:
+            if not inspect(self._cache):
+                return None
+            self._connection = connect(self._cache, write=False)
+        row = self._connection.execute(
+            "SELECT size FROM recordings WHERE path = ? AND state IN ('archived', 'suspect')",
+            (path,),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def close(self) -> None:
+        """Close what was opened to look things up; fine at any time."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def examine(self, path: PurePosixPath, call_id: str) -> Found | None:  # noqa: ARG002
         """What an object says of itself; ``audio`` is None if we did not write it."""
         head = self.bucket.head(str(path))
         if head is None:
@@ -52,9 +76,14 @@ class BucketFiles:
         """Leave it: an object cannot be renamed, and ours get names that are free."""
         return path
 
-    def remove(self, path: PurePosixPath | str) -> bool:
-        """Delete an object; False if there was none."""
-        return self.bucket.remove(str(path))
+    def remove(self, path: PurePosixPath) -> None:
+        """Delete an object; fine if there is none."""
+        self.bucket.remove(str(path))
+
+    def written_before(self, path: PurePosixPath, moment: float) -> bool:
+        """Whether an object is older than a moment of `time.time`, by the store's clock."""
+        head = self.bucket.head(str(path))
+        return head is not None and head.modified.timestamp() < moment
 
     def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
         """Names in a folder that the catalog did not know when the folder was listed."""
@@ -83,9 +112,13 @@ class BucketFiles:
         """Nothing: a put that was not answered is there whole, or not at all."""
         return 0
 
-    def sink(self) -> ObjectSink:
+    def sink(self, fsync: Fsync, *, inline: bool) -> ObjectSink:  # noqa: ARG002 - as for files
         """Where new recordings go."""
         return ObjectSink(self.bucket)
+
+    def free(self) -> int:
+        """A store has no end."""
+        return sys.maxsize
 
 
 def audio_of(head: Head) -> Audio | None:

@@ -46,14 +46,21 @@ class Identity:
     Attributes:
         id: tells this archive from others that had its place.
         key: names, and the tombstones of erased calls, are hashed with it.
+        hashed: whether names are.
     """
 
     id: str
     key: bytes
+    hashed: bool = True
 
 
-def identify(bucket: Bucket, *, make: bool) -> Identity | None:
+def identify(bucket: Bucket, *, make: bool, hashed: bool = True) -> Identity | None:
     """Who the archive is; None if there is none and none is to be made.
+
+    Args:
+        bucket: its prefix.
+        make: whether one is made where there is none.
+        hashed: whether names in a new one are hashed.
 
     Raises:
         DestinationError: somebody else's objects are there, or the store does not work.
@@ -73,6 +80,7 @@ def identify(bucket: Bucket, *, make: bool) -> Identity | None:
             "version": manifest.VERSION,
             "id": secrets.token_hex(16),
             "key": secrets.token_hex(32),
+            "hashed": hashed,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         bucket.create_now(HEAD, json.dumps(head).encode(), {"Content-Type": "application/json"})
@@ -83,7 +91,8 @@ def _read(bucket: Bucket) -> Identity:
     where = f"{bucket.url}/{HEAD}"
     try:
         head = json.loads(bucket.read(HEAD))
-        version, found = head["version"], Identity(head["id"], bytes.fromhex(head["key"]))
+        version = int(head["version"])
+        found = Identity(head["id"], bytes.fromhex(head["key"]), bool(head.get("hashed", True)))
     except (ValueError, KeyError, TypeError):
         raise CatalogError(
             f"{where} is damaged or not ours; restore it, or choose another prefix", filename=where
@@ -126,22 +135,30 @@ class Store:
         cache: a folder for the catalog.
         run: names the manifests of this process.
         shard: which part of a larger work they belong to.
+        hash_ids: whether names in a new archive are hashed.
     """
 
     def __init__(
-        self, bucket: Bucket, cache: Path, *, run: str | None = None, shard: int = 0
+        self,
+        bucket: Bucket,
+        cache: Path,
+        *,
+        run: str | None = None,
+        shard: int = 0,
+        hash_ids: bool = True,
     ) -> None:
         self.bucket = bucket
         self.cache = cache
         self.run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.shard = shard
+        self._hash_ids = hash_ids
         self.identity: Identity | None = None
         self._attempt = 0
         self._connection: sqlite3.Connection | None = None
 
     def open(self, *, make: bool = True) -> bool:
         """Open the cache for this archive; False if there is no archive and none is to be made."""
-        self.identity = identify(self.bucket, make=make)
+        self.identity = identify(self.bucket, make=make, hashed=self._hash_ids)
         if self.identity is None:
             return False
         with destination_errors(self.cache):
@@ -164,9 +181,10 @@ class Store:
                 )
             connection.execute("BEGIN IMMEDIATE")
             set_setting(connection, "bucket", self.identity.id)
-            connection.execute(
-                "INSERT OR REPLACE INTO settings VALUES ('hash_key', ?)", (self.identity.key,)
-            )
+            if self.identity.hashed:
+                connection.execute(
+                    "INSERT OR REPLACE INTO settings VALUES ('hash_key', ?)", (self.identity.key,)
+                )
             journal.install(connection)
             connection.execute("COMMIT")
         return True

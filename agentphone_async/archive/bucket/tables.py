@@ -64,6 +64,6 @@ TABLES = (
         "sidecars", ("call_id", "kind"), "{}updated", ("{}updated", "{}sha256", "{}path", "{}size")
     ),
     Table("pending", ("call_id", "kind"), "{}since", ("{}since",)),
-    Table("erased", ("id_hash",), "{}at", ("{}at",)),
+    Table("erased", ("hash",), "{}erased", ("{}erased", "{}reason"), "erased"),
 )
 """In the order in which they are written: what others refer to first."""
