@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agentphone_async.archive.catalog.database import Catalog, inspect
 from agentphone_async.archive.catalog.runs import last_covered
+from agentphone_async.archive.erase import resume
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Companion, RunOptions
@@ -151,6 +152,7 @@ class Archive:
             raise
         with lock:
             async with await Catalog.open(self.folder) as catalog:
+                await resume(self.folder, catalog)
                 return await self._with(
                     client, intake, catalog, selection, options, told, companions
                 )

@@ -202,13 +202,17 @@ _OURS_AT_THE_TOP = frozenset(
         LOCK_NAME,
         SETTINGS_NAME,
         ERASED_NAME,
-        *(FILE_NAME + ending for ending in ("", "-wal", "-shm", "-journal")),
+        *(
+            name + ending
+            for name in (FILE_NAME, "inbox.sqlite3", "search.sqlite3")
+            for ending in ("", "-wal", "-shm", "-journal")
+        ),
     ]
 )
-_ASIDE = re.compile(
-    r".+\.(?:damaged(?:-[0-9]+)?|(?:altered|suspect)-[0-9a-f]{8}(?:-[0-9]+)?)"
-    rf"|{re.escape(FILE_NAME)}\.old-[0-9]+(?:-wal|-shm)?"
-)
+ASIDE_ENDING = r"\.(?:damaged(?:-[0-9]+)?|(?:altered|suspect)-[0-9a-f]{8}(?:-[0-9]+)?)"
+"""How the names end of files that were kept aside when others took their places; a pattern."""
+
+_ASIDE = re.compile(rf".+{ASIDE_ENDING}|{re.escape(FILE_NAME)}\.old-[0-9]+(?:-wal|-shm)?")
 _WORKSHOP = ".agentphone-rebuild/"
 _HAS_MODES = sys.platform != "win32"
 

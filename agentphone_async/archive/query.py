@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.erased import ErasedRow, erased_after
 from agentphone_async.archive.catalog.recordings import count_states
 from agentphone_async.archive.catalog.rows import (
     COLUMNS,
@@ -17,6 +18,7 @@ from agentphone_async.archive.catalog.rows import (
     RecordingRow,
     RunRow,
     call_row,
+    raw_text,
     recording_row,
     stamp,
     stamp_or_none,
@@ -27,6 +29,9 @@ from agentphone_async.models import Call
 
 PENDING = "pending"
 """The state of a call that runs have met, and of whose recording none has settled anything."""
+
+ERASED: Final = "erased"
+"""The state of calls that were erased: when, and how much, but not whose."""
 
 STATES = (
     "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased",
@@ -102,7 +107,7 @@ async def entries(
     Args:
         catalog: open.
         selection: which calls; all by default. Calls without a known beginning lie in no span.
-        states: only of these; all by default.
+        states: only of these; all by default, but for ``erased``, of which no call is known.
         versions: every version of each recording instead of the current one.
         at_once: how many in a list.
 
@@ -118,6 +123,24 @@ async def entries(
         wanted = [entry for entry in found if _wants(selection, entry)]
         if wanted:
             yield wanted
+    last = ("", "")
+    while ERASED in states and (rows := await catalog.run(erased_after, last, at_once)):
+        last = (stamp(rows[-1].erased), rows[-1].hash)
+        wanted = [entry for entry in map(_erased_entry, rows) if _wants(selection, entry)]
+        if wanted:
+            yield wanted
+
+
+def _erased_entry(row: ErasedRow) -> Entry:
+    """What is left to be told of a call that was erased."""
+    name = f"erased:{row.hash[:12]}"
+    call = CallRow(
+        name, raw_text({"id": name}), None, None, None, None, None, row.erased, row.erased
+    )
+    return Entry(
+        call,
+        RecordingRow(name, ERASED, row.erased, row.erased, size=row.bytes, last_error=row.reason),
+    )
 
 
 def _begin(

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentphone_async.archive.catalog.database import (
+    Catalog,
     catalog_errors,
     connect,
     in_transaction,
@@ -35,9 +36,11 @@ from agentphone_async.archive.catalog.recordings import (
 )
 from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, with_file
 from agentphone_async.archive.catalog.schema import FILE_NAME
+from agentphone_async.archive.erase import resume
 from agentphone_async.archive.files import Found, examine, files_below, size_of
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.recovery import Recovery
+from agentphone_async.archive.tombstones import Tombstones
 from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder
 from agentphone_async.sinks.threads import FilePool
@@ -80,9 +83,15 @@ async def rebuild(folder: str | Path, *, now: datetime | None = None) -> Rebuild
     """
     thread = FilePool(1)
     try:
-        return await thread.run(rebuild_now, Path(folder), now or datetime.now(UTC))
+        report = await thread.run(rebuild_now, Path(folder), now or datetime.now(UTC))
     finally:
         thread.close()
+    if Tombstones.load(Path(folder)):
+        async with await Catalog.open(Path(folder)) as catalog:
+            with ArchiveLock(Path(folder)) as lock:
+                lock.acquire()
+                await resume(Path(folder), catalog)
+    return report
 
 
 def rebuild_now(folder: Path, now: datetime) -> RebuildReport:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentphone_async.archive.catalog.schema import MIGRATIONS
 from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import CommandLine, fill, make_archive
 
@@ -23,7 +24,7 @@ def test_info(run: CommandLine, archive: Path):
     ended = run("catalog", "info", archive)
     assert (ended.code, ended.err) == (0, "")
     told = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
-    assert (told["schema"], told["calls"], told["archived"]) == ("1", "2", "2")
+    assert (told["schema"], told["calls"], told["archived"]) == (str(len(MIGRATIONS)), "2", "2")
     assert (told["recordings"], told["sidecars"]) == ("6.5 kB", "2")
     assert told["run"].endswith("complete, 2 archived")
     found = json.loads(run("catalog", "info", archive, "--json").out)

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol
 
 from agentphone_async.archive.catalog.paths import path_of_row
+from agentphone_async.models import Call
 
 State = Literal[
     "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased"
@@ -227,6 +228,11 @@ def call_row(row: Sequence[object]) -> CallRow:
         first_seen=moment_of(str(first)),
         last_seen=moment_of(str(last)),
     )
+
+
+def parsed_call(row: CallRow) -> Call:
+    """The call of a row, as a value."""
+    return Call.from_json(json.loads(row.raw))
 
 
 def _text(value: object) -> str | None:

@@ -255,10 +255,10 @@ THIRD = (
         hash       TEXT NOT NULL PRIMARY KEY, -- of the call's id, as in erased.jsonl
         erased     TEXT NOT NULL,
         reason     TEXT NOT NULL,             -- forget, prune
-        recordings INTEGER NOT NULL,          -- files
-        sidecars   INTEGER NOT NULL,
-        others     INTEGER NOT NULL,          -- bad files that were kept aside
-        bytes      INTEGER NOT NULL
+        recordings INTEGER,                   -- files; NULL: not known after a lost catalog
+        sidecars   INTEGER,
+        others     INTEGER,                   -- bad files that were kept aside
+        bytes      INTEGER
     ) WITHOUT ROWID
     """,
     """

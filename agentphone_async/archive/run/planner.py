@@ -16,6 +16,7 @@ from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.files import Untracked, make_durable
 from agentphone_async.archive.run.batch import Batch, Plan, Terms
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.tombstones import Tombstones
 from agentphone_async.models import Call
 
 
@@ -33,6 +34,7 @@ class Planner:
         self._any_day = replace(selection, since=None, until=None)
         self._has_range = selection.since is not None or selection.until is not None
         self._untracked = Untracked(terms.folder)
+        self._tombstones = Tombstones.load(terms.folder)
         self._folders: set[PurePosixPath] = set()
 
     def plan(self, connection: sqlite3.Connection, calls: Sequence[Call], now: datetime) -> Plan:
@@ -44,6 +46,8 @@ class Planner:
         Raises:
             DestinationError: the disk failed.
         """
+        if self._tombstones:
+            calls = [call for call in calls if not self._tombstones.covers(call.id)]
         batch = Batch(self._terms, self._untracked, connection, now)
         rows = current_columns(connection, [call.id for call in calls])
         lacking = (

@@ -1,0 +1,155 @@
+"""Which files in an archive are a call's: those that the catalog knows, and those it does not.
+
+Blocking, for the catalog's thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
+from pathlib import Path, PurePosixPath
+
+from agentphone_async.archive.catalog.paths import CatalogConnection, path_of_row
+from agentphone_async.archive.catalog.rows import CallRow, id_from_text, id_to_text, parsed_call
+from agentphone_async.archive.catalog.settings import known_hash_key
+from agentphone_async.archive.files import ASIDE_ENDING, size_of
+from agentphone_async.archive.names import Names
+from agentphone_async.archive.settings_file import load_settings
+from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
+from agentphone_async.errors import CatalogError, ConfigurationError
+from agentphone_async.recordings.naming import hashed_id, safe_component
+from agentphone_async.sinks.disk import destination_errors
+
+CallFile = tuple[PurePosixPath, str, int]
+"""Where it is, relative to the archive; ``recording``, ``sidecar`` or ``other``; its bytes."""
+
+_REST = re.compile(
+    r"((?:\.v[0-9]+)?(?:\.wav|\.mp3|\.call\.json|\.json|\.txt))" + f"({ASIDE_ENDING})?"
+)
+_PREFIXES = ("recording", "transcript", "event")
+_AT_ONCE = 400
+
+
+class CallFiles:
+    """Finds the files of calls; each folder is read once.
+
+    Args:
+        connection: of the catalog.
+        folder: the archive.
+    """
+
+    def __init__(self, connection: CatalogConnection, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._roots: dict[PurePosixPath, dict[str, list[str]]] = {}
+        self._key = known_hash_key(connection) or load_settings(folder).hash_key
+        self._names = _names(folder, self._key)
+
+    def of(self, calls: Mapping[str, CallRow | None]) -> dict[str, list[CallFile]]:
+        """The files of some calls, at most a few hundred; by call id."""
+        known = self._known(list(calls))
+        found: dict[str, dict[PurePosixPath, str]] = {}
+        strangers: dict[PurePosixPath, list[tuple[str, PurePosixPath]]] = {}
+        for call_id, row in calls.items():
+            mine = found[call_id] = dict(known.get(call_id, {}))
+            for base, path in self._named(call_id, row, mine):
+                if path not in mine:
+                    strangers.setdefault(base, []).append((call_id, path))
+        owners = self._owners([base.as_posix() for base in strangers])
+        for base, claims in strangers.items():
+            for call_id, path in claims:
+                if owners.get(base.as_posix(), call_id) == call_id:
+                    found[call_id][path] = "other"
+        return {call_id: list(self._sized(mine)) for call_id, mine in found.items()}
+
+    def _known(self, ids: Sequence[str]) -> dict[str, dict[PurePosixPath, str]]:
+        """What the catalog has of them."""
+        known: dict[str, dict[PurePosixPath, str]] = {}
+        marks = ",".join("?" * len(ids))
+        texts = [id_to_text(one) for one in ids]
+        rows = self._connection.execute(
+            f"SELECT call_id, path, 'recording' FROM recordings WHERE call_id IN ({marks}) "  # noqa: S608
+            "AND path IS NOT NULL "
+            f"UNION ALL SELECT call_id, path, 'sidecar' FROM sidecars WHERE call_id IN ({marks})",
+            (*texts, *texts),
+        )
+        for text, path, kind in rows:
+            place = path_of_row(self._connection, path)
+            known.setdefault(id_from_text(text), {})[place] = kind
+        return known
+
+    def _named(
+        self, call_id: str, row: CallRow | None, known: Mapping[PurePosixPath, str]
+    ) -> Iterator[tuple[PurePosixPath, PurePosixPath]]:
+        """Files that have a call's name, and the names without what says that they are bad."""
+        stems = {path.parent / _stem(path.name) for path in known}
+        folders = {path.parent for path in known}
+        if row is not None:
+            place = self._names.stem(parsed_call(row))
+            stems.add(place)
+            folders.add(place.parent)
+        shown = {safe_component(call_id)}
+        if self._key is not None:
+            shown.add(hashed_id(call_id, self._key))
+        for folder in folders:
+            stems.update(folder / f"{prefix}-{one}" for prefix in _PREFIXES for one in shown)
+        for stem in stems:
+            for name in self._in(stem.parent).get(stem.name.partition(".")[0], ()):
+                rest = _REST.fullmatch(name.removeprefix(stem.name))
+                if name.startswith(stem.name) and rest is not None:
+                    yield stem.parent / f"{stem.name}{rest[1]}", stem.parent / name
+
+    def _in(self, folder: PurePosixPath) -> dict[str, list[str]]:
+        """The names in a folder, by what stands before their first dot."""
+        names = self._roots.get(folder)
+        if names is None:
+            names = self._roots[folder] = {}
+            try:
+                path_of_row(self._connection, f"{folder}/x" if folder.parts else "x")
+            except CatalogError:
+                return names  # a link that leads out of the archive
+            with destination_errors(self._folder / folder):
+                try:
+                    listed = [path.name for path in (self._folder / folder).iterdir()]
+                except (FileNotFoundError, NotADirectoryError):
+                    return names
+            for name in listed:
+                names.setdefault(name.partition(".")[0], []).append(name)
+        return names
+
+    def _owners(self, paths: Sequence[str]) -> dict[str, str]:
+        owners: dict[str, str] = {}
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._connection.execute(
+                f"SELECT path, call_id FROM recordings WHERE path IN ({marks}) "  # noqa: S608
+                f"UNION ALL SELECT path, call_id FROM sidecars WHERE path IN ({marks})",
+                (*some, *some),
+            )
+            owners |= {path: id_from_text(text) for path, text in rows}
+        return owners
+
+    def _sized(self, mine: Mapping[PurePosixPath, str]) -> Iterator[CallFile]:
+        for path, kind in sorted(mine.items()):
+            size = size_of(self._folder, path)
+            if size is not None:
+                yield path, kind, size
+            elif (self._folder / path).is_symlink():
+                yield path, kind, 0  # the link itself goes, not what it leads to
+
+
+def _stem(name: str) -> str:
+    """A file name without its version and extension."""
+    match = re.fullmatch(r"(.+?)(?:\.v[0-9]+)?(?:\.wav|\.mp3|\.call\.json|\.json|\.txt)", name)
+    return name if match is None else match[1]
+
+
+def _names(folder: Path, key: bytes | None) -> Names:
+    said = load_settings(folder).template
+    try:
+        template = Template.parse(said or DEFAULT_TEMPLATE)
+    except ConfigurationError:
+        template = Template.parse(DEFAULT_TEMPLATE)
+    return Names(template, UTC, key)

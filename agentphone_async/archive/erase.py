@@ -1,0 +1,383 @@
+"""Calls are erased for good: on demand (`forget`), by age (`prune`), or not at all (`hold`).
+
+The tombstone comes first, so that nothing brings a call back whatever happens next. Then go its
+recordings in all versions, the files beside them, bad files that were kept aside, and what partial
+files lie there; then its rows, its lines in sums and index, and what old catalogs know of it. Each
+step may be the last one: whoever works on the archive next goes on (`resume`). What is left is an
+entry that says what was erased when, and not whose it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+
+from agentphone_async.archive.call_files import CallFiles
+from agentphone_async.archive.catalog.calls import calls_after, get_calls
+from agentphone_async.archive.catalog.database import Catalog, connect
+from agentphone_async.archive.catalog.erased import (
+    UNWRITTEN,
+    Erased,
+    erase_rows,
+    erased_hashes,
+    note_erased,
+)
+from agentphone_async.archive.catalog.paths import CatalogConnection
+from agentphone_async.archive.catalog.rows import CallRow
+from agentphone_async.archive.catalog.settings import get_setting, set_setting
+from agentphone_async.archive.evidence import index_path
+from agentphone_async.archive.lock import ArchiveLock
+from agentphone_async.archive.names import SUMS_NAME
+from agentphone_async.archive.scrub import compact, scrub_old
+from agentphone_async.archive.settings_file import load_settings, update_settings
+from agentphone_async.archive.sidecar_files import SidecarFiles
+from agentphone_async.archive.sums import Sums
+from agentphone_async.archive.tombstones import Tombstones, bury
+from agentphone_async.errors import ConfigurationError
+from agentphone_async.sinks.disk import destination_errors, sync_folder
+
+Also = Callable[[Path, Sequence[str]], int]
+"""Something else that keeps what belongs to calls: erases it, and tells how much there was."""
+
+_BATCH = 200
+_FIELDS = {
+    "direction": "direction",
+    "status": "status",
+    "agent": "agentId",
+    "from": "fromNumber",
+    "to": "toNumber",
+    "call": "id",
+}
+
+
+@dataclass(slots=True)
+class ErasureReport:
+    """What was erased, or would be.
+
+    Attributes:
+        dry_run: nothing was changed.
+        calls: whose files or rows were in the archive.
+        unknown: of which nothing was there; they cannot come in later, either.
+        held: that stay, because they are held.
+        recordings: files, all versions.
+        sidecars: files beside them.
+        others: bad files that were kept aside, partial files, and entries elsewhere.
+        bytes: of all these files.
+    """
+
+    dry_run: bool
+    calls: int = 0
+    unknown: int = 0
+    held: int = 0
+    recordings: int = 0
+    sidecars: int = 0
+    others: int = 0
+    bytes: int = 0
+    held_ids: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON; without ids."""
+        names = ("dry_run", "calls", "unknown", "held", "recordings", "sidecars", "others", "bytes")
+        return {name: getattr(self, name) for name in names}
+
+
+async def forget(
+    dest: str | Path,
+    call_ids: Iterable[str],
+    *,
+    dry_run: bool = True,
+    wait_lock: float = 0.0,
+    also: Sequence[Also] = (),
+) -> ErasureReport:
+    """Erase all that an archive has of some calls, and let none of it come back.
+
+    Args:
+        dest: the archive.
+        call_ids: of the calls; those that are held are left, and told.
+        dry_run: only find out what there is.
+        wait_lock: seconds to wait for a run that is at work here.
+        also: what else keeps things of calls.
+
+    Raises:
+        CatalogError: there is no archive, or its catalog cannot be used.
+        ArchiveLockedError: a run is at work here.
+        DestinationError: the disk failed; the same call again goes on.
+    """
+    folder = Path(dest)
+    ids = list(dict.fromkeys(call_ids))
+    held = set(load_settings(folder).held)
+    report = ErasureReport(dry_run, held=len(held.intersection(ids)))
+    report.held_ids = [one for one in ids if one in held]
+    wanted = [one for one in ids if one not in held]
+
+    async def all_at_once(_: Catalog) -> AsyncGenerator[list[str]]:
+        yield wanted
+
+    await _erase(folder, all_at_once, report, "forget", wait_lock, also)
+    return report
+
+
+async def prune(
+    dest: str | Path,
+    older_than: timedelta,
+    *,
+    keep: Mapping[str, Sequence[str]] | None = None,
+    dry_run: bool = True,
+    now: datetime | None = None,
+    wait_lock: float = 0.0,
+    also: Sequence[Also] = (),
+) -> ErasureReport:
+    """`forget` every call that ended longer ago than this, unless it is held or to be kept.
+
+    Args:
+        dest: the archive.
+        older_than: of a call without a known end, its beginning counts; without that, too, the
+            moment at which it was listed first.
+        keep: values of fields of calls that are left: ``direction``, ``status``, ``agent``,
+            ``from``, ``to`` or ``call`` (an id).
+        dry_run: only find out what there is.
+        now: the wall clock.
+        wait_lock: seconds to wait for a run that is at work here.
+        also: what else keeps things of calls.
+
+    Raises:
+        ConfigurationError: there is no such field to keep by.
+        AgentPhoneError: as `forget`.
+    """
+    folder = Path(dest)
+    before = (now or datetime.now(UTC)) - older_than
+    wanted = _keeper(keep or {})
+    held = frozenset(load_settings(folder).held)
+    report = ErasureReport(dry_run)
+
+    async def by_age(catalog: Catalog) -> AsyncGenerator[list[str]]:
+        after: str | None = None
+        while rows := await catalog.run(calls_after, after, _BATCH):
+            after = rows[-1].id
+            old = [row for row in rows if _moment(row) < before and not wanted(row)]
+            report.held += sum(row.id in held for row in old)
+            yield [row.id for row in old if row.id not in held]
+
+    await _erase(folder, by_age, report, "prune", wait_lock, also)
+    return report
+
+
+async def hold(dest: str | Path, call_ids: Iterable[str], *, release: bool = False) -> int:
+    """Keep calls from being erased and pruned, or release them; how many changed their state.
+
+    Raises:
+        CatalogError: there is no archive.
+        ArchiveLockedError: another program is at work here.
+    """
+    folder = Path(dest)
+    connect(folder, write=False).close()
+    with ArchiveLock(folder) as lock:
+        lock.acquire()
+        held = load_settings(folder).held
+        ids = list(dict.fromkeys(call_ids))
+        if release:
+            after = tuple(one for one in held if one not in set(ids))
+        else:
+            after = (*held, *(one for one in ids if one not in set(held)))
+        update_settings(folder, held=after)
+    return abs(len(after) - len(held))
+
+
+async def resume(folder: Path, catalog: Catalog, also: Sequence[Also] = ()) -> bool:
+    """Go on with an erasure that was broken off; True if there was one. The lock is held."""
+    tombstones = Tombstones.load(folder)
+    if not tombstones and await catalog.run(get_setting, UNWRITTEN) in {None, ""}:
+        return False
+    done = await catalog.run(erased_hashes)
+    if done.issuperset(tombstones.hashes) and not await catalog.run(get_setting, UNWRITTEN):
+        return False
+    report = ErasureReport(dry_run=False)
+    erasure = _Erasure(folder, catalog, report, "forget", also)
+    after: str | None = None
+    while rows := await catalog.run(calls_after, after, _BATCH):
+        after = rows[-1].id
+        await erasure.take([row.id for row in rows if tombstones.covers(row.id)])
+    await catalog.transaction(note_erased, set(tombstones.hashes) - done, datetime.now(UTC))
+    await erasure.finish()
+    return True
+
+
+async def _erase(
+    folder: Path,
+    batches: Callable[[Catalog], AsyncGenerator[list[str]]],
+    report: ErasureReport,
+    reason: str,
+    wait_lock: float,
+    also: Sequence[Also],
+) -> None:
+    connect(folder, write=False).close()  # no archive, no lock file
+    if report.dry_run:
+        async with await Catalog.open(folder, write=False) as catalog:
+            async for ids in batches(catalog):
+                await _Erasure(folder, catalog, report, reason, also).look(ids)
+        return
+    lock = ArchiveLock(folder)
+    await lock.wait(wait_lock, asyncio.sleep)
+    with lock:
+        async with await Catalog.open(folder) as catalog:
+            erasure = _Erasure(folder, catalog, report, reason, also)
+            async for ids in batches(catalog):
+                await erasure.take(ids)
+            await erasure.finish()
+            await resume(folder, catalog, also)
+        await compact(folder)
+
+
+class _Erasure:
+    def __init__(
+        self,
+        folder: Path,
+        catalog: Catalog,
+        report: ErasureReport,
+        reason: str,
+        also: Sequence[Also],
+    ) -> None:
+        self._folder = folder
+        self._catalog = catalog
+        self._report = report
+        self._reason = reason
+        self._also = also
+        self._ids: list[str] = []
+
+    async def look(self, ids: Sequence[str]) -> list[_Lot]:
+        """Find out, and count, what there is of some calls; their files by call."""
+        if not ids:
+            return []
+        lots: list[_Lot] = await self._catalog.run(_lots, self._folder, ids)
+        for lot in lots:
+            lot.count(self._report)
+        return lots
+
+    async def take(self, ids: Sequence[str]) -> None:
+        """Erase files and rows of some calls."""
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            now = datetime.now(UTC)
+            hashes = await self._catalog.run(lambda _, b=batch, n=now: bury(self._folder, b, n))  # type: ignore[misc]
+            lots = await self.look(batch)
+            await self._catalog.run(_remove_files, self._folder, lots)
+            for each in self._also:
+                self._report.others += await self._catalog.run(
+                    lambda _, e=each, b=batch: e(self._folder, b)  # type: ignore[misc]
+                )
+            await self._catalog.run(lambda db: db.execute("PRAGMA secure_delete = ON").fetchall())
+            audit = {hashed: lot.erased() for hashed, lot in zip(hashes, lots, strict=True)}
+            await self._catalog.transaction(erase_rows, batch, audit, self._reason, now)
+            self._ids += batch
+
+    async def finish(self) -> None:
+        """Bring sums and index up to date, and let old catalogs forget, too."""
+        said = await self._catalog.run(get_setting, UNWRITTEN)
+        folders = [PurePosixPath(folder) for folder in json.loads(said or "[]")]
+        await self._catalog.run(lambda db: [db.inside(f"{one}/x") for one in folders if one.parts])
+        async with SidecarFiles(self._folder, catalog=self._catalog) as files:
+            await Sums(files).write([one for one in folders if _is_summed(self._folder, one)])
+        await self._catalog.run(_remove_empty, self._folder, folders)
+        await self._catalog.run(lambda _: scrub_old(self._folder))
+        await self._catalog.transaction(set_setting, UNWRITTEN, "")
+
+
+@dataclass(slots=True)
+class _Lot:
+    """All that there is of one call."""
+
+    known: bool
+    recordings: list[PurePosixPath]
+    sidecars: list[PurePosixPath]
+    others: list[PurePosixPath]
+    bytes: int = 0
+
+    def count(self, report: ErasureReport) -> None:
+        there = self.known or self.recordings or self.sidecars or self.others
+        report.calls += bool(there)
+        report.unknown += not there
+        report.recordings += len(self.recordings)
+        report.sidecars += len(self.sidecars)
+        report.others += len(self.others)
+        report.bytes += self.bytes
+
+    def erased(self) -> Erased:
+        return Erased(
+            len(self.recordings),
+            len(self.sidecars),
+            len(self.others),
+            self.bytes,
+            tuple(dict.fromkeys(path.parent for path in self.paths)),
+        )
+
+    @property
+    def paths(self) -> list[PurePosixPath]:
+        return [*self.recordings, *self.sidecars, *self.others]
+
+
+def _lots(connection: CatalogConnection, folder: Path, ids: Sequence[str]) -> list[_Lot]:
+    calls: dict[str, CallRow] = {}
+    for start in range(0, len(ids), _BATCH):
+        calls |= get_calls(connection, ids[start : start + _BATCH])
+    found = CallFiles(connection, folder).of({one: calls.get(one) for one in ids})
+    lots: list[_Lot] = []
+    for one in ids:
+        lot = _Lot(one in calls, [], [], [])
+        for path, kind, size in found.get(one, ()):
+            lot.bytes += size
+            by_kind = {"recording": lot.recordings, "sidecar": lot.sidecars}
+            by_kind.get(kind, lot.others).append(path)
+        lots.append(lot)
+    return lots
+
+
+def _remove_files(_: CatalogConnection, folder: Path, lots: Sequence[_Lot]) -> None:
+    changed: set[PurePosixPath] = set()
+    for lot in lots:
+        for path in lot.paths:
+            with destination_errors(folder / path), suppress(FileNotFoundError):
+                (folder / path).unlink()
+            changed.add(path.parent)
+    for one in changed:
+        with destination_errors(folder / one), suppress(FileNotFoundError):
+            sync_folder(folder / one)
+
+
+def _is_summed(folder: Path, below: PurePosixPath) -> bool:
+    return (folder / below / SUMS_NAME).exists() or (folder / index_path(below)).exists()
+
+
+def _remove_empty(_: CatalogConnection, folder: Path, some: Iterable[PurePosixPath]) -> None:
+    """Remove folders in which nothing is left."""
+    for below in some:
+        for path in (below, index_path(below).parent):
+            for part in [path, *path.parents]:
+                if part.parts:
+                    with suppress(OSError):
+                        (folder / part).rmdir()
+
+
+def _moment(row: CallRow) -> datetime:
+    return row.ended or row.started or row.first_seen
+
+
+def _keeper(keep: Mapping[str, Sequence[str]]) -> Callable[[CallRow], bool]:
+    unknown = [name for name in keep if name not in _FIELDS]
+    if unknown:
+        raise ConfigurationError(
+            f"calls cannot be kept by {unknown[0]!r}; use one of {', '.join(_FIELDS)}"
+        )
+
+    def kept(row: CallRow) -> bool:
+        call = json.loads(row.raw)
+        return any(
+            str(call.get(_FIELDS[name]) or "").casefold() in {value.casefold() for value in values}
+            for name, values in keep.items()
+        )
+
+    return kept
