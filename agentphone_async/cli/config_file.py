@@ -25,6 +25,9 @@ COMMANDLINE = ParameterSource.COMMANDLINE
 _PLACES = "agentphone_async.config"
 """Where a context keeps, for each parameter, which table its default came from."""
 
+CHOSEN = "agentphone_async.config_file"
+"""Where a context keeps the file that was named, or None."""
+
 _SECRETS = {"api-key", "key", "secret", "token", "password"}
 
 
@@ -43,6 +46,16 @@ def read(ctx: click.Context, param: click.Parameter, named: Path | None) -> None
     Raises:
         click.UsageError: the file cannot be read, or something in it cannot be meant.
     """
+    ctx.meta[CHOSEN] = named
+    apply(ctx, _name(ctx), named)
+
+
+def apply(ctx: click.Context, name: str, named: Path | None) -> None:
+    """Set a context's default map; ``name`` is the command's table.
+
+    Raises:
+        click.UsageError: see `read`.
+    """
     path = named or standard_path()
     tables = load(path, must_exist=named is not None)
     if not tables:
@@ -51,7 +64,7 @@ def read(ctx: click.Context, param: click.Parameter, named: Path | None) -> None
     defaults: dict[str, Any] = {}
     places: dict[str, str] = {}
     for option in configurable(ctx.command):
-        for table in (_name(ctx), option.section.table):
+        for table in (name, option.section.table):
             values = _normal(tables.get(table, {}))
             if option.key in values and option.name not in defaults:
                 defaults[str(option.name)] = values[option.key]

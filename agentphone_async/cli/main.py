@@ -27,6 +27,8 @@ COMMANDS = {
     "calls": "List, show, follow and end calls.",
     "emulate": "Serve an emulated AgentPhone API on loopback.",
     "demo": "Archive an emulated day, to see how it works.",
+    "config": "Show the defaults of options, and where they came from.",
+    "completion": "Print a shell's completion script.",
     "bench": "Measure what your network gives, and with how many transfers.",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,8 @@ class _Path(click.Path):
         """Take it, or fail with one line."""
         if value == "":
             self.fail("the path is empty; is a variable not set?", param, ctx)
+        if str(value).startswith("~/"):  # from a file or a variable, which no shell has expanded
+            value = os.path.expanduser(value)  # noqa: PTH111 - click takes text
         return Path(str(super().convert(value, param, ctx)))
 
 

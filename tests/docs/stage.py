@@ -83,7 +83,9 @@ class Stage:
             text = text.replace(sample, real)
         block = replace(block, text=text)
         if "file" in block.notes:
-            (self.folder / block.notes["file"]).write_text(text)
+            file = self.folder / block.notes["file"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         elif block.language == "python":
             self._python(block)
         else:
