@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from agentphone_async._version import __version__
 from agentphone_async.bench.figures import Step, knee
+from agentphone_async.bench.programs import Timed
 
 SCHEMA = 1
 
 
-def as_json(steps: Sequence[Step], about: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(
+    steps: Sequence[Step], about: Mapping[str, Any], compared: Sequence[Timed] = ()
+) -> dict[str, Any]:
     """Plain data for ``json.dumps``; no call ids in it.
 
     Args:
         steps: what was measured.
         about: what it was measured against.
+        compared: what other programs, and ours, took for the same recordings.
     """
     found = knee(steps)
     return {
@@ -28,6 +33,7 @@ def as_json(steps: Sequence[Step], about: Mapping[str, Any]) -> dict[str, Any]:
         **about,
         "steps": [_step(step) for step in steps],
         "knee": None if found is None else found.transfers,
+        "compared": [asdict(each) for each in compared],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -15,22 +16,49 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from agentphone_async.cli.bench_network import Network, emulated
+from agentphone_async.bench.networks import PROFILES, Network, profile_named
+from agentphone_async.cli.bench_network import CALLS, emulated
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import Command, Section, connection_options, option
 from agentphone_async.cli.param_types import Count, File, Finite, Folder, Seconds, Size
 from agentphone_async.cli.signals import interruptible
+from agentphone_async.config import DEFAULT_BASE_URL
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.bench.figures import Step
     from agentphone_async.bench.figures import Transfers as Number
+    from agentphone_async.bench.programs import Timed
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.sinks.interface import Sink
 
 MOST_IDS = 10_000
 """Ids that are read from a file; a sweep goes round through them."""
+
+
+COMPARED_IDS = 1_000
+"""Calls that the emulator has when programs are compared: each of them fetches every call once."""
+
+
+class Programs(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+    """Names of other programs, comma-separated; all of them installed."""
+
+    name = "programs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse them, or fail with one line."""
+        if not isinstance(value, str):
+            return value
+        from agentphone_async.bench.programs import check
+        from agentphone_async.errors import ConfigurationError
+
+        names = tuple(dict.fromkeys(each.strip() for each in value.split(",") if value))
+        try:
+            check(names)
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+        return names
 
 
 class Counts(Count):
@@ -63,6 +91,7 @@ class Job:
     transfers: tuple[Number, ...]
     seconds: float
     dest: Path | None
+    compare: tuple[str, ...]
 
     @property
     def what(self) -> str:
@@ -75,6 +104,7 @@ class Job:
         network = self.network
         return {
             "source": "ids" if network is None else "emulator",
+            "profile": (network.name or None) if network is not None else None,
             "latency_seconds": None if network is None else network.latency,
             "bandwidth_bytes_per_second": None if network is None else network.bandwidth,
             "stored": self.dest is not None,
@@ -94,6 +124,14 @@ _FILE = File(dir_okay=False)
               help="Emulated: from a request to its answer.")  # fmt: skip
 @option(Section.WHAT, "--bandwidth", type=Size(), default="2M",
               help="Emulated: bytes a second of each connection; 0 for no limit.")  # fmt: skip
+@option(Section.WHAT, "--profile", metavar="NAME",
+              type=click.Choice([each.name for each in PROFILES]),
+              help="Emulated: a known network instead of --latency and --bandwidth: "
+                   f"{', '.join(each.name for each in PROFILES)}.")  # fmt: skip
+@option(Section.WHAT, "--compare", metavar="NAME,...", type=Programs(), default="", config=False,
+              show_default=False,
+              help="Then let curl, rclone or aria2 fetch the same recordings and hash them, "
+                   "and show their time beside ours.")  # fmt: skip
 @option(Section.SPEED, "--transfers", type=Counts(), default="1,2,4,8,16,32,64,auto",
               help="The numbers of transfers to try, in this order.")  # fmt: skip
 @option(Section.SPEED, "--seconds", type=Finite(0.1, 3600), default=5.0,
@@ -115,6 +153,7 @@ def command(
     emulate: bool,
     latency: float,
     bandwidth: int,
+    profile: str | None,
     json_file: Path | None,
     plot_file: Path | None,
     **same: Any,
@@ -129,7 +168,10 @@ def command(
     """
     given = bool(same["call_ids"]) or same["from_file"] is not None
     _check_source(context, emulate=emulate, given=given)
-    job = Job(network=None if given else Network(latency, bandwidth or None), **same)
+    network = Network(latency=latency, bandwidth=bandwidth or None)
+    if profile is not None:
+        network = profile_named(profile)
+    job = Job(network=None if given else network, **same)
     for file, name in ((json_file, "--json"), (plot_file, "--plot")):
         _check_writable(file, name)
     if job.dest is not None and job.dest.exists() and not job.dest.is_dir():
@@ -139,12 +181,13 @@ def command(
 
         require_matplotlib()  # before a minute of measuring, not after it
     steps: list[Step] = []
-    finished = run(interruptible(_measure(job, steps)))
+    compared: list[Timed] = []
+    finished = run(interruptible(_measure(job, steps, compared)))
     if _only_absent(steps):
         click.echo("none of the ids has a recording; name calls that were recorded", err=True)
         return INTERRUPTED if finished is None else SOME_FAILED
     if steps:
-        _tell(job, steps, json_file, plot_file)
+        _tell(job, steps, compared, json_file, plot_file)
     return INTERRUPTED if finished is None else DONE
 
 
@@ -153,7 +196,7 @@ def _only_absent(steps: list[Step]) -> bool:
     return not some and any(step.absent for step in steps)
 
 
-async def _measure(job: Job, steps: list[Step]) -> bool:
+async def _measure(job: Job, steps: list[Step], compared: list[Timed]) -> bool:
     from agentphone_async.bench.sweep import Sweep, probe
 
     async with _source(job) as (connection, ids), _storage(job) as sink:
@@ -171,14 +214,39 @@ async def _measure(job: Job, steps: list[Step]) -> bool:
                 steps.append(step)
                 rate = step.bytes_per_second / 1e6
                 click.echo(f"{step.label:>9} transfers: {rate:,.1f} MB/s", err=True)
+        if job.compare and not _only_absent(steps):
+            await _compare(job, steps, connection.base_url or DEFAULT_BASE_URL, ids, compared)
     return True
+
+
+async def _compare(
+    job: Job, steps: list[Step], base_url: str, ids: Iterator[str], compared: list[Timed]
+) -> None:
+    """Let each program fetch the same recordings, with as many transfers as proved best."""
+    from agentphone_async.bench.figures import knee
+    from agentphone_async.bench.programs import OURS, Task, time_program
+
+    best = knee(steps) or steps[-1]
+    at_once = best.transfers if isinstance(best.transfers, int) else best.settled or 1
+    rate = best.recordings / best.seconds
+    count = max(2 * at_once, min(COMPARED_IDS // 2, round(rate * job.seconds)))
+    first = next(ids)
+    distinct = [
+        first,
+        *itertools.takewhile(lambda each: each != first, itertools.islice(ids, count - 1)),
+    ]
+    task = Task(base_url, distinct, at_once)
+    for name in (OURS, *job.compare):
+        click.echo(f"{name}: {len(distinct):,} recordings, {at_once} at a time", err=True)
+        compared.append(await asyncio.to_thread(time_program, name, task, job.dest))
 
 
 @asynccontextmanager
 async def _source(job: Job) -> AsyncIterator[tuple[Connection, Iterator[str]]]:
     """Where to ask, and ids without end."""
     if job.network is not None:
-        async with emulated(job.network) as (base_url, ids):
+        calls = 2 * COMPARED_IDS if job.compare else CALLS
+        async with emulated(job.network, calls) as (base_url, ids):
             yield replace(job.connection, base_url=base_url), itertools.cycle(ids)
         return
     from agentphone_async.cli.ids import call_ids
@@ -230,12 +298,21 @@ def _check_source(context: click.Context, *, emulate: bool, given: bool) -> None
     """Let no option be without effect: either ids are measured, or an emulated network."""
     if emulate and given:
         raise click.UsageError("--emulate brings its own calls; leave the ids out")
-    idle = ("latency", "bandwidth") if given else ("base_url",)
-    for name in idle:
+    played = ("latency", "bandwidth")
+    profile = context.params["profile"] is not None
+    reasons: dict[str, str] = {}
+    if given:
+        reasons = dict.fromkeys((*played, "profile"), _IDLE)
+    elif profile:
+        reasons = dict.fromkeys(played, "is set by --profile, too; leave one of them out")
+    if not given:
+        reasons["base_url"] = "needs call ids to ask for"
+    for name, why in reasons.items():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = "--" + name.replace("_", "-")
-            why = "is for the emulated network; leave it or the ids out"
-            raise click.UsageError(f"{option} {why if given else 'needs call ids to ask for'}")
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+_IDLE = "is for the emulated network; leave it or the ids out"
 
 
 def _check_writable(file: Path | None, option: str) -> None:
@@ -247,17 +324,26 @@ def _check_writable(file: Path | None, option: str) -> None:
         raise click.BadParameter(f"cannot write to {str(file)!r}", param_hint=option)
 
 
-def _tell(job: Job, steps: list[Step], json_file: Path | None, plot_file: Path | None) -> None:
+def _tell(
+    job: Job,
+    steps: list[Step],
+    compared: list[Timed],
+    json_file: Path | None,
+    plot_file: Path | None,
+) -> None:
     from agentphone_async.bench.plot import draw
     from agentphone_async.bench.report import as_json
-    from agentphone_async.cli.bench_table import LEGEND, notes, show
+    from agentphone_async.cli.bench_table import LEGEND, notes, show, show_programs
 
     show(steps)
     for line in (LEGEND, *notes(steps)):
         click.echo(line)
+    if compared:
+        click.echo()
+        show_programs(compared)
     try:
         if json_file is not None:
-            text = json.dumps(as_json(steps, job.about()), indent=1)
+            text = json.dumps(as_json(steps, job.about(), compared), indent=1)
             json_file.write_text(text + "\n", encoding="utf-8")
         if plot_file is not None:
             draw(steps, f"agentphone-async bench: {job.what}", plot_file)

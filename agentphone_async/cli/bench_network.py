@@ -14,13 +14,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import agentphone_async
+from agentphone_async.bench.networks import Network
 
 CALLS = 100
-AUDIO_SECONDS = 30.0
+"""Enough for a sweep, which goes round through them."""
+
 SPREAD = 0.5
 PATIENCE = 30.0
 
@@ -30,27 +32,8 @@ _START = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What the emulator plays.
-
-    Attributes:
-        latency: seconds before every answer.
-        bandwidth: bytes a second of each connection; None for no limit.
-    """
-
-    latency: float
-    bandwidth: int | None
-
-    def __str__(self) -> str:
-        from agentphone_async.quantities import size_text
-
-        each = "any speed" if self.bandwidth is None else f"{size_text(self.bandwidth)}/s"
-        return f"the emulator, {self.latency * 1000:.0f} ms and {each} a connection"
-
-
 @asynccontextmanager
-async def emulated(network: Network) -> AsyncIterator[tuple[str, list[str]]]:
+async def emulated(network: Network, calls: int = CALLS) -> AsyncIterator[tuple[str, list[str]]]:
     """An emulator that plays it; gives its base URL and the ids of calls with recordings."""
     root = str(Path(agentphone_async.__file__).parent.parent)
     process = await asyncio.create_subprocess_exec(
@@ -63,7 +46,7 @@ async def emulated(network: Network) -> AsyncIterator[tuple[str, list[str]]]:
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("pipes were asked for")
     try:
-        process.stdin.write(json.dumps(asdict(network)).encode() + b"\n")
+        process.stdin.write(json.dumps([asdict(network), calls]).encode() + b"\n")
         line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         if not line:
             raise RuntimeError("the emulator did not start")
@@ -81,18 +64,21 @@ def serve() -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     from agentphone_async.own_loop import run
 
-    run(_serve(Network(**json.loads(sys.stdin.readline()))))
+    network, calls = json.loads(sys.stdin.readline())
+    run(_serve(Network(**network), calls))
 
 
-async def _serve(network: Network) -> None:
+async def _serve(network: Network, calls: int) -> None:
     from agentphone_async.emulator import Emulator
 
     emulator = Emulator(
-        calls=CALLS,
-        seconds=AUDIO_SECONDS,
+        calls=calls,
+        seconds=network.audio_seconds,
         spread=SPREAD,
         latency=network.latency,
         bandwidth=network.bandwidth,
+        total_bandwidth=network.total_bandwidth,
+        rate_limit=network.rate_limit,
         keep_requests=0,
     )
     async with emulator:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 
 from agentphone_async.bench.figures import PERCENTILES, Step, is_largest, knee
+from agentphone_async.bench.programs import Timed
 from agentphone_async.cli.tables import Column, Rows
 from agentphone_async.protocol.display import printable
 
@@ -28,6 +30,33 @@ def show(steps: Sequence[Step]) -> None:
     ]
     rows = Rows(columns, None, ids=lambda step: step.label, as_json=lambda step: step.label)
     rows.print(steps)
+
+
+def show_programs(compared: Sequence[Timed]) -> None:
+    """Print one row a program: what it took, and our share of that."""
+    ours = compared[0]
+    columns: list[Column[Timed]] = [
+        Column("wall s", lambda each: f"{each.seconds:.2f}", width=8, rank=9, right=True),
+        Column("CPU s", lambda each: f"{each.cpu:.2f}", width=8, rank=8, right=True),
+        Column("files", lambda each: each.files, "number", rank=7),
+        Column(
+            "ours/wall", lambda each: _share(ours.seconds, each.seconds), "text", 9, 6, right=True
+        ),
+        Column("ours/CPU", lambda each: _share(ours.cpu, each.cpu), "text", 9, 5, right=True),
+        Column(
+            "program",
+            lambda each: (
+                each.program
+                if each.exit_code == 0
+                else f"{each.program} (failed, exit {each.exit_code})"
+            ),
+        ),
+    ]
+    Rows(columns, None, ids=lambda each: each.program, as_json=asdict).print(compared)
+
+
+def _share(ours: float, other: float) -> str:
+    return f"{ours / other:.2f}" if other else "-"
 
 
 def _time(of: str, percent: int, step: Step) -> float | None:

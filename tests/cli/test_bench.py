@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from agentphone_async.cli.bench_network import Network
+from agentphone_async.bench.networks import Network
 from agentphone_async.cli.bench_table import notes
 from agentphone_async.cli.main import cli
 from agentphone_async.emulator import EmulatorThread
@@ -132,7 +134,10 @@ def test_a_missing_matplotlib_is_told_before_anything_is_measured(
 
 
 def test_the_network_is_named_as_people_say_it():
-    assert str(Network(0.08, 2_000_000)) == "the emulator, 80 ms and 2.0 MB/s a connection"
+    assert (
+        str(Network(latency=0.08, bandwidth=2_000_000))
+        == "the emulator, 80 ms and 2 MB/s a connection"
+    )
 
 
 def test_the_knee_is_put_into_words():
@@ -146,3 +151,41 @@ def test_the_knee_is_put_into_words():
     assert notes([failed])[0] == (
         "2 transfers: 3 failed, 2 sent again; last failure: it \\x1b[2J broke"
     )
+
+
+def test_a_known_network_is_played_by_name(tmp_path):
+    path = tmp_path / "bench.json"
+    result = bench("--profile", "latency-20", *("--transfers", "4", "--seconds", "0.2"),
+                   *("--json", str(path)))  # fmt: skip
+    assert result.exception is None, result.output
+    assert "the emulator, 20 ms and any speed a connection" in result.stderr
+    assert json.loads(path.read_text())["profile"] == "latency-20"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--profile", "moon"), "'moon' is not one of 'latency-20', "),
+        (("--profile", "latency-20", "--latency", "1s"), "--latency is set by --profile, too"),
+        (("call_a", "--profile", "latency-20"), "--profile is for the emulated network"),
+        (("--compare", "wget"), "cannot compare with 'wget'; choose from curl, rclone, aria2"),
+    ],
+)
+def test_what_cannot_be_played_or_compared_is_refused(arguments, said):
+    result = bench(*arguments)
+    assert isinstance(result.exception, click.UsageError)
+    assert said in result.exception.format_message()
+
+
+def test_other_programs_fetch_the_same_recordings(given, tmp_path):
+    if shutil.which("curl") is None or shutil.which("openssl") is None:
+        pytest.skip("curl and openssl are needed")
+    path = tmp_path / "bench.json"
+    result = bench(*given, "--transfers", "2", "--seconds", "0.1", "--compare", "curl",
+                   *("--json", str(path)))  # fmt: skip
+    assert result.exception is None, result.output
+    ours, curl = json.loads(path.read_text())["compared"]
+    assert (ours["program"], curl["program"]) == ("agentphone-async", "curl")
+    assert ours["files"] == curl["files"] > 0
+    assert (ours["exit_code"], curl["exit_code"]) == (0, 0)
+    assert "ours/wall" in result.stdout
