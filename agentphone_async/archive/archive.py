@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agentphone_async.archive.catalog.database import Catalog, inspect
-from agentphone_async.archive.catalog.runs import last_covered
+from agentphone_async.archive.catalog.runs import last_covered, last_full_listing
+from agentphone_async.archive.catalog.settings import known_scope_key, scope_key, scope_of
 from agentphone_async.archive.erase import resume
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Companion, RunOptions
+from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Prefetcher
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.run.gate import free_space
-from agentphone_async.archive.run.intake import Intake
-from agentphone_async.archive.run.run import Environment, Run
+from agentphone_async.archive.run import Environment, Run, Scope
 from agentphone_async.archive.selection.coverage import BEGINNING
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.storage import Files, LocalFiles, free_space
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
+from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import refuse_unwritable
 
@@ -31,6 +33,17 @@ from agentphone_async.sinks.disk import refuse_unwritable
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a run was asked for."""
+
+    client: AsyncAgentPhone
+    scope: Scope
+    options: RunOptions
+    observer: IsolatedObserver
+    companions: Sequence[Companion]
 
 
 class Archive:
@@ -41,6 +54,8 @@ class Archive:
 
     Args:
         folder: where it is, or will be; files in it are private to the user (0600, 0700).
+        files: where its files lie; in ``folder`` by default, which then holds catalog and lock
+            only.
         now: the wall clock, for the ages of calls.
         monotonic: seconds, for how long things take.
         sleep: goes with ``monotonic``.
@@ -50,6 +65,7 @@ class Archive:
     def __init__(
         self,
         folder: str | Path,
+        files: Files | None = None,
         *,
         now: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
@@ -57,9 +73,11 @@ class Archive:
         free: Callable[[Path], int] = free_space,
     ) -> None:
         self.folder = Path(folder)
-        self._environment = Environment(self.folder, now, monotonic, sleep, free)
+        files = files or LocalFiles(self.folder)
+        self._environment = Environment(self.folder, files, now, monotonic, sleep, free)
         self._run: Run | None = None
-        self._intake: Intake | None = None
+        self._prefetcher: Prefetcher | None = None
+        self._at_work = False
         self._stopped: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -74,8 +92,8 @@ class Archive:
         self._stopped = self._stopped or (reason, line)
         if self._run is not None:
             self._run.stop(reason, line)
-        elif self._intake is not None:
-            self._intake.stop()
+        elif self._prefetcher is not None:
+            self._prefetcher.stop()
 
     async def run(
         self,
@@ -85,6 +103,7 @@ class Archive:
         *,
         observer: Observer | None = None,
         companions: Sequence[Companion] = (),
+        calls: Iterable[Call] | AsyncIterable[Call] | None = None,
     ) -> Report:
         """List all calls, and bring the recordings of those that are selected and missing.
 
@@ -98,7 +117,9 @@ class Archive:
             selection: which calls; all by default.
             options: how; see `RunOptions`.
             observer: told how it goes; cannot disturb it.
-            companions: what is written beside recordings.
+            companions: what else is written beside recordings.
+            calls: these instead of the account's list, as for one of several shards. Such a run
+                is none that ``since_last`` resumes from.
 
         Returns:
             The counts, also of a run that was stopped or whose list broke off.
@@ -106,56 +127,78 @@ class Archive:
         Raises:
             ConfigurationError: ``since_last``, and no run was complete so far.
             ArchiveLockedError: another run is at work here.
-            CatalogError: the catalog is somebody else's, damaged, or newer than we are.
+            CatalogError: the catalog is somebody else's, damaged, newer than we are, or was
+                replaced while the run was at work.
             DestinationError: the disk is full, read-only or not permitted. What was written into
                 the catalog before is on the disk, and nothing partial is left.
             AuthenticationError, PermissionDeniedError: the API key was refused.
             AgentPhoneError: not even the first page of calls could be had.
         """
-        if self._intake is not None:
+        if self._at_work:
             raise RuntimeError("this archive is at work already")
+        self._at_work = True
         options = options or RunOptions()
-        selection = selection or Selection()
-        told = IsolatedObserver(observer)
-        there = self._look(dry=options.dry_run)
-        if options.since_last:
-            selection = await self._since_last(selection, options, there=there)
-        intake = self._intake = Intake(client.calls.list())
         try:
-            await intake.open()
-            if self._stopped is not None and intake.empty_handed:
-                return self._nothing(told)
-            if options.dry_run:
-                return await self._dry(client, intake, selection, options, told, there=there)
-            return await self._locked(client, intake, selection, options, told, companions)
+            there = self._look(dry=options.dry_run)
+            scope = await self._scope(client, selection or Selection(), options, there=there)
+            if calls is not None:
+                scope = replace(scope, recent=False, covers=False)
+            wish = _Wish(client, scope, options, IsolatedObserver(observer), companions)
+            listing = client.calls.list() if calls is None else GivenCalls(calls)
+            prefetcher = Prefetcher(listing, SMALL_BATCH if scope.recent else BATCH)
+            self._prefetcher = prefetcher
+            try:
+                return await self._with_list(wish, prefetcher, there=there)
+            finally:
+                await prefetcher.aclose()
         finally:
-            self._intake = self._stopped = None
-            await intake.aclose()
+            self._prefetcher = self._stopped = None
+            self._at_work = False
 
-    async def _locked(
-        self,
-        client: AsyncAgentPhone,
-        intake: Intake,
-        selection: Selection,
-        options: RunOptions,
-        told: IsolatedObserver,
-        companions: Sequence[Companion],
-    ) -> Report:
+    async def _with_list(self, wish: _Wish, prefetcher: Prefetcher, *, there: bool) -> Report:
+        await prefetcher.open()
+        if self._stopped is not None and prefetcher.empty_handed:
+            return self._nothing(wish.observer)
+        if wish.options.dry_run:
+            opened = Catalog.open(self.folder, write=False) if there else Catalog.in_memory()
+            async with await opened as catalog:
+                return await self._with_catalog(wish, prefetcher, catalog)
         lock = ArchiveLock(self.folder)
         try:
             await lock.wait(
-                options.wait_lock, self._environment.sleep, lambda: self._stopped is not None
+                wish.options.wait_lock,
+                self._environment.sleep,
+                lambda: self._stopped is not None,
             )
         except ArchiveLockedError:
             if self._stopped is not None:
-                return self._nothing(told)
+                return self._nothing(wish.observer)
             raise
         with lock:
             async with await Catalog.open(self.folder) as catalog:
                 await resume(self.folder, catalog)
-                return await self._with(
-                    client, intake, catalog, selection, options, told, companions
-                )
+                account = _account(await catalog.transaction(scope_key), wish.client)
+                wish = replace(wish, scope=replace(wish.scope, account=account))
+                return await self._with_catalog(wish, prefetcher, catalog)
+
+    async def _with_catalog(self, wish: _Wish, prefetcher: Prefetcher, catalog: Catalog) -> Report:
+        run = Run(
+            self._environment,
+            wish.client,
+            prefetcher,
+            catalog,
+            wish.scope,
+            wish.options,
+            wish.observer,
+            () if wish.options.dry_run else wish.companions,
+        )
+        self._run = run
+        try:
+            if self._stopped is not None:
+                run.stop(*self._stopped)
+            return await run.go()
+        finally:
+            self._run = None
 
     def _nothing(self, told: IsolatedObserver) -> Report:
         """The report of a run that was stopped before it began."""
@@ -175,54 +218,44 @@ class Archive:
             refuse_unwritable(self.folder)
         return there
 
-    async def _since_last(
-        self, selection: Selection, options: RunOptions, *, there: bool
-    ) -> Selection:
-        moment = None
+    async def _scope(
+        self, client: AsyncAgentPhone, selection: Selection, options: RunOptions, *, there: bool
+    ) -> Scope:
+        """What the run is about, as far as earlier runs of the same account tell."""
+        now = self._environment.now()
+        covered = full = None
         if there:
             async with await Catalog.open(self.folder, write=False) as catalog:
-                moment = await catalog.run(last_covered, selection)
-        if moment is None:
-            raise ConfigurationError(
-                "there is no complete run of this archive to go on from; give a date first, such "
-                "as --since 7d"
-            )
-        if moment == BEGINNING:
-            return replace(selection, since=None)
-        since = moment - options.overlap
-        if selection.until is not None and since >= selection.until:
-            since = selection.until - options.overlap
-        return replace(selection, since=since)
+                key = await catalog.run(known_scope_key)
+                account = None if key is None else _account(key, client)
+                covered = await catalog.run(last_covered, selection, account)
+                full = await catalog.run(last_full_listing, account)
+        if options.since_last:
+            selection = _since_last(selection, options, covered)
+        recent = (
+            not options.full_list
+            and not options.dry_run
+            and selection.since is not None
+            and full is not None
+            and now - full < options.full_list_every
+        )
+        return Scope(selection, now, recent=recent)
 
-    async def _dry(
-        self,
-        client: AsyncAgentPhone,
-        intake: Intake,
-        selection: Selection,
-        options: RunOptions,
-        told: IsolatedObserver,
-        *,
-        there: bool,
-    ) -> Report:
-        opened = Catalog.open(self.folder, write=False) if there else Catalog.in_memory()
-        async with await opened as catalog:
-            return await self._with(client, intake, catalog, selection, options, told, ())
 
-    async def _with(
-        self,
-        client: AsyncAgentPhone,
-        intake: Intake,
-        catalog: Catalog,
-        selection: Selection,
-        options: RunOptions,
-        told: IsolatedObserver,
-        companions: Sequence[Companion],
-    ) -> Report:
-        run = Run(self._environment, client, intake, catalog, selection, options, told, companions)
-        self._run = run
-        try:
-            if self._stopped is not None:
-                run.stop(*self._stopped)
-            return await run.go()
-        finally:
-            self._run = None
+def _since_last(selection: Selection, options: RunOptions, covered: datetime | None) -> Selection:
+    if covered is None:
+        raise ConfigurationError(
+            "there is no complete run of this archive, with this API key, base URL and these "
+            "filters, to resume from; give a date first, such as --since 7d"
+        )
+    if covered == BEGINNING:
+        return replace(selection, since=None)
+    since = covered - options.overlap
+    if selection.until is not None and since >= selection.until:
+        since = selection.until - options.overlap
+    return replace(selection, since=since)
+
+
+def _account(key: bytes, client: AsyncAgentPhone) -> str:
+    settings = client.settings
+    return scope_of(key, settings.base_url, settings.api_key, settings.sub_account)

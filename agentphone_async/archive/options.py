@@ -19,6 +19,9 @@ OVERLAP = timedelta(hours=24)
 """How far ``since_last`` goes back behind the end of the last complete run: calls have been seen
 to turn up in the list later than they began."""
 
+FULL_LIST_EVERY = timedelta(days=7)
+"""How often the whole list of calls is walked, to find what the short walks may have missed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -68,6 +71,11 @@ class RunOptions:
         zone: in which the dates in names are written.
         hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog, and
             an archive that has one goes on using it, whatever later runs say.
+        metadata: write each call's JSON beside its recording.
+        transcripts: write each call's transcript, as JSON and as text.
+        checksums: keep ``SHA256SUMS`` in every folder.
+        full_list: walk the whole list of calls, even where a part of it would do.
+        full_list_every: how often at least the whole list is walked.
         wait_lock: seconds to wait for another process that works on this archive.
         stop_grace: seconds that transfers under way get to finish after a stop.
         own_loop: as for `AsyncAgentPhone.download_recordings`.
@@ -88,6 +96,11 @@ class RunOptions:
     template: Template = field(default_factory=lambda: Template.parse(DEFAULT_TEMPLATE))
     zone: tzinfo = UTC
     hash_ids: bool = False
+    metadata: bool = False
+    transcripts: bool = False
+    checksums: bool = True
+    full_list: bool = False
+    full_list_every: timedelta = FULL_LIST_EVERY
     wait_lock: float = 0.0
     stop_grace: float = 4.0
     own_loop: bool = False

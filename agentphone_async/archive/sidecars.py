@@ -26,6 +26,7 @@ from typing import Self
 import anyio
 
 from agentphone_async.archive.catalog.calls import note_pending, pending_of
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.options import Companion, Placed
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.sidecar_files import (
@@ -271,6 +272,7 @@ class Sidecars:
         sums: write ``SHA256SUMS``.
         zone: of the times in transcripts.
         hash_ids, fsync: as in the run's options.
+        catalog: the run's; one of their own is opened at the first use if there is none.
     """
 
     def __init__(
@@ -284,8 +286,9 @@ class Sidecars:
         zone: tzinfo = UTC,
         hash_ids: bool = False,
         fsync: Fsync = Fsync.BATCH,
+        catalog: Catalog | None = None,
     ) -> None:
-        self._files = SidecarFiles(Path(folder), fsync=fsync, hash_ids=hash_ids)
+        self._files = SidecarFiles(Path(folder), fsync=fsync, hash_ids=hash_ids, catalog=catalog)
         self.metadata = Metadata(self._files) if metadata else None
         self.transcripts = Transcripts(self._files, client, zone=zone) if transcripts else None
         self.sums = Sums(self._files) if sums else None

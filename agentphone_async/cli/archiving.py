@@ -12,7 +12,6 @@ from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection.selection import Selection
-from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
@@ -72,8 +71,6 @@ class ArchiveJob:
     options: RunOptions
     connection: Connection
     transfers_at_once: Transfers
-    metadata: bool = False
-    transcripts: bool = False
 
     def run(self, showing: Showing) -> int:
         """Run it, say what happened, and return the exit code."""
@@ -98,29 +95,8 @@ class ArchiveJob:
         return exit_code(report)
 
     async def _run(self, archive: Archive, client: AsyncAgentPhone, watcher: Watcher) -> Report:
-        options = self.options
-        async with (
-            client,
-            Sidecars(
-                self.dest,
-                client,
-                metadata=self.metadata,
-                transcripts=self.transcripts,
-                zone=options.zone,
-                hash_ids=options.hash_ids,
-                fsync=options.fsync,
-            ) as beside,
-        ):
-            report = await archive.run(
-                client,
-                self.selection,
-                options,
-                observer=watcher,
-                companions=[beside],
-            )
-        report.problems += beside.problems()
-        report.beside_failed = beside.failed
-        return report
+        async with client:
+            return await archive.run(client, self.selection, self.options, observer=watcher)
 
 
 def exit_code(report: Report) -> int:
@@ -129,7 +105,7 @@ def exit_code(report: Report) -> int:
         return INTERRUPTED
     if report.stop_reason == "min_free_space":
         return DESTINATION
-    if report.failed or report.beside_failed or report.error is not None:
+    if report.failures_met:
         return SOME_FAILED
     return DONE
 

@@ -134,17 +134,17 @@ async def test_walking_through_all_rows_takes_each_once(tmp_path):
 async def test_unchanged_calls_are_not_written_again(tmp_path):
     async with await Catalog.open(tmp_path) as catalog:
         calls = [call("a"), call("b")]
-        store, changed = await catalog.run(calls_table.changed_calls, calls, NOW)
+        store, changed, _ = await catalog.run(calls_table.changed_calls, calls, NOW)
         assert [one.id for one, _ in store] == ["a", "b"]
         assert changed == set()
         await catalog.transaction(calls_table.store_calls, store, NOW)
-        assert await catalog.run(calls_table.changed_calls, calls, NOW) == ([], set())
+        assert await catalog.run(calls_table.changed_calls, calls, NOW) == ([], set(), [])
         later = [call("a", durationSeconds=3), call("b")]
-        store, changed = await catalog.run(calls_table.changed_calls, later, NOW)
+        store, changed, _ = await catalog.run(calls_table.changed_calls, later, NOW)
         assert [one.id for one, _ in store] == ["a"]
         assert changed == {"a"}
         week = NOW + timedelta(days=8)
-        store, changed = await catalog.run(calls_table.changed_calls, calls, week)
+        store, changed, _ = await catalog.run(calls_table.changed_calls, calls, week)
         assert [one.id for one, _ in store] == ["a", "b"]
 
 

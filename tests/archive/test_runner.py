@@ -56,8 +56,20 @@ def files(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(("catalog", ".agentphone"))
+        if path.is_file() and not path.name.startswith(("catalog", ".agentphone", "SHA256SUMS"))
     )
+
+
+def without(name: str):
+    """A page edit that takes a field away."""
+
+    def edit(page):
+        return {
+            **page,
+            "data": [{k: v for k, v in row.items() if k != name} for row in page["data"]],
+        }
+
+    return edit
 
 
 async def rows(folder: Path) -> dict[tuple[str, int], RecordingRow]:
@@ -112,8 +124,8 @@ async def test_not_ready_is_asked_again_by_every_run_and_never_at_last(
         started_at=ended - HOUR,
         duration=3600.0,
         recording=False,
-        recording_available=True,
     )
+    emulator.fail(route="list_calls", edit=without("recordingAvailable"))
     time = now()
     archive = Archive(tmp_path, now=lambda: time)
     elsewhere = Selection(time - 9 * DAY, time - 8 * DAY)
@@ -853,9 +865,8 @@ async def test_calls_without_a_beginning_are_pointed_out(
     )
     archive = Archive(tmp_path)
     report = await archive.run(client, Selection(since=now() - 9 * DAY))
-    assert report.selected == 0
-    assert "1 calls have no readable beginning" in report.problems[0]
-    assert (await archive.run(client)).archived == 1
+    assert (report.selected, report.archived) == (1, 1)
+    assert "1 call has no readable beginning" in report.problems[0]
 
 
 async def test_partial_files_of_dead_runs_are_removed_where_they_worked(

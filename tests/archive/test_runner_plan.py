@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.run.plan import Policy, Step, next_step
+from agentphone_async.archive.plan import Policy, Step, next_step
 from agentphone_async.models import Call
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

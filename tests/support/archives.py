@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +21,6 @@ from agentphone_async.archive.catalog.recordings import files_after
 from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.cli import main as main_module
 from agentphone_async.emulator import Emulator, EmulatorThread
 
@@ -43,10 +42,14 @@ def fill(emulator: Emulator | EmulatorThread, calls: int = 3, **fields: Any) -> 
 async def archived(
     client: AsyncAgentPhone, folder: Path, options: RunOptions | None = None, **beside: bool
 ) -> Report:
-    """One run with the companions that are asked for (``metadata``, ``transcripts``, ``sums``)."""
-    hash_ids = options is not None and options.hash_ids
-    async with Sidecars(folder, client, hash_ids=hash_ids, **beside) as companion:
-        return await Archive(folder).run(client, None, options, companions=[companion])
+    """One run with what is asked for beside recordings: ``metadata``, ``transcripts``, ``sums``."""
+    options = replace(
+        options or RunOptions(),
+        metadata=beside.get("metadata", False),
+        transcripts=beside.get("transcripts", False),
+        checksums=beside.get("sums", True),
+    )
+    return await Archive(folder).run(client, None, options)
 
 
 async def catalogued(folder: Path) -> dict[str, CatalogFile]:

@@ -5,6 +5,7 @@ For `Catalog.run`; what stores or notes is for `Catalog.transaction`.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from agentphone_async.archive.catalog.rows import (
     call_row,
     id_from_text,
     id_to_text,
+    moment_of,
     plain,
     raw_text,
     stamp,
@@ -30,12 +32,12 @@ _COLUMNS = "id, raw, started, ended, status, direction, duration, first_seen, la
 
 def changed_calls(
     connection: sqlite3.Connection, calls: Sequence[Call], now: datetime
-) -> tuple[list[tuple[Call, str]], set[str]]:
+) -> tuple[list[tuple[Call, str]], set[str], list[str]]:
     """Which of these calls are new, changed or due to be renewed; reads only.
 
     Returns:
-        The calls to be stored, each with its JSON text; and the ids of those that the catalog
-        knew, with other contents.
+        The calls to be stored, each with its JSON text; the ids of those that the catalog knew,
+        with other contents; and of those that it did not know.
     """
     marks = ",".join("?" * len(calls))
     found: dict[str, tuple[str, str]] = {
@@ -48,14 +50,17 @@ def changed_calls(
     oldest = stamp(now - RENEWED)
     store: list[tuple[Call, str]] = []
     changed: set[str] = set()
+    new: list[str] = []
     for call in calls:
         raw = raw_text(call.raw)
         known = found.get(id_to_text(call.id))
         if known is None or known[0] != raw or known[1] < oldest:
             store.append((call, raw))
-            if known is not None and known[0] != raw:
+            if known is None:
+                new.append(call.id)
+            elif known[0] != raw:
                 changed.add(call.id)
-    return store, changed
+    return store, changed, new
 
 
 def store_calls(
@@ -115,6 +120,40 @@ def calls_after(
     query = f"SELECT {_COLUMNS} FROM calls WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
     start = "" if after is None else id_to_text(after)
     return [call_row(row) for row in connection.execute(query, (start, limit))]
+
+
+def first_sights(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, datetime]:
+    """When some calls, at most a few hundred, were seen first; the unknown are missing."""
+    marks = ",".join("?" * len(ids))
+    query = f"SELECT id, first_seen FROM calls WHERE id IN ({marks})"  # noqa: S608 - marks only
+    rows = connection.execute(query, [id_to_text(call_id) for call_id in ids]) if ids else ()
+    return {id_from_text(text): moment_of(seen) for text, seen in rows}
+
+
+def unlisted(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
+    """Those of some calls, at most a few hundred, that no run has met in the list so far."""
+    marks = ",".join("?" * len(ids))
+    texts = {id_to_text(call_id): call_id for call_id in ids}
+    query = f"SELECT id FROM calls WHERE id IN ({marks})"  # noqa: S608 - marks only
+    known = {text for (text,) in connection.execute(query, list(texts))}
+    hashes = {_hash(text): call_id for text, call_id in texts.items() if text not in known}
+    marks = ",".join("?" * len(hashes))
+    query = f"SELECT hash FROM listed WHERE hash IN ({marks})"  # noqa: S608 - marks only
+    met = {number for (number,) in connection.execute(query, list(hashes))}
+    return [call_id for number, call_id in hashes.items() if number not in met]
+
+
+def note_listed(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
+    """Note that calls were met in the list, without keeping them."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO listed (hash) VALUES (?)",
+        [(_hash(id_to_text(call_id)),) for call_id in ids],
+    )
+
+
+def _hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def pending_of(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

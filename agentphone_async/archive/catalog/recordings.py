@@ -124,6 +124,25 @@ def not_ready_in(
     return [id_from_text(call_id) for (call_id,) in rows]
 
 
+def open_calls(
+    connection: sqlite3.Connection,
+    scope: str | None,
+    now: datetime,
+    after: str | None = None,
+    limit: int = 256,
+) -> list[str]:
+    """Ids of calls that runs of a scope have left open, and may ask for now, in their order."""
+    rows = connection.execute(
+        "SELECT call_id FROM (SELECT call_id, run FROM recordings "
+        "WHERE state IN ('not_ready', 'failed', 'disputed') AND coalesce(ask_after, '') <= ?1 "
+        "UNION SELECT call_id, NULL FROM pending) AS open LEFT JOIN runs ON runs.id = open.run "
+        "WHERE call_id > ?2 AND (runs.scope IS NULL OR runs.scope = ?3) "
+        "GROUP BY call_id ORDER BY call_id LIMIT ?4",
+        (stamp(now), "" if after is None else id_to_text(after), scope, limit),
+    )
+    return [id_from_text(call_id) for (call_id,) in rows]
+
+
 def owner_of(connection: sqlite3.Connection, path: PurePosixPath) -> RecordingRow | None:
     """The recording that is at a path, as far as the catalog knows."""
     row = connection.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -28,16 +29,39 @@ _COLUMNS = (
 )
 
 
-def begin_run(connection: sqlite3.Connection, selection: Selection, now: datetime) -> int:
-    """Note that a run begins, and return its number."""
+def begin_run(
+    connection: sqlite3.Connection,
+    selection: Selection,
+    now: datetime,
+    scope: str | None = None,
+    listing: str = "full",
+) -> int:
+    """Note that a run begins, and return its number.
+
+    Args:
+        connection: of the catalog.
+        selection: what it asks for.
+        now: the wall clock.
+        scope: whose list of calls it walks, as `settings.scope_of` says.
+        listing: ``full``, or ``recent`` if it may stop early.
+    """
+    if scope is not None:  # runs of catalogs from before there were scopes
+        connection.execute(
+            "UPDATE runs SET scope = ? WHERE scope IS NULL "
+            "AND NOT EXISTS (SELECT 1 FROM runs WHERE scope IS NOT NULL)",
+            (scope,),
+        )
     cursor = connection.execute(
-        "INSERT INTO runs (started, since, until, status, direction) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO runs (started, since, until, status, direction, scope, listing) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             stamp(now),
             stamp_or_none(selection.since),
             stamp_or_none(selection.until),
-            plain(selection.status),
-            plain(selection.direction),
+            plain(_normal(selection.status)),
+            plain(_normal(selection.direction)),
+            scope,
+            listing,
         ),
     )
     if cursor.lastrowid is None:
@@ -56,47 +80,129 @@ def finish_run(
     counts: Mapping[str, int],
     unattended: bool = False,
     untidy: Sequence[PurePosixPath] = (),
+    listing: str = "full",
+    seen_since: datetime | None = None,
 ) -> None:
     """Note how a run ended.
 
     Its folders are forgotten, unless they are ``unattended``: then the next run takes them over,
     and has done with them what this one had no time for. So it does with those that are
-    ``untidy``, because partial files in them may be somebody's who is still alive.
+    ``untidy``, because partial files in them may be somebody's who is still alive. If the list was
+    cut off, it was seen whole only ``seen_since`` then.
     """
     connection.execute(
         "UPDATE runs SET finished = ?, complete = ?, covered_until = ?, stop_reason = ?, "
-        "counts = ? WHERE id = ?",
+        "counts = ?, listing = ? WHERE id = ?",
         (
             stamp(now),
             int(complete),
             stamp_or_none(covered_until) if complete else None,
             stop_reason,
             json.dumps(dict(counts)),
+            listing,
             run,
         ),
     )
+    if complete and seen_since is not None:
+        connection.execute("UPDATE runs SET since = ? WHERE id = ?", (stamp(seen_since), run))
     if not unattended:
         connection.execute("DELETE FROM run_folders WHERE run = ?", (run,))
         use_folders(connection, run, untidy)
 
 
-def last_covered(connection: sqlite3.Connection, selection: Selection) -> datetime | None:
+def last_covered(
+    connection: sqlite3.Connection, selection: Selection, scope: str | None = None
+) -> datetime | None:
     """Up to when runs have seen everything that they were asked for and these filters let through.
 
-    A run counts if its filters let through at least as much: each was the same, or not set.
+    A run counts if it walked the same list of calls (of the same account and base URL), and its
+    filters let through at least as much: each was the same, or not set.
 
     Returns:
         As `covered_without_gap`; None if no run was complete.
     """
     rows = connection.execute(
         "SELECT since, covered_until FROM runs "
-        "WHERE (status IS NULL OR status = ?) AND (direction IS NULL OR direction = ?)",
-        (plain(selection.status), plain(selection.direction)),
+        "WHERE (status IS NULL OR lower(replace(status, '_', '-')) = ?) "
+        "AND (direction IS NULL OR lower(replace(direction, '_', '-')) = ?) "
+        "AND (scope = ? OR scope IS NULL)",
+        (plain(_normal(selection.status)), plain(_normal(selection.direction)), scope),
     )
     spans = [Span(moment_or_none(since), moment_or_none(until)) for since, until in rows]
     if all(span.covered_until is None for span in spans):
         return None
     return covered_without_gap(spans)
+
+
+def last_full_listing(connection: sqlite3.Connection, scope: str | None) -> datetime | None:
+    """When the last complete run began that walked the whole list of calls; None if none did."""
+    (started,) = connection.execute(
+        "SELECT max(started) FROM runs WHERE complete AND listing = 'full' "
+        "AND (scope = ? OR scope IS NULL)",
+        (scope,),
+    ).fetchone()
+    return moment_or_none(started)
+
+
+def _normal(word: str | None) -> str | None:
+    return None if word is None else word.strip().lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the server said to the requests of one run.
+
+    Attributes:
+        fetched: recordings that came.
+        absent: 404s that would be final, or disputed.
+        failed: anything else.
+    """
+
+    fetched: int
+    absent: int
+    failed: int
+
+    @property
+    def is_incident(self) -> bool:
+        """Whether so much was refused that the server is not to be believed."""
+        asked = self.fetched + self.absent + self.failed
+        return asked >= _INCIDENT_FROM and self.fetched * 10 <= asked
+
+
+_INCIDENT_FROM = 10
+"""Requests below which nothing is told from how many were refused."""
+
+
+def answers_of(connection: sqlite3.Connection, run: int) -> Answers:
+    """What the rows of a run say of the answers that it got."""
+    counts = dict(
+        connection.execute(
+            "SELECT CASE WHEN state IN ('archived', 'suspect', 'empty') THEN 'fetched' "
+            "WHEN state = 'failed' THEN 'failed' ELSE 'absent' END AS kind, count(*) "
+            "FROM recordings WHERE run = ? AND attempts > 0 "
+            "AND state NOT IN ('not_ready', 'erased') GROUP BY kind",
+            (run,),
+        ).fetchall()
+    )
+    return Answers(counts.get("fetched", 0), counts.get("absent", 0), counts.get("failed", 0))
+
+
+def reopen(connection: sqlite3.Connection, run: int, why: str) -> int:
+    """Take back what a run has settled as absent; later runs ask again. Returns how many."""
+    return connection.execute(
+        "UPDATE recordings SET state = 'not_ready', last_error = ?, disputed = NULL, "
+        "ask_after = NULL WHERE run = ? AND attempts > 0 "
+        "AND state IN ('no_recording', 'disputed')",
+        (why, run),
+    ).rowcount
+
+
+def reopen_of_dead(connection: sqlite3.Connection, run: int, why: str) -> None:
+    """The same for runs that died, if what they met was an incident."""
+    rows = connection.execute("SELECT id FROM runs WHERE finished IS NULL AND id <> ?", (run,))
+    for (dead,) in rows.fetchall():
+        if answers_of(connection, dead).is_incident:
+            reopen(connection, dead, why)
 
 
 def runs(connection: sqlite3.Connection, limit: int = 100) -> list[RunRow]:

@@ -180,6 +180,11 @@ SECOND = (
         PRIMARY KEY (run, folder)
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE listed (
+        hash INTEGER PRIMARY KEY       -- of the id of a call that was listed and not asked for
+    )
+    """,
     # Recordings whose calls nobody knows, from a rebuild: they get calls of which only the id is
     # known.
     """

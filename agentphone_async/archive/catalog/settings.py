@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 import sqlite3
 
@@ -38,3 +40,31 @@ def known_hash_key(connection: sqlite3.Connection) -> bytes | None:
     """The same, if it was ever used here."""
     row = connection.execute("SELECT value FROM settings WHERE name = 'hash_key'").fetchone()
     return None if row is None else bytes(row[0])
+
+
+def scope_key(connection: sqlite3.Connection) -> bytes:
+    """The key of `scope_of`; made at first use (needs `Catalog.transaction`)."""
+    connection.execute(
+        "INSERT OR IGNORE INTO settings (name, value) VALUES ('scope_key', ?)",
+        (secrets.token_bytes(32),),
+    )
+    key = known_scope_key(connection)
+    if key is None:
+        raise AssertionError("it was just made")
+    return key
+
+
+def known_scope_key(connection: sqlite3.Connection) -> bytes | None:
+    """The same, if there is one."""
+    row = connection.execute("SELECT value FROM settings WHERE name = 'scope_key'").fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def scope_of(key: bytes, base_url: str, api_key: str | None, sub_account: str | None) -> str:
+    """Whose list of calls: a keyed hash, since an API key is nobody's business.
+
+    Runs of other accounts, sub-accounts or base URLs say nothing about it.
+    """
+    parts = (base_url.rstrip("/").lower(), api_key or "", sub_account or "")
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hmac.new(key, text, hashlib.sha256).hexdigest()

@@ -114,6 +114,12 @@ class Selection:
             raise SelectionError(f"the day {day} does not exist in {zone}; use another day or zone")
         return cls(span.start, span.end, status, direction)
 
+    def contains(self, moment: datetime) -> bool:
+        """Whether a moment lies between the bounds."""
+        return (self.since is None or moment >= self.since) and (
+            self.until is None or moment < self.until
+        )
+
     def wants(self, call: DatedCall) -> bool:
         """Whether a call is selected.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, suppress
 from typing import Protocol
 
@@ -19,8 +19,14 @@ from agentphone_async.recordings.channel import Channel, Closed
 BATCH = 256
 """Calls that are looked up in the catalog at once."""
 
+SMALL_BATCH = 40
+
 FATAL = (AuthenticationError, PermissionDeniedError, ConfigurationError)
 """Errors of the list after which the rest of the run makes no sense."""
+
+
+_REFUSALS = frozenset({400, 404, 409, 413, 414, 416, 422})
+_FIRST_PAGES = 100
 
 
 class Listing(Protocol):
@@ -33,17 +39,42 @@ class Listing(Protocol):
         """All calls, each once."""
 
 
-class Intake:
+class GivenCalls:
+    """Calls that the caller has chosen, in the place of a list."""
+
+    def __init__(self, calls: Iterable[Call] | AsyncIterable[Call]) -> None:
+        self._calls = calls
+        self.complete = False
+        self.problems: list[RowProblem] = []
+
+    async def __aiter__(self) -> AsyncGenerator[Call]:
+        """All of them."""
+        if isinstance(self._calls, AsyncIterable):
+            async for call in self._calls:
+                yield call
+        else:
+            for call in self._calls:
+                yield call
+        self.complete = True
+
+
+class Prefetcher:
     """Walks a list in a task of its own, at most one batch ahead.
+
+    Args:
+        listing: the calls.
+        batch: how many are given at once; with `SMALL_BATCH`, no more than one page is fetched
+            ahead of what was taken.
 
     Attributes:
         listed: calls so far.
         error: what ended the walk early; None if nothing did.
     """
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, batch: int = BATCH) -> None:
         self._listing = listing
-        self._channel = Channel[Call](BATCH)
+        self._batch = batch
+        self._channel = Channel[Call](batch)
         self._task: asyncio.Task[None] | None = None
         self._first: list[Call] = []
         self.listed = 0
@@ -72,7 +103,7 @@ class Intake:
         """
         self._task = asyncio.create_task(self._walk(), name="agentphone-list")
         with suppress(Closed):
-            self._first = await self._channel.drain(BATCH)
+            self._first = await self._channel.drain(self._batch)
         if not self._first:
             await self._over()
             if self.error is not None:
@@ -90,10 +121,20 @@ class Intake:
             while True:
                 if batch:
                     yield batch
-                batch = await self._channel.drain(BATCH)
+                batch = await self._channel.drain(self._batch)
         await self._over()
         if isinstance(self.error, FATAL):
             raise self.error
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the server refused to go on listing, as from an offset that is too large."""
+        status = getattr(self.error, "status", None)
+        return status in _REFUSALS and self.listed >= _FIRST_PAGES
+
+    def fail(self, error: AgentPhoneError) -> None:
+        """Something that belongs to the list could not be had."""
+        self.error = self.error or error
 
     def stop(self) -> None:
         """Walk no further."""

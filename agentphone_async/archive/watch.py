@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +19,7 @@ _ON_THE_WAY = 2 * _LOOK_EVERY
 """Bytes that may arrive from one look until the next one has had its effect."""
 
 
-def free_space(folder: Path) -> int:
-    """Bytes that are free for us on the file system where ``folder`` is or will be."""
-    while not folder.exists() and folder.parent != folder:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-class Gate:
+class LimitsWatcher:
     """Counts what arrives, and closes a valve at a limit.
 
     Args:
@@ -50,7 +42,7 @@ class Gate:
         limits: Limits,
         valve: Valve,
         observer: IsolatedObserver,
-        free: Callable[[Path], int] = free_space,
+        free: Callable[[Path], int],
     ) -> None:
         self.transferred = 0
         self.reason: tuple[str, str] | None = None

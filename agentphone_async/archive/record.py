@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -15,15 +14,20 @@ from agentphone_async.archive.catalog.recordings import (
     owners_of,
     store_recordings,
 )
-from agentphone_async.archive.catalog.rows import RecordingRow, State
-from agentphone_async.archive.files import examine, make_durable, quarantine, size_of
+from agentphone_async.archive.catalog.rows import RecordingRow, State, with_file
 from agentphone_async.archive.names import stem_of, target_of
 from agentphone_async.archive.options import Placed
-from agentphone_async.archive.run.batch import adopted_row
-from agentphone_async.archive.run.plan import is_too_young
-from agentphone_async.archive.run.task import Task
+from agentphone_async.archive.plan import (
+    Task,
+    adopted_version,
+    disputed_until,
+    is_too_young,
+    may_come,
+)
+from agentphone_async.archive.planner import adopted_row
+from agentphone_async.archive.storage import Files
 from agentphone_async.errors import RecordingError
-from agentphone_async.protocol.absence import may_still_come
+from agentphone_async.models import RecordingState
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
     Archived,
@@ -33,50 +37,60 @@ from agentphone_async.recordings.outcomes import (
     Outcome,
     was_left,
 )
-from agentphone_async.sinks.disk import remove
 
-Settled = tuple[Outcome, Placed, Task]
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """What a batch of outcomes came to, and its rows."""
-
-    settled: list[Settled]
-    rows: list[RecordingRow]
+DISPUTED = "the list of calls says that it exists, and the server answers 404"
+DISPUTED_WITHOUT_URL = (
+    "the list of calls says that it exists, without an address: the recording add-on may be off"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Settled:
+    """What a call came to.
+
+    Attributes:
+        outcome: as the run counts it.
+        placed: the call and its place.
+        task: what was asked.
+        row: what the catalog was told; None if nothing has changed.
+    """
+
+    outcome: Outcome
+    placed: Placed
+    task: Task
+    row: RecordingRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
     """Writes what became of the calls of one run.
 
     Attributes:
-        folder: the archive.
+        files: where recordings lie.
         run: the run's number.
         grace: how long after a call's end a recording may still appear.
         min_age: calls younger than this are left for later.
         began: when the run did, by the clock of the file system.
     """
 
-    folder: Path
+    files: Files
     run: int
     grace: timedelta
     min_age: timedelta
     began: float = field(default_factory=time.time)
 
-    def settle(
+    def judge(
         self, connection: sqlite3.Connection, batch: Sequence[tuple[Task, Outcome]], now: datetime
-    ) -> Entries:
-        """What a batch of outcomes comes to, and the rows that `store` is to write.
+    ) -> list[Settled]:
+        """What a batch of outcomes comes to; the rows are for `store`.
 
-        The bytes are on the disk for good when this is called. Calls that were left because the
-        run was stopped get no row, and are not in the result.
+        The bytes are on the disk for good when this returns. Calls that were left because the run
+        was stopped are not in the result.
 
         Raises:
             DestinationError: the disk failed.
         """
         settled: list[Settled] = []
-        rows: list[RecordingRow] = []
         found: list[PurePosixPath] = []
         for task, came in batch:
             if was_left(came):
@@ -89,21 +103,25 @@ class Ledger:
                 outcome, row = self._row(task, came, now)
             state: str = task.known.state if row is None and task.known else "archived"
             if row is not None:
-                rows.append(row)
                 state = row.state
-            settled.append((outcome, self._placed(task, row, state), task))
-        make_durable(self.folder, found)
-        return Entries(settled, rows)
+            settled.append(Settled(outcome, self._placed(task, row, state), task, row))
+        self.files.make_durable(found)
+        return settled
 
-    def store(self, connection: sqlite3.Connection, entries: Entries) -> list[Settled]:
+    def store(self, connection: sqlite3.Connection, settled: Sequence[Settled]) -> None:
         """Write the rows of a batch."""
-        store_recordings(connection, entries.rows)
-        return entries.settled
+        store_recordings(connection, [one.row for one in settled if one.row is not None])
 
     def tidy(self, settled: Sequence[Settled]) -> None:
-        """Remove what was put aside and turned out to be the same; once the rows are written."""
-        for outcome, _, task in settled:
-            self._tidy(task, outcome)
+        """Remove what was put aside and turned out to be the same, once the rows are written."""
+        for one in settled:
+            aside = one.task.aside
+            if (
+                aside is not None
+                and isinstance(one.outcome, Archived)
+                and one.outcome.recording.sha256 == aside.sha256
+            ):
+                self.files.remove(aside.path)
 
     def _row(
         self, task: Task, outcome: Outcome, now: datetime
@@ -117,41 +135,39 @@ class Ledger:
                     return outcome, None  # what was archived before is still there
                 row = self._plain_row(task, "failed", now, attempts=error.attempts)
                 return outcome, replace(row, last_error=str(error))
-        call = task.call
-        if task.known is not None and task.known.on_disk and task.known.path is not None:
+        return self._absent(task, now)
+
+    def _absent(self, task: Task, now: datetime) -> tuple[Outcome, RecordingRow | None]:
+        """The server has no recording: not yet, never, or against the word of its list?"""
+        call, known = task.call, task.known
+        if known is not None and known.on_disk and known.path is not None:
             # The server has it no more; we do.
-            return AlreadyArchived(call.id, self.folder / task.known.path, call), None
-        if may_still_come(call, now, self.grace) or is_too_young(call, self.min_age, now):
+            return AlreadyArchived(call.id, self.files.root / known.path, call), None
+        if may_come(call, now, self.grace) or is_too_young(call, self.min_age, now):
             return NotReadyYet(call.id, call), self._plain_row(task, "not_ready", now)
+        if call.recording_state is RecordingState.AVAILABLE or call.recording_available:
+            since = now if known is None or known.disputed is None else known.disputed
+            again = disputed_until(since, now)
+            if again is not None:
+                row = self._plain_row(task, "disputed", now)
+                why = DISPUTED if call.recording_url else DISPUTED_WITHOUT_URL
+                row = replace(row, disputed=since, ask_after=again, last_error=why)
+                return NotReadyYet(call.id, call), row
         return NoRecording(call.id, call), self._plain_row(task, "no_recording", now)
 
     def _archived_row(self, task: Task, outcome: Archived, now: datetime) -> RecordingRow:
         recording = outcome.recording
         known = task.known
         path = self._inside(recording.path)
-        version, attempts, created = 1, 0, now
-        if known is not None:
-            attempts, created = known.attempts, known.created
-            another = known.path is not None and known.path != path
-            version = known.version + 1 if another else known.version
-        return RecordingRow(
-            call_id=task.call.id,
-            state="archived" if recording.suspect is None else "suspect",
-            created=created,
-            updated=now,
-            version=version,
-            path=path,
-            size=recording.size,
-            sha256=recording.sha256,
-            media_type=recording.media_type,
-            sample_rate=recording.sample_rate,
-            channels=recording.channels,
-            duration=recording.duration_seconds,
+        base = known or RecordingRow(task.call.id, "archived", now, now)
+        base = replace(
+            base,
+            version=adopted_version(known, path),
             etag=recording.etag,
-            attempts=attempts + recording.attempts,
-            last_error=recording.suspect,
+            attempts=base.attempts + recording.attempts,
             run=self.run,
         )
+        return with_file(base, path, recording.size, recording.sha256, recording, now)
 
     def _plain_row(
         self, task: Task, state: State, now: datetime, *, attempts: int = 1
@@ -164,6 +180,7 @@ class Ledger:
             updated=now,
             attempts=known.attempts + attempts,
             last_error=None,
+            ask_after=None,
             run=self.run,
         )
 
@@ -175,35 +192,29 @@ class Ledger:
         now: datetime,
     ) -> tuple[Outcome, RecordingRow | None]:
         """The name was taken when the recording was to be published: by what?"""
+        root, files = self.files.root, self.files
         stem = stem_of(self._inside(outcome.path))
-        there = [
-            path for path in target_of(stem).candidates() if size_of(self.folder, path) is not None
-        ]
+        there = [path for path in target_of(stem).candidates() if files.size_of(path) is not None]
         known = current_recordings(connection, [task.call.id]).get(task.call.id)
         if known is not None and known.on_disk and known.path in there:
             # Unchanged since last time; or another process has archived it meanwhile.
-            return AlreadyArchived(outcome.call_id, self.folder / known.path, task.call), None
+            return AlreadyArchived(outcome.call_id, root / known.path, task.call), None
+        owners = owners_of(connection, [path.as_posix() for path in there])
         for path in there:
-            found = examine(self.folder, path, task.call.id)
+            if owners.get(path.as_posix(), task.call.id) != task.call.id:
+                continue  # another call's
+            found = files.examine(path, task.call.id)
             if found is not None and (found.sound or found.sha256 in {task.had, outcome.sha256}):
                 row = adopted_row(task.call.id, task.known, found, now, self.run)
-                return AlreadyArchived(outcome.call_id, self.folder / path, task.call), row
-            if self._is_left_over(connection, path):
-                quarantine(self.folder, path)
+                return AlreadyArchived(outcome.call_id, root / path, task.call), row
+            if path.as_posix() not in owners and files.written_before(path, self.began):
+                files.quarantine(path)  # of a run that was killed
         error = RecordingError(
             f"a file that is no whole recording was in the way at {stem.name}; run again"
         )
         error.call_id = task.call.id
         failed = Failed(task.call.id, error, task.call)
         return self._row(task, failed, now)
-
-    def _is_left_over(self, connection: sqlite3.Connection, path: PurePosixPath) -> bool:
-        """Whether a file that the catalog does not know is older than this run: one was killed."""
-        try:
-            written = (self.folder / path).lstat().st_mtime
-        except OSError:
-            return False
-        return written < self.began and not owners_of(connection, [path.as_posix()])
 
     def _placed(self, task: Task, row: RecordingRow | None, state: str) -> Placed:
         known = row or task.known
@@ -212,14 +223,4 @@ class Ledger:
 
     def _inside(self, path: Path) -> PurePosixPath:
         """A path of an outcome, relative to the archive."""
-        return PurePosixPath(path.relative_to(self.folder))
-
-    def _tidy(self, task: Task, outcome: Outcome) -> None:
-        """What was put aside and turns out to be the very same bytes is not needed any more."""
-        aside = task.aside
-        if (
-            aside is not None
-            and isinstance(outcome, Archived)
-            and outcome.recording.sha256 == aside.sha256
-        ):
-            remove(os.fspath(self.folder / aside.path))
+        return PurePosixPath(path.relative_to(self.files.root))

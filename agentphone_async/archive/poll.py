@@ -1,0 +1,141 @@
+"""Asking again, within a run, for what was not ready, until a deadline.
+
+Also asking by id for calls that earlier runs have left open, where a run does not walk the whole
+list.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import anyio
+
+from agentphone_async.archive.catalog.calls import get_calls
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.recordings import (
+    current_recordings,
+    not_ready_in,
+    owners_of,
+)
+from agentphone_async.archive.catalog.rows import RecordingRow
+from agentphone_async.archive.names import Names, places
+from agentphone_async.archive.plan import Task
+from agentphone_async.archive.planner import own_stem
+from agentphone_async.archive.workers import work_on
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import AgentPhoneError, NotFoundError
+from agentphone_async.models import Call
+from agentphone_async.recordings.valve import Valve
+
+AT_ONCE = 8
+"""Calls that are asked about at a time."""
+
+
+class Poller:
+    """Gives again the calls that a run has found not ready.
+
+    Args:
+        client: asks about calls that went on when they were listed.
+        catalog: remembers which they were, so that memory does not have to.
+        names: of the run.
+        run: its number.
+        is_due: whether a call may be asked for now; never, once the run is stopped.
+        valve: of the run; once it is closed, nothing more is asked about.
+    """
+
+    def __init__(
+        self,
+        client: AsyncAgentPhone,
+        catalog: Catalog,
+        names: Names,
+        run: int,
+        is_due: Callable[[Call], bool],
+        valve: Valve,
+    ) -> None:
+        self._client = client
+        self._catalog = catalog
+        self._names = names
+        self._run = run
+        self._is_due = is_due
+        self._valve = valve
+
+    async def tasks(self, over: Callable[[], float]) -> AsyncGenerator[Task]:
+        """Each of them once; a call that is still in progress is left out.
+
+        Args:
+            over: tells the seconds that are left; nothing is asked when there are none.
+        """
+        after: str | None = None
+        while not self._valve.closed and over() > 0:
+            ids = await self._catalog.run(not_ready_in, self._run, after)
+            if not ids:
+                return
+            after = ids[-1]
+            remembered = await self._catalog.run(_remembered, ids)
+            latest: dict[str, Call] = {}
+            with anyio.move_on_after(over()):
+                await self._ask([call for call, _ in remembered], latest)
+            due = [
+                (latest.get(call.id, call), known)
+                for call, known in remembered
+                if self._is_due(latest.get(call.id, call))
+            ]
+            for task in await self._catalog.run(self._placed, due):
+                yield task
+
+    async def _ask(self, calls: Sequence[Call], latest: dict[str, Call]) -> None:
+        """Ask, side by side, about those that are not over."""
+
+        async def ask(call: Call) -> None:
+            try:
+                latest[call.id] = await self._valve.through(
+                    lambda _: self._client.calls.get(call.id)
+                )
+            except AgentPhoneError:
+                return  # it stays not ready; the next run lists it anyway
+
+        live = [call for call in calls if not call.is_finished]
+        await work_on(live, ask, at_once=min(AT_ONCE, len(live)))
+
+    def _placed(
+        self, connection: sqlite3.Connection, due: Sequence[tuple[Call, RecordingRow]]
+    ) -> list[Task]:
+        stems = [self._names.stem(call) for call, _ in due]
+        wanted = [path for stem in stems for path in places(stem)]
+        owners = owners_of(connection, wanted) if wanted else {}
+        return [
+            Task(call, own_stem(call, stem, owners), known, again=True)
+            for (call, known), stem in zip(due, stems, strict=True)
+        ]
+
+
+async def ask_by_id(client: AsyncAgentPhone, ids: Sequence[str], valve: Valve) -> list[Call]:
+    """The calls of these ids as the API has them now; those that it does not have are left out.
+
+    Raises:
+        AgentPhoneError: it cannot be asked.
+    """
+    found: list[Call] = []
+
+    async def ask(call_id: str) -> None:
+        try:
+            found.append(await valve.through(lambda _: client.calls.get(call_id)))
+        except NotFoundError:
+            return
+
+    await work_on(ids, ask, at_once=min(AT_ONCE, len(ids)))
+    return found
+
+
+def _remembered(
+    connection: sqlite3.Connection, ids: Sequence[str]
+) -> list[tuple[Call, RecordingRow]]:
+    rows = current_recordings(connection, ids)
+    calls = get_calls(connection, ids)
+    return [
+        (Call.from_json(json.loads(calls[call_id].raw)), rows[call_id])
+        for call_id in ids
+        if call_id in calls and call_id in rows
+    ]

@@ -1,0 +1,470 @@
+"""One run of an archive: list, plan, fetch, record.
+
+::
+
+    prefetcher ─▶ planner ─▶ valve ─▶ Downloader ─▶ recorder ─▶ observer, sidecars
+                     └──────── needs no request ───────────────────▶
+
+Every arrow is bounded. The catalog and the disk are asked a batch at a time, on the catalog's
+thread; the loop only passes batches on. The catalog is written after the bytes are on the disk, and
+the observer is told after the catalog is written. The limits watcher closes the valve in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.recordings import open_calls
+from agentphone_async.archive.catalog.runs import (
+    answers_of,
+    begin_run,
+    finish_run,
+    reopen,
+    reopen_of_dead,
+    take_over,
+    unfinished_folders,
+)
+from agentphone_async.archive.names import Names, key_of_names
+from agentphone_async.archive.observer import IsolatedObserver
+from agentphone_async.archive.options import Companion, Placed, RunOptions
+from agentphone_async.archive.plan import Policy, Task, is_too_young
+from agentphone_async.archive.planner import Planner, Terms
+from agentphone_async.archive.poll import Poller, ask_by_id
+from agentphone_async.archive.prefetch import Prefetcher
+from agentphone_async.archive.recent import NewestFirst
+from agentphone_async.archive.record import Recorder
+from agentphone_async.archive.report import Report
+from agentphone_async.archive.results import Results
+from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.sidecars import Sidecars
+from agentphone_async.archive.storage import Files
+from agentphone_async.archive.tombstones import Tombstones
+from agentphone_async.archive.watch import LimitsWatcher
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import AgentPhoneError
+from agentphone_async.models import Call
+from agentphone_async.recordings.descriptors import affordable
+from agentphone_async.recordings.downloader import Downloader
+from agentphone_async.recordings.fetch import Fetcher
+from agentphone_async.recordings.outcomes import Archived, Outcome, was_left
+from agentphone_async.recordings.valve import LeftError, Valve
+from agentphone_async.sinks.interface import Target
+
+BYTES_PER_SECOND = 16_000
+"""Of 8 kHz 16-bit mono, for estimates: the API does not tell sizes before they are fetched."""
+
+INCIDENT = "nearly everything that the run asked for was refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run needs of the world; tests bring their own."""
+
+    folder: Path
+    files: Files
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[object]]
+    free: Callable[[Path], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is about.
+
+    Attributes:
+        selection: which calls.
+        opened: the moment before the list of calls was asked for.
+        account: whose list it is; None if that does not matter.
+        recent: the list may be left early, if it proves that the rest is known.
+        covers: later runs may resume from this one, if it is complete.
+    """
+
+    selection: Selection
+    opened: datetime
+    account: str | None = None
+    recent: bool = False
+    covers: bool = True
+
+
+class Run:
+    """The state of one run; `go` is called once."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        client: AsyncAgentPhone,
+        prefetcher: Prefetcher,
+        catalog: Catalog,
+        scope: Scope,
+        options: RunOptions,
+        observer: IsolatedObserver,
+        companions: Sequence[Companion],
+    ) -> None:
+        self._environment = environment
+        self._client = client
+        self._prefetcher = prefetcher
+        self._catalog = catalog
+        self._scope = scope
+        self._options = options
+        self._observer = observer
+        self._companions = list(companions)
+        self._sidecars: Sidecars | None = None
+        self._report = Report()
+        self._results = Results(self._report, observer, waits=options.wait > 0)
+        self._tasks: dict[str, Task] = {}
+        self._valve = Valve()
+        self._watcher = LimitsWatcher(
+            environment.folder, options.limits, self._valve, observer, environment.free
+        )
+        self._dropping: asyncio.TimerHandle | None = None
+        self._stopped = asyncio.Event()
+        self._folders: set[PurePosixPath] = set()
+        self._untidy: list[PurePosixPath] = []
+        self._order = NewestFirst(scope.selection.since)
+        self._proved = False
+        self._began = environment.monotonic()
+
+    def stop(self, reason: str, line: str) -> None:
+        """Begin nothing more; drop what is under way after the grace.
+
+        The first reason counts. Enough bytes are no reason to drop what they are followed by. Who
+        interrupts a run that is about to end already wants it to end at once.
+        """
+        first = not self._stopped.is_set()
+        if first:
+            self._stopped.set()
+            self._report.stop_reason = reason
+            self._report.stopped_because = line
+            self._observer.stopping(line)
+            self._prefetcher.stop()
+            self._valve.close()
+        if reason == "interrupted" != self._report.stop_reason:
+            self._valve.drop()
+        elif reason != "max_transfer" and self._dropping is None:
+            loop = asyncio.get_running_loop()
+            self._dropping = loop.call_later(self._options.stop_grace, self._valve.drop)
+
+    async def go(self) -> Report:
+        """Do it; `Archive.run` says what is raised."""
+        limit = self._options.limits.max_duration
+        timer = None
+        if limit is not None:
+            line = f"it has run for {limit:g} s"
+            timer = asyncio.get_running_loop().call_later(limit, self.stop, "max_duration", line)
+        listeners = self._client.session.limits.listeners
+        listeners.add(self._watcher.paused)
+        try:
+            if self._options.dry_run:
+                await self._rehearse()
+            else:
+                await self._archive()
+        finally:
+            listeners.discard(self._watcher.paused)
+            for handle in (timer, self._dropping):
+                if handle is not None:
+                    handle.cancel()
+        return self._report
+
+    # ---------------------------------------------------------------- dry
+
+    async def _rehearse(self) -> None:
+        planner = self._planner(self._names(None), None)
+        async for tasks in self._planned(planner):
+            for task in tasks:
+                self._report.would_fetch += 1
+                length = task.call.duration_seconds
+                if length is None:
+                    self._report.unknown_sizes += 1
+                else:
+                    self._report.estimated_bytes += 44 + int(length * BYTES_PER_SECOND)
+        self._conclude(left=0)
+
+    # ---------------------------------------------------------------- the real thing
+
+    async def _archive(self) -> None:
+        catalog, options, scope = self._catalog, self._options, self._scope
+        listing = "recent" if scope.recent else "full"
+        now = self._environment.now()
+        run = await catalog.transaction(begin_run, scope.selection, now, scope.account, listing)
+        await catalog.transaction(reopen_of_dead, run, INCIDENT)
+        await self._sweep(run)
+        names = self._names(await key_of_names(catalog, hash_ids=options.hash_ids))
+        async with AsyncExitStack() as stack:
+            await self._open_sidecars(stack)
+            planner = self._planner(names, run)
+            recorder = Recorder(self._environment.files, run, options.grace, options.min_age)
+            async with aclosing(self._tasks_of(planner)) as tasks:
+                await self._fetch(tasks, recorder)
+            if options.wait > 0:
+                await self._wait(run, names, recorder)
+                self._results.tell_the_rest()
+            await self._doubt(run)
+            self._conclude(left=self._report.selected - self._report.settled)
+            if not self._stopped.is_set():
+                for companion in self._companions:
+                    await companion.finish(sorted(self._folders))
+            if self._sidecars is not None:
+                self._report.beside_failed = self._sidecars.failed
+                self._report.problems += self._sidecars.problems()
+        await self._finish(run)
+
+    async def _open_sidecars(self, stack: AsyncExitStack) -> None:
+        options = self._options
+        if not (options.metadata or options.transcripts or options.checksums):
+            return
+        self._sidecars = await stack.enter_async_context(
+            Sidecars(
+                self._environment.folder,
+                self._client,
+                metadata=options.metadata,
+                transcripts=options.transcripts,
+                sums=options.checksums,
+                zone=options.zone,
+                hash_ids=options.hash_ids,
+                fsync=options.fsync,
+                catalog=self._catalog,
+            )
+        )
+        self._companions.append(self._sidecars)
+
+    async def _sweep(self, run: int) -> None:
+        """Remove what dead runs left, in the folders that they had noted."""
+        folders = await self._catalog.run(unfinished_folders, run)
+        if folders:
+            files = self._environment.files
+            staying = await self._catalog.run(lambda _: [files.sweep(each) for each in folders])
+            self._untidy = [each for each, count in zip(folders, staying, strict=True) if count]
+            await self._catalog.transaction(take_over, run, folders)
+            self._folders.update(folders)  # what their runs added was not finished, either
+
+    async def _planned(self, planner: Planner) -> AsyncGenerator[list[Task]]:
+        """Batches of tasks; what needs no request is settled on the way."""
+        seen: set[str] = set()
+        async with aclosing(self._prefetcher.batches()) as batches:
+            async for calls in batches:
+                if self._stopped.is_set():
+                    break
+                self._report.listed += len(calls)
+                self._observer.listed(len(calls))
+                yield await self._plan(planner, calls)
+                if self._scope.recent and not self._order.broken:
+                    seen.update(call.id for call in calls)
+                    self._proved = self._order.proved
+                    if self._proved:
+                        break
+        if self._proved:
+            async for tasks in self._still_open(planner, seen):
+                yield tasks
+
+    async def _plan(self, planner: Planner, calls: Sequence[Call]) -> list[Task]:
+        now = self._environment.now()
+        plan = await self._catalog.run(planner.plan, calls, now)
+        if plan.writes and not self._options.dry_run:
+            await self._catalog.transaction(planner.store, plan, now)
+        report = self._report
+        report.selected += plan.selected
+        report.undated += plan.undated
+        report.disputed += plan.disputed
+        self._order.add(calls, {*plan.unknown, *plan.news})
+        if plan.selected:
+            self._observer.selected(plan.selected)
+        for outcome in plan.settled:
+            self._results.count(outcome)
+        await self._process(plan.placed)
+        self._folders.update(path.parent for path in plan.adopted)
+        return plan.tasks
+
+    async def _still_open(self, planner: Planner, seen: set[str]) -> AsyncGenerator[list[Task]]:
+        """Ask by their ids for calls that earlier runs left open, where the list was left early."""
+        await self._prefetcher.aclose()
+        after: str | None = None
+        now, account = self._environment.now(), self._scope.account
+        while ids := await self._catalog.run(open_calls, account, now, after):
+            after = ids[-1]
+            if self._stopped.is_set():
+                return
+            unseen = [call_id for call_id in ids if call_id not in seen]
+            try:
+                calls = await ask_by_id(self._client, unseen, self._valve)
+            except (AgentPhoneError, LeftError) as error:
+                self._prefetcher.fail(error)
+                return
+            if calls:
+                self._report.listed += len(calls)
+                self._observer.listed(len(calls))
+                yield await self._plan(planner, calls)
+
+    async def _tasks_of(self, planner: Planner) -> AsyncGenerator[Call]:
+        async with aclosing(self._planned(planner)) as planned:
+            async for tasks in planned:
+                for task in tasks:
+                    if self._stopped.is_set():
+                        break
+                    self._tasks[task.call.id] = task
+                    yield task.call
+
+    async def _fetch(self, calls: AsyncGenerator[Call], recorder: Recorder) -> None:
+        """Fetch what comes, and write down what becomes of it, until there is no more."""
+        downloader = self._downloader()
+        self._watcher.watch(lambda: downloader.held)
+        async with aclosing(downloader.batches(calls)) as batches:
+            async for batch in batches:
+                await self._settle(batch, recorder)
+        self._refuse_blindness()
+
+    def _refuse_blindness(self) -> None:
+        """A limit that cannot be watched ends the run as a failure of the disk."""
+        if self._watcher.failure is not None:
+            raise self._watcher.failure
+
+    def _downloader(self) -> Downloader:
+        options, files = self._options, self._environment.files
+        fetcher = Fetcher(
+            self._client.session,
+            files.sink(options.fsync, inline=options.own_loop),
+            max_file_size=options.limits.max_file_size,
+            progress=self._watcher.arrived,
+        )
+        return Downloader(
+            fetcher,
+            files.root,
+            affordable(self._client.workers(options.transfers)),
+            target_of=self._target_of,
+            skip_existing=False,
+            valve=self._valve,
+        )
+
+    def _target_of(self, call_id: str, call: Call | None) -> Target:  # noqa: ARG002 - a Namer's
+        return self._tasks[call_id].target
+
+    async def _settle(self, outcomes: Sequence[Outcome], recorder: Recorder) -> None:
+        self._refuse_blindness()
+        if self._watcher.reason is not None and any(map(was_left, outcomes)):
+            self.stop(*self._watcher.reason)
+        batch = [(self._tasks[outcome.call_id], outcome) for outcome in outcomes]
+        settled = await self._catalog.run(recorder.judge, batch, self._environment.now())
+        await self._catalog.transaction(recorder.store, settled)
+        if any(one.task.aside is not None for one in settled):
+            await self._catalog.run(lambda _: recorder.tidy(settled))
+        for outcome in outcomes:
+            del self._tasks[outcome.call_id]
+        for one in settled:
+            self._results.count_settled(one)
+            if isinstance(one.outcome, Archived):
+                self._folders.add(one.placed.stem.parent)
+        await self._process([one.placed for one in settled])
+
+    # ---------------------------------------------------------------- waiting
+
+    async def _wait(self, run: int, names: Names, recorder: Recorder) -> None:
+        """Keep asking for what is not ready, with growing pauses, until the deadline."""
+        poller = Poller(self._client, self._catalog, names, run, self._is_due, self._valve)
+        clock = self._environment.monotonic
+        deadline = clock() + self._options.wait
+        left = self._options.wait
+        pause = 2.0
+        while left > 0 and self._report.waitable and not self._stopped.is_set():
+            pause = min(pause, left)
+            if await self._sleep(pause):
+                return
+            left = min(left - pause, deadline - clock())
+            pause = min(pause * 1.5, 30.0)
+            async with aclosing(self._polled(poller, deadline)) as calls:
+                await self._fetch(calls, recorder)
+
+    async def _polled(self, poller: Poller, deadline: float) -> AsyncGenerator[Call]:
+        clock = self._environment.monotonic
+        async with aclosing(poller.tasks(lambda: deadline - clock())) as tasks:
+            async for task in tasks:
+                self._tasks[task.call.id] = task
+                yield task.call
+
+    def _is_due(self, call: Call) -> bool:
+        """Whether a call may be asked for now."""
+        now = self._environment.now()
+        young = is_too_young(call, self._options.min_age, now)
+        return not self._stopped.is_set() and call.finished_at(now) and not young
+
+    async def _sleep(self, seconds: float) -> bool:
+        """Sleep, and return True if that ended with a stop."""
+        timer = asyncio.ensure_future(self._environment.sleep(seconds))
+        stop = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((timer, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in (timer, stop):
+                waiter.cancel()
+                with suppress(asyncio.CancelledError):
+                    await waiter
+        return self._stopped.is_set()
+
+    # ---------------------------------------------------------------- counting
+
+    async def _process(self, placed: Sequence[Placed]) -> None:
+        if placed and not self._options.dry_run:
+            for companion in self._companions:
+                with suppress(LeftError):  # the next run meets these calls again
+                    await self._valve.to_the_end(partial(companion.process, placed))
+
+    async def _doubt(self, run: int) -> None:
+        """Believe nothing final of what a server said that refused nearly everything."""
+        answers = await self._catalog.run(answers_of, run)
+        if answers.is_incident:
+            await self._catalog.transaction(reopen, run, INCIDENT)
+            self._report.add_incident(answers.absent, answers.failed, answers.fetched)
+
+    def _conclude(self, *, left: int) -> None:
+        report, stopped = self._report, self._stopped.is_set()
+        report.left = left
+        report.bytes = self._watcher.transferred
+        whole = self._results.end_of_list(
+            self._prefetcher, self._order, proved=self._proved, stopped=stopped
+        )
+        report.conclude()
+        report.complete = whole and left == 0 and not stopped
+        report.seconds = self._environment.monotonic() - self._began
+
+    async def _finish(self, run: int) -> None:
+        report, until = self._report, self._scope.selection.until
+        opened = self._scope.opened
+        covered = opened if until is None else min(until, opened)
+        # A list that was cut off was seen whole from somewhere on.
+        partly = report.seen_since is not None and report.left == 0 and report.seen_since < covered
+        await self._catalog.transaction(
+            finish_run,
+            run,
+            self._environment.now(),
+            complete=self._scope.covers and (report.complete or partly),
+            covered_until=covered,
+            seen_since=report.seen_since,
+            stop_reason=report.stop_reason,
+            counts=report.counts(),
+            unattended=bool(self._companions) and self._stopped.is_set(),
+            untidy=self._untidy,
+            listing=report.listing,
+        )
+
+    def _planner(self, names: Names, run: int | None) -> Planner:
+        options = self._options
+        policy = Policy(
+            grace=options.grace,
+            min_age=options.min_age,
+            recheck=options.recheck,
+            probe_all=options.probe_all,
+            refresh=options.refresh,
+        )
+        placing = bool(self._companions) and run is not None
+        tombstones = Tombstones.load(self._environment.folder)
+        terms = Terms(self._environment.files, policy, names, run, placing, tombstones)
+        return Planner(terms, self._scope.selection)
+
+    def _names(self, key: bytes | None) -> Names:
+        return Names(self._options.template, self._options.zone, key)

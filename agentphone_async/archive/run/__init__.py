@@ -1,1 +1,0 @@
-"""One run of an archive: what is listed is planned, fetched and remembered."""
