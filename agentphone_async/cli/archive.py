@@ -52,6 +52,10 @@ if TYPE_CHECKING:
         help="Ask even where the API says that there is none.")  # fmt: skip
 @option(Section.AGAIN, "--refresh", is_flag=True,
         help="Ask again for archived ones; a changed one becomes a new version.")  # fmt: skip
+@option(Section.AGAIN, "--full-list", is_flag=True, config=False,
+        help="Walk the whole list of calls, even where its newest part would do.")  # fmt: skip
+@option(Section.AGAIN, "--full-list-every", type=Seconds(), default="7d",
+        help="Walk the whole list of calls at least this often.")  # fmt: skip
 @transfer_options
 @option(Section.LIMITS, "--max-transfer", type=Size(),
         help="Start no more downloads after this many bytes.")  # fmt: skip
@@ -70,8 +74,6 @@ def command(
     connection: Connection,
     transfers: Transfers,
     showing: Showing,
-    metadata: bool,
-    transcripts: bool,
     **settings: Any,
 ) -> int:
     """Archive the recordings of a day or a range of time in the folder DEST.
@@ -96,8 +98,6 @@ def command(
         run_options(period, transfers, settings),
         connection,
         transfers,
-        metadata=metadata,
-        transcripts=transcripts,
     ).run(showing)
 
 
@@ -115,6 +115,10 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
         grace=timedelta(seconds=settings["grace"]),
         min_age=timedelta(seconds=settings["min_age"]),
         since_last=period.since_last,
+        metadata=settings["metadata"],
+        transcripts=settings["transcripts"],
+        full_list=settings["full_list"],
+        full_list_every=timedelta(seconds=settings["full_list_every"]),
         recheck=settings["recheck"],
         probe_all=settings["probe_all"],
         refresh=settings["refresh"],

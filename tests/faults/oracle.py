@@ -130,6 +130,7 @@ class Oracle:
         for name in sums:
             self._sums(self.folder / name)
         files -= sums
+        files = {name for name in files if not name.startswith(".agentphone-index/")}
         partial = {name for name in files if name.endswith(".part")}
         assert killed or not partial, partial
         files -= partial
