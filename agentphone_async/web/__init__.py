@@ -1,0 +1,1 @@
+"""Long-running programs around an archive: `watch` receives webhooks, `serve` shows calls."""
