@@ -18,6 +18,7 @@ from agentphone_async.archive.catalog.rows import RecordingRow, State, with_file
 from agentphone_async.archive.names import stem_of, target_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import (
+    GONE,
     Task,
     adopted_version,
     disputed_until,
@@ -26,7 +27,7 @@ from agentphone_async.archive.plan import (
 )
 from agentphone_async.archive.planner import adopted_row
 from agentphone_async.archive.storage import Files
-from agentphone_async.errors import RecordingError
+from agentphone_async.errors import RecordingError, ResponseError
 from agentphone_async.models import RecordingState
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
@@ -130,6 +131,11 @@ class Recorder:
         match outcome:
             case Archived():
                 return outcome, self._archived_row(task, outcome, now)
+            case Failed(error=ResponseError(status=410)):
+                if task.known is not None and task.known.on_disk:
+                    return outcome, None
+                row = self._plain_row(task, "no_recording", now)
+                return NoRecording(task.call.id, task.call), replace(row, last_error=GONE)
             case Failed(error=error):
                 if task.known is not None and task.known.on_disk:
                     return outcome, None  # what was archived before is still there

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
 
 from agentphone_async.models.base import ApiModel, Flag, Moment, Number, Text, or_empty
 
@@ -53,6 +53,11 @@ class CallTranscript(ApiModel):
     created_at: Moment = None
 
 
+def number_as_text(value: Any) -> Any:
+    """An id that came as a number, as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Call(ApiModel):
     """A call (API page "Get Call").
 
@@ -65,7 +70,7 @@ class Call(ApiModel):
         transcripts: only filled by ``calls.get``.
     """
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)]
     agent_id: Text = None
     agent_name: Text = None
     phone_number_id: Text = None

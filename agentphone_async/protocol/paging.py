@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agentphone_async.protocol.id_set import IdSet
+
 OVERLAP = 5
 """Rows of the last page that are asked for again, at most half of them; more removals than this
 cost a step back."""
@@ -38,7 +40,7 @@ class Crawl:
     done: bool = False
     complete: bool = False
     total: int | None = None
-    _seen: set[str] = field(default_factory=set)
+    _seen: IdSet = field(default_factory=IdSet)
     _adrift: set[str] = field(default_factory=set)
     _fruitless: int = 0
     _second_round: bool = False
@@ -53,14 +55,15 @@ class Crawl:
         return len(self._seen)
 
     def take(
-        self, ids: Sequence[str], *, rows: int, has_more: bool, total: int | None
+        self, ids: Sequence[str], *, rows: int, has_more: bool | None, total: int | None
     ) -> list[int]:
         """Decide what follows from a page.
 
         Args:
             ids: the ids on the page, in order.
             rows: how many rows the page had, those that could not be read included.
-            has_more: what the server says.
+            has_more: what the server says; None if it does not: then the walk goes on until a
+                page brings nothing more.
             total: what the server says; None if it does not.
 
         Returns:
@@ -72,8 +75,7 @@ class Crawl:
         )
         new: list[int] = []
         for place, identifier in enumerate(ids):
-            if identifier not in self._seen:
-                self._seen.add(identifier)
+            if self._seen.add(identifier):
                 new.append(place)
         if overlaps:
             self._adrift.difference_update(ids)
@@ -86,7 +88,11 @@ class Crawl:
             self.done = self.complete = True
         elif not overlaps and self._overlap:
             self.offset = max(self._start, self.offset - self.limit)
-        elif rows and (has_more or self._owes(self.offset + rows)):
+        elif rows and (
+            has_more
+            or self._owes(self.offset + rows)
+            or (has_more is None and self.total is None and (new or rows > self._overlap))
+        ):
             self.offset += max(1, rows - self._overlap)
         else:
             self._end()

@@ -15,6 +15,8 @@ from agentphone_async.transport.session import Session
 ONE_PAGE = 20
 """Calls on a page that is awaited without a ``limit``, as the API and the official SDK have it."""
 
+_NO_CONTENT = 204
+
 PageRequest = Callable[[int, int], Request]
 """Makes the request for a page from its limit and its offset."""
 
@@ -104,7 +106,7 @@ class CallListing(Coroutine[Any, Any, CallPage]):
         new = crawl.take(
             [call.id for call in page.data],
             rows=len(page.data) + len(page.problems),
-            has_more=page.has_more,
+            has_more=said if isinstance(said := page.raw.get("hasMore"), bool) else None,
             total=page.total,
         )
         self.total = crawl.total
@@ -117,4 +119,7 @@ class CallListing(Coroutine[Any, Any, CallPage]):
 
     async def _page(self, limit: int, offset: int) -> CallPage:
         request = self._page_request(limit, offset)
-        return model_of(CallPage, request, await self._session.call(request))
+        reply = await self._session.call(request)
+        if reply.status == _NO_CONTENT:
+            return CallPage.from_json({"data": [], "hasMore": False})
+        return model_of(CallPage, request, reply)

@@ -92,7 +92,7 @@ async def test_the_next_page_is_fetched_while_this_one_is_used_and_no_further(cl
 
 
 async def test_rows_that_are_no_calls_are_reported_with_their_place(client_of):
-    rows = ["a", None, 3, {"id": None}, {}, {"id": ""}, {"id": 7}, [], "b", {"id": "c", "x": [1]}]
+    rows = ["a", None, 3, {"id": None}, {}, {"id": ""}, {"id": 7.5}, [], "b", {"id": "c", "x": [1]}]
     async with RawServer(page(*rows)) as server:
         listing = client_of(server.base_url).calls.list()
         assert [call.id async for call in listing] == ["a", "b", "c"]

@@ -234,3 +234,27 @@ def test_calls_of_a_page_that_did_not_overlap_prove_nothing():
         del server.ids[: burst.get(page, 0)]
     assert set(server.ids) <= set(found)
     assert crawl.complete
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 203, 1000])
+def test_a_server_that_says_nothing_of_more_pages_is_asked_until_one_is_empty(count):
+    server = Listing(ids(count), tells_total=False)
+    crawl = Crawl(100)
+    found: list[str] = []
+    for _ in range(30):
+        rows, _, _ = server.page(crawl.offset, crawl.limit)
+        new = crawl.take(rows, rows=len(rows), has_more=None, total=None)
+        found += [rows[place] for place in new]
+        if crawl.done:
+            break
+    assert found == ids(count)
+    assert (crawl.done, crawl.complete) == (True, True)
+
+
+def test_a_server_that_says_nothing_and_ignores_the_offset_is_no_complete_list():
+    crawl = Crawl(100)
+    page = ids(100)
+    for _ in range(FRUITLESS_PAGES + 2):
+        if not crawl.done:
+            crawl.take(page, rows=100, has_more=None, total=None)
+    assert (crawl.done, crawl.complete) == (True, False)
