@@ -117,6 +117,10 @@ def bucket_error(error: Exception, url: str, doing: Doing = "open") -> BucketErr
         )
     if status:
         return BucketError(url, f"the store answers {named} also when asked again; try later")
+    if "builder error" in text:
+        return BucketError(
+            url, "the endpoint is not encrypted (http://); set AWS_ALLOW_HTTP=true to use it"
+        )
     if "error sending request" in text or "timed out" in text or "dns error" in text:
         return BucketError(url, "the store cannot be reached; check the network and the endpoint")
     return BucketError(url, _harmless(text))

@@ -127,9 +127,6 @@ class Upload(Protocol):
     async def write(self, chunks: Sequence[bytes]) -> None:
         """Add bytes to the end."""
 
-    async def restart(self) -> None:
-        """Forget all bytes so far."""
-
     async def stage(self, audio: Audio) -> Staged:
         """Declare it whole; the upload is over."""
 

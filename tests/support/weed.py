@@ -13,6 +13,9 @@ from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import obstore
+from obstore.store import S3Store
+
 KEYS = {"AWS_ACCESS_KEY_ID": "admin", "AWS_SECRET_ACCESS_KEY": "secret"}
 BUCKET = "recordings"
 
@@ -70,6 +73,7 @@ class Weed:
         )
         try:
             self._wait(folder)
+            self.put("started", b"")  # makes the bucket
         except BaseException:
             self.close()
             raise
@@ -87,6 +91,22 @@ class Weed:
                 return
         log = (folder / "log").read_text(errors="replace")
         raise RuntimeError(f"the server did not start: {log[-2000:]}")
+
+    def store(self, prefix: str | None = None) -> S3Store:
+        """The bucket, as obstore has it."""
+        return S3Store(
+            BUCKET,
+            prefix=prefix,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+            client_options={"allow_http": True},
+        )
+
+    def put(self, name: str, data: bytes) -> None:
+        """Put an object, whatever is there."""
+        obstore.put(self.store(), name, data)
 
     def close(self) -> None:
         """End it."""

@@ -181,10 +181,12 @@ class Store:
                 )
             connection.execute("BEGIN IMMEDIATE")
             set_setting(connection, "bucket", self.identity.id)
-            if self.identity.hashed:
-                connection.execute(
-                    "INSERT OR REPLACE INTO settings VALUES ('hash_key', ?)", (self.identity.key,)
-                )
+            set_setting(connection, "run_numbers", "by time")
+            names = ["scope_key", *(["hash_key"] if self.identity.hashed else [])]
+            connection.executemany(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+                [(name, self.identity.key) for name in names],
+            )
             journal.install(connection)
             connection.execute("COMMIT")
         return True
@@ -196,8 +198,11 @@ class Store:
             raise RuntimeError("the store is not open")
         return self._connection
 
-    def pull(self) -> int:
+    def pull(self, only: str = "") -> int:
         """Merge the manifests that the cache does not know yet; return how many.
+
+        Args:
+            only: what their names have to begin with, if that is not all.
 
         Raises:
             CatalogError: one is damaged or newer than we are; what was merged before it stays.
@@ -205,8 +210,10 @@ class Store:
         known = {name for (name,) in self.connection.execute("SELECT name FROM bucket_parts")}
         names = [
             head.path
-            for head in self.bucket.list(PARTS)
-            if head.path not in known and Part.of_name(head.path) is not None
+            for head in self.bucket.list(only.rpartition("/")[0] or PARTS)
+            if head.path.startswith(only)
+            and head.path not in known
+            and Part.of_name(head.path) is not None
         ]
         merged = 0
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from agentphone_async.archive.catalog.rows import (
     stamp,
     stamp_or_none,
 )
+from agentphone_async.archive.catalog.settings import get_setting
 from agentphone_async.archive.selection.coverage import Span, covered_without_gap
 from agentphone_async.archive.selection.selection import Selection
 
@@ -52,9 +54,10 @@ def begin_run(
             (scope,),
         )
     cursor = connection.execute(
-        "INSERT INTO runs (started, since, until, status, direction, scope, listing) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO runs (id, started, since, until, status, direction, scope, listing) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            _number(connection),
             stamp(now),
             stamp_or_none(selection.since),
             stamp_or_none(selection.until),
@@ -67,6 +70,13 @@ def begin_run(
     if cursor.lastrowid is None:
         raise AssertionError("an insert has a row id")
     return cursor.lastrowid
+
+
+def _number(connection: sqlite3.Connection) -> int | None:
+    """A number that no other machine gives to a run of this archive; None for the next one."""
+    if get_setting(connection, "run_numbers") is None:
+        return None
+    return time.time_ns() // 1000
 
 
 def finish_run(

@@ -1,0 +1,177 @@
+"""An archive in a bucket: a run like any other, between bringing the cache up to date and sending.
+
+While a run goes on, what it has written down is sent every few seconds, so that a machine that
+dies loses little; objects of which no manifest tells are found again by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import anyio
+
+from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.bucket.objects import BucketFiles
+from agentphone_async.archive.bucket.store import Store, default_cache
+from agentphone_async.archive.observer import Observer
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.report import Report
+from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import ConfigurationError, DestinationError
+from agentphone_async.models import Call
+from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.threads import FilePool
+
+EVERY = 5.0
+"""Seconds after which what is new is sent."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BucketArchive:
+    """Recordings as objects below one prefix; the catalog here is a cache of what manifests say.
+
+    Any number of machines may work on one at once. Names are hashed, since keys of objects turn up
+    in logs and bills, and a call's id is all that is needed to hear its recording.
+
+    Args:
+        where: a URL as for `ObjectSink.from_url`, or a bucket.
+        cache: folder for the catalog; by default one in the user's folder for caches.
+        hash_ids: False names objects by the calls' ids; only for an archive that is new.
+        run: names this process's manifests; by default time and chance.
+        shard: which part of a larger work the manifests belong to.
+        settings: further ones of `Archive`, for tests.
+    """
+
+    def __init__(
+        self,
+        where: str | Bucket,
+        cache: str | Path | None = None,
+        *,
+        hash_ids: bool = True,
+        run: str | None = None,
+        shard: int = 0,
+        **settings: Any,
+    ) -> None:
+        self.bucket = Bucket.from_url(where) if isinstance(where, str) else where
+        self.cache = default_cache(self.bucket.url) if cache is None else Path(cache)
+        self._store = Store(self.bucket, self.cache, run=run, shard=shard, hash_ids=hash_ids)
+        self._files = BucketFiles(self.bucket, self.cache)
+        self._archive = Archive(self.cache, self._files, **settings)
+        self._failure: DestinationError | None = None
+        self._thread: FilePool
+
+    def __repr__(self) -> str:
+        return f"<BucketArchive {self.bucket.url}>"
+
+    def stop(self, reason: str = "interrupted", line: str = "it was interrupted") -> None:
+        """End the run gently; see `Archive.stop`."""
+        self._archive.stop(reason, line)
+
+    async def run(
+        self,
+        client: AsyncAgentPhone,
+        selection: Selection | None = None,
+        options: RunOptions | None = None,
+        *,
+        observer: Observer | None = None,
+        calls: Iterable[Call] | AsyncIterable[Call] | None = None,
+    ) -> Report:
+        """Archive what is selected and missing, as `Archive.run` does.
+
+        Raises:
+            ConfigurationError: files beside recordings are asked for, which a bucket does not get.
+            DestinationError: the bucket cannot be used; the message says why.
+            CatalogError: a manifest is damaged or newer than we are; or the cache is of another
+                archive.
+        """
+        options = options or RunOptions()
+        if options.metadata or options.transcripts:
+            raise ConfigurationError(
+                "a bucket gets no files beside recordings: manifests hold the calls' JSON; leave "
+                "out --metadata and --transcripts"
+            )
+        async with self.opened(make=not options.dry_run) as there:
+            return await self.run_opened(
+                client, selection, options, observer=observer, calls=calls, sending=there
+            )
+
+    async def run_opened(
+        self,
+        client: AsyncAgentPhone,
+        selection: Selection | None,
+        options: RunOptions,
+        *,
+        observer: Observer | None = None,
+        calls: Iterable[Call] | AsyncIterable[Call] | None = None,
+        sending: bool = True,
+    ) -> Report:
+        """The same within `opened`; ``sending`` is False where there is no archive to send to."""
+        options = replace(options, checksums=False)
+        report: Report | None = None
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            if sending and not options.dry_run:
+                group.start_soon(self._keep_sending)
+            try:
+                report = await self._archive.run(
+                    client, selection, options, observer=observer, calls=calls
+                )
+            except Exception as error:  # noqa: BLE001 - raised below: a group would wrap it
+                failure = error
+            group.cancel_scope.cancel()
+        if sending and not options.dry_run and self._failure is None:
+            await self.do(Store.push)
+        if report is None or self._failure is not None:
+            raise self._failure or failure or RuntimeError("a run came to nothing")
+        return report
+
+    @contextlib.asynccontextmanager
+    async def opened(self, *, make: bool = False, only: str = "") -> AsyncGenerator[bool]:
+        """The cache, brought up to date; False if there is no archive and none is to be made.
+
+        ``only`` restricts what is brought to manifests whose names begin so.
+        """
+        self._thread = FilePool(1)
+        try:
+            yield await self._thread.run(self._open, make=make, only=only)
+        finally:
+            await self._thread.run(self._store.close)
+            self._thread.close()
+            self._files.close()
+
+    async def do(
+        self, work: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do something with the store, within `opened`, on the thread that it belongs to."""
+        return await self._thread.run(work, self._store, *args, **kwargs)
+
+    async def ask(self, work: Callable[..., T], *args: object) -> T:
+        """Ask the cache, within `opened`."""
+        return await self._thread.run(lambda: work(self._store.connection, *args))
+
+    def _open(self, *, make: bool, only: str) -> bool:
+        if not self._store.open(make=make):
+            return False
+        if make:
+            self.bucket.prove()
+            self._store.push()  # what a run that was killed has not sent
+        self._store.pull(only)
+        return True
+
+    async def _keep_sending(self) -> None:
+        """Send what is new, until cancelled; if that fails, the run has to end."""
+        while True:
+            await anyio.sleep(EVERY)
+            try:
+                await self.do(Store.push)
+            except DestinationError as error:
+                self._failure = error
+                self._archive.stop("destination", str(error))
+                return

@@ -1,0 +1,157 @@
+"""Walking the list once, and writing what is to be done as shards."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.shards import Plan, Shards, new_plan_name
+from agentphone_async.archive.catalog.recordings import current_columns
+from agentphone_async.archive.catalog.rows import ON_DISK, STATE
+from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import ConfigurationError
+from agentphone_async.models import Call
+from agentphone_async.sinks.threads import FilePool
+
+SHARD_SIZE = 2_000
+"""Calls of one shard: few enough to lose one, enough to hide what a shard costs besides."""
+
+_BATCH = 250
+
+
+@dataclass(slots=True)
+class Planned:
+    """What became of planning.
+
+    Attributes:
+        plan: what was written.
+        listed: different calls that were listed.
+        total: how many there are, as the server says of the whole account; None if it does not.
+        complete: every walk saw its list to the end.
+        problems: rows that could not be read.
+    """
+
+    plan: Plan
+    listed: int = 0
+    total: int | None = None
+    complete: bool = True
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def lacking(self) -> int:
+        """How many calls the account has that no walk has seen."""
+        return max(0, (self.total or 0) - self.listed)
+
+
+async def write_plan(
+    archive: BucketArchive,
+    client: AsyncAgentPhone,
+    selection: Selection | None = None,
+    *,
+    shard_size: int = SHARD_SIZE,
+    numbers: Sequence[str] = (),
+) -> Planned:
+    """List calls once and write those that are selected and not archived yet, in shards.
+
+    Args:
+        archive: where; made if it is not there.
+        client: with an API key.
+        selection: which calls; all by default.
+        shard_size: calls a shard.
+        numbers: walk the calls of these numbers instead, one after the other: a list of millions
+            is slow at its end. What they give together is compared with the account's total.
+
+    Raises:
+        AgentPhoneError: a page could not be had; shards that were written are of no plan.
+    """
+    if shard_size < 1:
+        raise ConfigurationError(f"shard_size is {shard_size}; it takes at least 1 call")
+    now = datetime.now(UTC)
+    listings: list[Any] = [client.numbers.list_calls(number) for number in numbers]
+    if not listings:
+        listings = [client.calls.list()]
+    async with archive.opened(make=True):
+        writer = _Writer(archive, selection or Selection(), new_plan_name(now), shard_size)
+        for listing in listings:
+            await writer.take(listing)
+        about = {"since": _text(selection, "since"), "until": _text(selection, "until")}
+        plan = Plan(writer.name, writer.shards, writer.calls, now.isoformat(), about)
+        total = listings[0].total
+        if numbers:
+            total = (await client.calls.list(limit=1)).total
+        await writer.pool.run(writer.target.finish, plan)
+        writer.pool.close()
+    return Planned(
+        plan,
+        writer.listed,
+        total,
+        all(listing.complete for listing in listings),
+        [str(problem) for listing in listings for problem in listing.problems],
+    )
+
+
+class _Writer:
+    """Gathers calls, and writes a shard whenever there are enough."""
+
+    def __init__(
+        self, archive: BucketArchive, selection: Selection, name: str, shard_size: int
+    ) -> None:
+        self.target = Shards(archive.bucket)
+        self.pool = FilePool(1)
+        self.name = name
+        self.shards = self.calls = self.listed = 0
+        self._archive = archive
+        self._selection = selection
+        self._size = shard_size
+        self._seen: set[int] = set()
+        self._waiting: list[dict[str, Any]] = []
+
+    async def take(self, listing: AsyncIterable[Call]) -> None:
+        """All calls of one list."""
+        batch: list[Call] = []
+        async with aclosing(aiter(listing)) as calls:  # type: ignore[type-var]
+            async for call in calls:
+                mark = hash(call.id)
+                if mark in self._seen:
+                    continue
+                self._seen.add(mark)
+                self.listed += 1
+                if self._selection.wants(call):
+                    batch.append(call)
+                if len(batch) >= _BATCH:
+                    await self._add(batch)
+                    batch = []
+        await self._add(batch)
+        while self._waiting:
+            await self._write(self._waiting[: self._size])
+            self._waiting = self._waiting[self._size :]
+
+    async def _add(self, batch: Sequence[Call]) -> None:
+        there = await self._archive.ask(_archived, [call.id for call in batch])
+        self._waiting += [dict(call.raw) for call in batch if call.id not in there]
+        while len(self._waiting) >= self._size:
+            await self._write(self._waiting[: self._size])
+            self._waiting = self._waiting[self._size :]
+
+    async def _write(self, calls: Sequence[dict[str, Any]]) -> None:
+        await self.pool.run(self.target.write, self.name, self.shards, calls)
+        self.shards += 1
+        self.calls += len(calls)
+
+
+def _archived(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    if not ids:
+        return set()
+    rows = current_columns(connection, ids)
+    return {call_id for call_id, row in rows.items() if row[STATE] in ON_DISK}
+
+
+def _text(selection: Selection | None, name: str) -> str | None:
+    moment = None if selection is None else getattr(selection, name)
+    return None if moment is None else moment.isoformat()

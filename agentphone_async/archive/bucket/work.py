@@ -1,0 +1,191 @@
+"""Doing the shards of a plan: any number of machines, none of which knows of the others.
+
+A shard is a run of its own, over its own calls, with a cache that begins with what earlier attempts
+at this shard have written: what ten million other calls came to is of no interest here. So it may
+be begun again at any time, by anybody, and fetches only what is missing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.manifest import PARTS
+from agentphone_async.archive.bucket.shards import LEASE, Plan, Shards, shuffled, slice_of
+from agentphone_async.archive.observer import Observer
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.report import Report
+from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.errors import ConfigurationError
+from agentphone_async.models import Call
+from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.threads import FilePool
+
+RENEW = LEASE.total_seconds() / 3
+
+
+class Worker:
+    """Does shards, one after the other.
+
+    Args:
+        bucket: the archive's prefix.
+        settings: further ones of `BucketArchive`, for tests.
+    """
+
+    def __init__(self, bucket: Bucket, **settings: Any) -> None:
+        self.bucket = bucket
+        self.shards = Shards(bucket)
+        self._settings = settings
+        self._running: BucketArchive | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the shard that is under way gently, and begin no other."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.stop()
+
+    async def work(
+        self,
+        client: AsyncAgentPhone,
+        plan: str | None = None,
+        part: tuple[int, int] | None = None,
+        options: RunOptions | None = None,
+        *,
+        observer: Observer | None = None,
+    ) -> Report:
+        """Do the shards of a plan that are not done.
+
+        Args:
+            client: an open client; recordings need no API key.
+            plan: its name; by default the newest.
+            part: ``(i, n)``: only every n-th shard, from the i-th, without asking whether anybody
+                else is at it. By default all, in an order of this worker's own; those that another
+                worker has claimed are left to it.
+            options: as for a run.
+            observer: as for a run.
+
+        Returns:
+            The counts of all shards together; `Report.left` is what others are at.
+
+        Raises:
+            ConfigurationError: there is no such plan.
+        """
+        if part is not None and not 1 <= part[0] <= part[1]:
+            raise ConfigurationError(f"shard {part[0]}/{part[1]} is none; count from 1")
+        total = Report(complete=True)
+        pool = FilePool(1)
+        try:
+            found: Plan = await pool.run(self.shards.latest, plan)
+            numbers = slice_of(found.shards, part)
+            if part is None:
+                numbers = shuffled(numbers, self.shards.me)
+            done = await pool.run(self.shards.done, found.name)
+            for number in numbers:
+                if self._stopped:
+                    break
+                if number in done:
+                    continue
+                if part is None:
+                    done = await pool.run(self.shards.done, found.name)
+                    if number in done or not await pool.run(
+                        self.shards.claim, found.name, number, datetime.now(UTC)
+                    ):
+                        total.complete = total.complete and number in done
+                        continue
+                report = await self._claimed(
+                    pool, client, found.name, number, options, observer, claimed=part is None
+                )
+                add(total, report)
+        finally:
+            pool.close()
+        if self._stopped:
+            total.complete = False
+            total.stop_reason, total.stopped_because = "interrupted", "it was interrupted"
+        return total
+
+    async def _claimed(
+        self,
+        pool: FilePool,
+        client: AsyncAgentPhone,
+        plan: str,
+        number: int,
+        options: RunOptions | None,
+        observer: Observer | None,
+        *,
+        claimed: bool,
+    ) -> Report:
+        """One shard, with its claim renewed meanwhile."""
+        if not claimed:
+            return await self.shard(client, plan, number, options, observer=observer)
+        report = None
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._renew, pool, plan, number)
+            try:
+                report = await self.shard(client, plan, number, options, observer=observer)
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
+                failure = error
+            group.cancel_scope.cancel()
+        if report is None:
+            raise failure or RuntimeError("a shard came to nothing")
+        return report
+
+    async def _renew(self, pool: FilePool, plan: str, number: int) -> None:
+        while True:
+            await anyio.sleep(RENEW)
+            await pool.run(self.shards.claim, plan, number, datetime.now(UTC))
+
+    async def shard(
+        self,
+        client: AsyncAgentPhone,
+        plan: str,
+        number: int,
+        options: RunOptions | None = None,
+        *,
+        observer: Observer | None = None,
+    ) -> Report:
+        """Do one shard, whoever else may be at it."""
+        with tempfile.TemporaryDirectory(prefix="agentphone-shard-") as cache:
+            archive = self._running = BucketArchive(
+                self.bucket, Path(cache), run=plan, shard=number, **self._settings
+            )
+            if self._stopped:
+                archive.stop()
+            pool = FilePool(1)
+            try:
+                calls = await pool.run(self._calls, plan, number)
+                only = f"{PARTS}/{plan}/{number:06}-"
+                async with archive.opened(make=True, only=only):
+                    report = await archive.run_opened(
+                        client, None, options or RunOptions(), observer=observer, calls=calls
+                    )
+                if not (report.failed or report.not_ready or report.left or report.stop_reason):
+                    await pool.run(self.shards.finish_shard, plan, number, report.counts())
+            finally:
+                self._running = None
+                pool.close()
+        return report
+
+    def _calls(self, plan: str, number: int) -> list[Call]:
+        return [Call.model_validate(call) for call in self.shards.calls(plan, number)]
+
+
+def add(total: Report, report: Report) -> None:
+    """Add the counts of one shard to those of all."""
+    for field in fields(Report):
+        value = getattr(report, field.name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            setattr(total, field.name, getattr(total, field.name) + value)
+    total.complete = total.complete and not (report.left or report.stop_reason or report.error)
+    total.error = total.error or report.error
+    total.stop_reason = total.stop_reason or report.stop_reason
+    total.stopped_because = total.stopped_because or report.stopped_because
+    total.problems += report.problems[: 100 - len(total.problems)]
+    total.failures += report.failures[: 100 - len(total.failures)]

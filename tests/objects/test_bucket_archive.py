@@ -1,0 +1,214 @@
+"""Runs of an archive in a bucket: the same promises as in a folder, on a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+
+from agentphone_async import AsyncAgentPhone
+from agentphone_async.archive.bucket import archive as bucket_archive
+from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.planning import write_plan
+from agentphone_async.archive.bucket.store import Store
+from agentphone_async.archive.bucket.work import Worker
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.report import Report
+from agentphone_async.emulator import Emulator
+from agentphone_async.errors import ConfigurationError, DestinationError
+from agentphone_async.sinks.bucket import Bucket
+from tests.support.archives import fill
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket.from_url(f"memory://archive/{next(_numbers)}")
+
+
+async def run(emulator: Emulator, bucket: Bucket, cache: Path, **options: object) -> Report:
+    async with AsyncAgentPhone(base_url=emulator.base_url, api_key=emulator.api_key) as client:
+        archive = BucketArchive(bucket, cache)
+        return await archive.run(client, None, RunOptions(**options))
+
+
+def recordings(bucket: Bucket) -> dict[str, bytes]:
+    return {head.path: bucket.read(head.path) for head in bucket.list() if head.path[0] != "_"}
+
+
+def rows(bucket: Bucket, cache: Path, columns: str = "*") -> list[tuple[object, ...]]:
+    store = Store(bucket, cache)
+    assert store.open(make=False)
+    store.pull()
+    tables = ("runs", "calls", "recordings") if columns == "*" else ("recordings",)
+    try:
+        return [
+            row
+            for table in tables
+            for row in store.connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1")
+        ]
+    finally:
+        store.close()
+
+
+async def test_archives_what_is_missing_and_fetches_nothing_twice(emulator, bucket, tmp_path):
+    ids = fill(emulator, 30)
+    report = await run(emulator, bucket, tmp_path / "a")
+    assert (report.archived, report.failed, report.complete) == (30, 0, True)
+    there = recordings(bucket)
+    assert sorted(there.values()) == sorted(map(emulator.expected_audio, ids))
+    assert not any(call_id in name for name in there for call_id in ids)
+    fetched = emulator.requests.count("recording")
+    for cache in ("a", "b"):  # the second machine has never seen this archive
+        report = await run(emulator, bucket, tmp_path / cache)
+        assert (report.already_archived, report.archived) == (30, 0)
+    assert emulator.requests.count("recording") == fetched
+    assert recordings(bucket) == there
+    assert rows(bucket, tmp_path / "c") == rows(bucket, tmp_path / "a")
+
+
+async def test_objects_without_a_manifest_are_adopted_not_fetched(emulator, bucket, tmp_path):
+    fill(emulator, 10)
+    await run(emulator, bucket, tmp_path / "a")
+    there = recordings(bucket)
+    for head in list(bucket.list("_catalog/parts")):  # as if it had died before it could tell
+        bucket.remove(head.path)
+    fetched = emulator.requests.count("recording")
+    report = await run(emulator, bucket, tmp_path / "b")
+    assert (report.already_archived, report.archived) == (10, 0)
+    assert emulator.requests.count("recording") == fetched
+    assert recordings(bucket) == there
+    columns = "call_id, version, state, path, size, sha256, media_type, sample_rate, duration"
+    assert rows(bucket, tmp_path / "c", columns) == rows(bucket, tmp_path / "a", columns)
+
+
+async def test_somebody_elses_object_keeps_its_name(emulator, bucket, tmp_path):
+    (call_id,) = fill(emulator, 1)
+    await run(emulator, bucket, tmp_path / "a")
+    (name,) = recordings(bucket)
+    for head in list(bucket.list("_catalog/parts")):
+        bucket.remove(head.path)
+    bucket.remove(name)
+    bucket.create_now(name, b"a note of mine", {})
+    report = await run(emulator, bucket, tmp_path / "b")
+    assert report.archived == 1
+    assert recordings(bucket) == {
+        name: b"a note of mine",
+        name.replace(".wav", ".v2.wav"): emulator.expected_audio(call_id),
+    }
+    assert (await run(emulator, bucket, tmp_path / "c")).already_archived == 1
+
+
+async def test_a_changed_recording_becomes_a_version(emulator, bucket, tmp_path):
+    (call_id,) = fill(emulator, 1)
+    await run(emulator, bucket, tmp_path / "a")
+    before = emulator.expected_audio(call_id)
+    emulator.change_recording(call_id)
+    report = await run(emulator, bucket, tmp_path / "b", refresh=True)
+    assert report.archived == 1
+    assert set(recordings(bucket).values()) == {before, emulator.expected_audio(call_id)}
+    versions = rows(bucket, tmp_path / "c", "version, state")
+    assert versions == [(1, "archived"), (2, "archived")]
+
+
+async def test_since_last_goes_on_from_what_another_machine_has_seen(emulator, bucket, tmp_path):
+    fill(emulator, 3)
+    with pytest.raises(ConfigurationError, match="no complete run"):
+        await run(emulator, bucket, tmp_path / "a", since_last=True)
+    await run(emulator, bucket, tmp_path / "a")
+    report = await run(emulator, bucket, tmp_path / "b", since_last=True)
+    assert report.complete
+
+
+async def test_a_dry_run_writes_nothing(emulator, bucket, tmp_path):
+    fill(emulator, 3)
+    report = await run(emulator, bucket, tmp_path / "a", dry_run=True)
+    assert report.would_fetch == 3
+    assert list(bucket.list()) == []
+
+
+async def test_files_beside_recordings_are_refused(emulator, bucket, tmp_path):
+    with pytest.raises(ConfigurationError, match="leave out --metadata and --transcripts"):
+        await run(emulator, bucket, tmp_path, transcripts=True)
+    assert list(bucket.list()) == []
+
+
+async def test_a_bucket_that_fails_ends_the_run_and_the_next_one_goes_on(
+    emulator, bucket, tmp_path, monkeypatch
+):
+    fill(emulator, 20)
+    monkeypatch.setattr(bucket_archive, "EVERY", 0.01)
+    pushed = Store.push
+
+    def fail(store: Store) -> int:
+        if emulator.requests.count("recording") >= 5:
+            raise DestinationError("the store is gone")
+        return pushed(store)
+
+    emulator.fail(route="recording", delay=0.02)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "push", fail)
+        with pytest.raises(DestinationError, match="the store is gone"):
+            await run(emulator, bucket, tmp_path / "a", transfers=1)
+    emulator.clear_faults()
+    report = await run(emulator, bucket, tmp_path / "b")
+    assert report.archived + report.already_archived == 20
+    assert report.already_archived >= 1
+
+
+async def planned(emulator: Emulator, bucket: Bucket, cache: Path, **how: object) -> int:
+    async with AsyncAgentPhone(base_url=emulator.base_url, api_key=emulator.api_key) as client:
+        made = await write_plan(BucketArchive(bucket, cache), client, None, **how)
+    assert (made.complete, made.lacking) == (True, 0)
+    return made.plan.calls
+
+
+async def work(emulator: Emulator, bucket: Bucket, part: tuple[int, int] | None = None) -> Report:
+    async with AsyncAgentPhone(base_url=emulator.base_url) as client:
+        return await Worker(bucket).work(client, None, part)
+
+
+async def test_workers_do_every_shard_once(emulator, bucket, tmp_path):
+    ids = fill(emulator, 25)
+    assert await planned(emulator, bucket, tmp_path / "a", shard_size=4) == 25
+    reports = await asyncio.gather(*(work(emulator, bucket) for _ in range(3)))
+    assert sum(report.archived for report in reports) == 25
+    assert emulator.requests.count("recording") == 25
+    assert sorted(recordings(bucket).values()) == sorted(map(emulator.expected_audio, ids))
+    states = rows(bucket, tmp_path / "b", "state")
+    assert states == [("archived",)] * 25
+    again = await work(emulator, bucket)
+    assert (again.archived, again.listed, again.complete) == (0, 0, True)
+    assert await planned(emulator, bucket, tmp_path / "a") == 0
+
+
+async def test_slices_need_no_claims_and_come_to_the_same(emulator, bucket, tmp_path):
+    fill(emulator, 10)
+    await planned(emulator, bucket, tmp_path / "a", shard_size=3)
+    reports = [await work(emulator, bucket, (index, 2)) for index in (1, 2)]
+    assert [report.archived for report in reports] == [6, 4]
+    with pytest.raises(ConfigurationError, match="shard 3/2"):
+        await work(emulator, bucket, (3, 2))
+
+
+async def test_a_shard_with_failures_is_done_again(emulator, bucket, tmp_path):
+    fill(emulator, 5)
+    await planned(emulator, bucket, tmp_path / "a")
+    emulator.fail(route="recording", call_id="call_3", html=True)
+    assert (await work(emulator, bucket, (1, 1))).failed == 1
+    emulator.clear_faults()
+    report = await work(emulator, bucket, (1, 1))
+    assert (report.already_archived, report.archived) == (4, 1)
+
+
+async def test_walks_of_single_numbers_are_compared_with_the_total(emulator, bucket, tmp_path):
+    fill(emulator, 4)
+    numbers = sorted({call.phone_number_id for call in emulator.calls if call.phone_number_id})
+    async with AsyncAgentPhone(base_url=emulator.base_url, api_key=emulator.api_key) as client:
+        made = await write_plan(
+            BucketArchive(bucket, tmp_path), client, None, numbers=[*numbers, *numbers]
+        )
+    assert (made.listed, made.total, made.lacking) == (4, 4, 0)
