@@ -133,6 +133,7 @@ class _Submitter:
         self._terms = terms
         self._report = report
         self._progress = progress
+        self._pending: set[Any] = set()
 
     def run(self, numbers: Iterator[int]) -> None:
         from distributed import as_completed  # noqa: PLC0415 - an extra
@@ -141,43 +142,55 @@ class _Submitter:
         waiting = completed(map(self._submit, islice(numbers, self._room())))
         try:
             for future in waiting:
-                self._take(future)
-                future.release()
-                room = self._room() - waiting.count()
+                result = self._result(future)
+                self._let_go(future)
+                self._take(result)
+                room = self._room() - len(self._pending)
                 for number in islice(numbers, max(0, room)):
                     waiting.add(self._submit(number))
-        except BaseException:
-            self._client.cancel(list(waiting.futures), force=True)
-            raise
+        finally:
+            self._client.cancel(list(self._pending), force=True)
+            for future in tuple(self._pending):
+                self._let_go(future)
+
+    def _let_go(self, future: Any) -> None:
+        """Held by nobody, it is not run again when its worker dies (dask/distributed#7870)."""
+        self._pending.discard(future)
+        future.release()
 
     def _room(self) -> int:
         threads: int = sum(self._client.nthreads().values())
         return AHEAD * max(1, threads)
 
     def _submit(self, number: int) -> Any:
-        return self._client.submit(
+        future = self._client.submit(
             work_on_shard,
             asdict(self._terms),
             number,
             key=f"agentphone-{self._terms.plan}-{number:06}",
             pure=False,
         )
+        self._pending.add(future)
+        return future
 
-    def _take(self, future: Any) -> None:
+    def _result(self, future: Any) -> dict[str, Any]:
         from distributed import KilledWorker  # noqa: PLC0415 - an extra
 
         try:
-            result = future.result()
+            result: dict[str, Any] = future.result()
         except KilledWorker:
-            self._report.complete = False
-            self._report.add_problem(
-                f"shard {future.key.rpartition('-')[2]} was given up: three workers died over it "
+            line = (
+                f"shard {future.key.rpartition('-')[2]} was given up: its workers died over it "
                 "(out of memory, or ended by the batch system); run again with smaller shards"
             )
-            self._report.failed += 1
-            return
+            return {"fatal": None, "line": line, "report": {"failed": 1, "left": 1}}
+        return result
+
+    def _take(self, result: dict[str, Any]) -> None:
         if result["fatal"] is not None:
             raise _ERRORS[result["fatal"]](result["line"])
+        if result["line"]:
+            self._report.add_problem(result["line"])
         add(self._report, Report(**result["report"]))
         if self._progress is not None:
             self._progress(self._report)

@@ -6,16 +6,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.report import Report
 from agentphone_async.dask import archive
 from agentphone_async.emulator import EmulatorThread
-from agentphone_async.errors import ConfigurationError, DestinationError
+from agentphone_async.errors import AuthenticationError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 from tests.support.archives import fill
 
@@ -25,7 +25,7 @@ distributed = pytest.importorskip("distributed")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as running:
         yield running
 
@@ -34,7 +34,7 @@ def cluster() -> Iterator[Any]:
 def client(cluster: Any, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     names = [name for name in os.environ if name.startswith("AWS_")]
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(3)
+        client.wait_for_workers(2)
         # Workers have an environment of their own, in which keys are found.
         client.run(_set, {name: os.environ[name] for name in names})
         yield client
@@ -45,17 +45,16 @@ def _set(variables: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorThread]:
+def emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EmulatorThread]:
     with EmulatorThread() as running:
         monkeypatch.setenv("AGENTPHONE_API_KEY", running.api_key)
-        monkeypatch.setenv("XDG_CACHE_HOME", os.devnull + "/none")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         yield running
 
 
 def test_a_lost_worker_costs_the_rest_of_its_shard_and_the_rate_is_held(
-    client, s3, emulator, tmp_path, monkeypatch
+    client, s3, emulator, tmp_path
 ):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     ids = fill(emulator, 160)
     pids = sorted(client.run(os.getpid).values())
     seen: list[Report] = []
@@ -83,3 +82,21 @@ def test_a_lost_worker_costs_the_rest_of_its_shard_and_the_rate_is_held(
     states = store.connection.execute("SELECT state, count(*) FROM recordings GROUP BY 1")
     assert states.fetchall() == [("archived", 160)]
     store.close()
+
+
+def test_a_destination_that_a_worker_cannot_use_ends_everything(client, s3, emulator, tmp_path):
+    fill(emulator, 4)
+    client.run(_set, {"AWS_SECRET_ACCESS_KEY": "wrong"})
+    with pytest.raises(DestinationError, match="the credentials are refused"):
+        archive(client, s3, shard_size=1, base_url=emulator.base_url)
+    assert emulator.requests.count("recording") == 0
+    assert not client.futures
+
+
+def test_a_key_that_is_refused_ends_it_before_a_task_begins(client, s3, emulator, monkeypatch):
+    monkeypatch.setenv("AGENTPHONE_API_KEY", "another")
+    with pytest.raises(AuthenticationError):
+        archive(client, s3, base_url=emulator.base_url)
+    with pytest.raises(ConfigurationError, match="more than 0"):
+        archive(client, s3, rate=0)
+    assert not client.futures
