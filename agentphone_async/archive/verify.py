@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from agentphone_async.archive.accept import accepted, fingerprint
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import files_after, known_paths
 from agentphone_async.archive.catalog.rows import CatalogFile
@@ -44,6 +45,7 @@ class VerifyReport:
             recordings', and to be mended with ``chmod -R go= DEST``.
         leftovers: partial files of runs under way or dead.
         aside: files that were put aside when others took their places.
+        accepted: findings that `accept` was told to let pass.
         repaired: findings that `repair` has put right.
         seconds: how long it took.
         findings: what is wrong, repaired or not.
@@ -60,6 +62,7 @@ class VerifyReport:
     exposed: int = 0
     leftovers: int = 0
     aside: int = 0
+    accepted: int = 0
     repaired: int = 0
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)
@@ -141,6 +144,7 @@ class Verifier:
         self._folder = folder
         self._catalog = catalog
         self._threads = threads or max(2, os.cpu_count() or 2)
+        self._accepted: dict[str, tuple[str, str]] = {}
         self._progress = progress or (lambda _files, _bytes: None)
 
     async def findings(self) -> AsyncGenerator[Finding]:
@@ -159,6 +163,7 @@ class Verifier:
 
     async def _known(self, pool: FilePool) -> AsyncGenerator[Finding]:
         """Hash what the catalog knows; results come in the order of paths."""
+        self._accepted = await self._catalog.run(accepted)
         hasher = Hasher(self._folder)
         under_way: deque[asyncio.Task[Checked]] = deque()
         try:
@@ -181,7 +186,14 @@ class Verifier:
     def _taken(self, checked: Checked) -> list[Finding]:
         self.report.add_checked(checked)
         self._progress(checked.files, checked.bytes)
-        return checked.findings
+        findings = [one for one in checked.findings if not self._is_accepted(one)]
+        self.report.accepted += len(checked.findings) - len(findings)
+        return findings
+
+    def _is_accepted(self, finding: Finding) -> bool:
+        """Whether somebody has judged just this harmless before."""
+        known = self._accepted.get(finding.path.as_posix())
+        return known is not None and known == (finding.kind, fingerprint(self._folder, finding))
 
     async def _hops(self) -> AsyncGenerator[list[CatalogFile]]:
         """The catalog's files in portions for one trip to a thread."""

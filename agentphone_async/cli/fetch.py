@@ -30,7 +30,9 @@ from agentphone_async.errors import DestinationError
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
+    from agentphone_async.archive.tombstones import Tombstones
     from agentphone_async.cli.display import Quiet
+    from agentphone_async.recordings.outcomes import Failed
     from agentphone_async.recordings.valve import Valve
 
 
@@ -105,6 +107,7 @@ async def _fetch(
     from agentphone_async.recordings.outcomes import was_left
     from agentphone_async.recordings.valve import LeftError
 
+    erased = _tombstones(dest)
     async with (
         aclosing(call_ids(arguments, from_file, valve)) as ids,
         transfers.client(connection, key_needed=False) as client,
@@ -116,6 +119,9 @@ async def _fetch(
                     if valve.closed:
                         return
                     display.listed(1)
+                    if erased.covers(call_id):
+                        display.settled(_refused(call_id))
+                        continue
                     yield call_id
             except LeftError:
                 return
@@ -134,3 +140,21 @@ async def _fetch(
                 if not was_left(outcome):
                     display.settled(outcome)
     return True
+
+
+def _tombstones(dest: Path) -> Tombstones:
+    """Of the archive that a folder is, or lies in; none if there is no archive."""
+    from agentphone_async.archive.tombstones import ERASED_NAME, Tombstones
+
+    top = dest.resolve()
+    folders = (one for one in (top, *top.parents) if (one / ERASED_NAME).exists())
+    return Tombstones.load(next(folders, top))
+
+
+def _refused(call_id: str) -> Failed:
+    from agentphone_async.errors import RecordingError
+    from agentphone_async.protocol.display import hint
+    from agentphone_async.recordings.outcomes import Failed
+
+    line = f"{hint(call_id)} was erased from this archive for good; it is not fetched into it"
+    return Failed(call_id, RecordingError(line), None)

@@ -37,6 +37,9 @@ _EXAMPLES = 5
 @archive_folder
 @option(Section.WHAT, "--repair", is_flag=True, config=False,
         help="Fetch again what is missing or bad.")  # fmt: skip
+@option(Section.WHAT, "--accept", multiple=True, metavar="CALL_ID", config=False,
+        help="Accept what is wrong with this call now, so that verify does not tell it again. May "
+        "be given more than once.")  # fmt: skip
 @option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
         help="With --repair: wait for another process on the same archive.")  # fmt: skip
 @option(Section.SPEED, "--threads", type=click.IntRange(1, 64), metavar="N",
@@ -50,6 +53,7 @@ def command(
     *,
     dest: Path,
     repair: bool,
+    accept: tuple[str, ...],
     threads: int | None,
     transfers: int,
     wait_lock: float,
@@ -64,6 +68,10 @@ def command(
     fetched again; a bad file is kept under a name that ends in .altered- or .suspect-.
     """
     teller = _Teller(as_json=output == "json", quiet=quiet)
+    if accept and repair:
+        raise click.UsageError("--accept and --repair exclude each other; leave one out")
+    if accept:
+        return _accept(dest, accept, wait_lock, as_json=output == "json", quiet=quiet)
     work = (
         _repair(dest, connection, teller, threads, transfers, wait_lock)
         if repair
@@ -74,6 +82,23 @@ def command(
         return INTERRUPTED
     teller.conclude(report)
     return DONE if report.clean else SOME_FAILED
+
+
+def _accept(
+    dest: Path, call_ids: tuple[str, ...], wait_lock: float, *, as_json: bool, quiet: bool
+) -> int:
+    """Accept what is wrong with some calls, and say what that is."""
+    from agentphone_async.archive.accept import accept
+
+    found = run(interruptible(accept(dest, call_ids, wait_lock=wait_lock)))
+    if found is None:
+        return INTERRUPTED
+    teller = _Teller(as_json=as_json, quiet=quiet)
+    for finding in found:
+        teller.accepted(finding)
+    if not as_json and not quiet:
+        click.echo(f"{len(found):,} accepted", err=True)
+    return DONE
 
 
 async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyReport:
@@ -132,6 +157,10 @@ class _Teller:
         """Something was wrong, and this became of it."""
         self._say(mended.finding, {"repaired": mended.repaired, "result": mended.line})
 
+    def accepted(self, finding: Finding) -> None:
+        """Something is wrong, and is let pass."""
+        self._say(finding, {"accepted": True})
+
     def _say(self, finding: Finding, more: dict[str, object]) -> None:
         from agentphone_async.protocol.display import printable
 
@@ -143,7 +172,9 @@ class _Teller:
             click.echo(json.dumps(event | about | more))
             return
         line = f"{finding.kind}: {printable(path, 1024)}: {printable(finding.reason)}"
-        if more:
+        if "accepted" in more:
+            line += "; accepted"
+        elif more:
             mark = "repaired" if more["repaired"] else "not repaired"
             line += f"; {mark}: {printable(str(more['result']), 1000)}"
         click.echo(line)
@@ -164,7 +195,17 @@ _COUNTS = ("missing", "altered", "unreadable", "suspect", "unknown")
 
 
 def _summary(report: VerifyReport) -> dict[str, object]:
-    names = ("checked", "bytes", *_COUNTS, "repaired", "remaining", "exposed", "leftovers", "aside")
+    names = (
+        "checked",
+        "bytes",
+        *_COUNTS,
+        "accepted",
+        "repaired",
+        "remaining",
+        "exposed",
+        "leftovers",
+        "aside",
+    )
     counts: dict[str, object] = {name: getattr(report, name) for name in names}
     return {"event": "summary", **counts, "seconds": round(report.seconds, 3)}
 
@@ -199,6 +240,8 @@ def _sentence(report: VerifyReport) -> str:
 
     found = [f"{getattr(report, name):,} {name}" for name in _COUNTS if getattr(report, name)]
     verdict = ", ".join(found) or "all as it should be"
+    if report.accepted:
+        verdict += f"; {report.accepted:,} accepted earlier"
     if report.repaired:
         verdict += f"; {report.repaired:,} repaired, {report.remaining:,} remain"
     rate = report.bytes / report.seconds if report.seconds else 0.0

@@ -247,6 +247,20 @@ def files_after(
     return [file_row(row, connection) for row in rows]
 
 
+def files_of_calls(connection: sqlite3.Connection, ids: Sequence[str]) -> list[CatalogFile]:
+    """All files of some calls, at most a few hundred."""
+    marks = ",".join("?" * len(ids))
+    texts = [id_to_text(one) for one in ids]
+    rows = connection.execute(
+        "SELECT path, size, sha256, call_id, 'recording', version, state, last_error "  # noqa: S608
+        f"FROM recordings WHERE path IS NOT NULL AND call_id IN ({marks}) "
+        "UNION ALL SELECT path, size, sha256, call_id, kind, 0, 'archived', NULL "
+        f"FROM sidecars WHERE call_id IN ({marks}) ORDER BY path",
+        (*texts, *texts),
+    )
+    return [file_row(row, connection) for row in rows]
+
+
 def known_paths(connection: sqlite3.Connection, paths: Sequence[str]) -> set[str]:
     """Those of some paths, at most a few hundred, that the catalog knows."""
     marks = ",".join("?" * len(paths))

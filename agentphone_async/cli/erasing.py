@@ -1,0 +1,76 @@
+"""What ``forget`` and ``prune`` have in common: ids that are read, and what is said in the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.erase import Also, ErasureReport
+
+_MOST_IDS = 20
+
+
+async def ids_of(arguments: Sequence[str], file: Path | None) -> list[str]:
+    """The call ids of arguments and file; at least one."""
+    from agentphone_async.cli.ids import call_ids
+
+    try:
+        async with aclosing(call_ids(arguments, file)) as found:
+            ids = [call_id async for call_id in found]
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot read {str(file)!r}: {error.strerror}", param_hint="--from-file"
+        ) from error
+    if not ids:
+        raise click.UsageError("name at least one CALL_ID, or use --from-file FILE")
+    return ids
+
+
+def others() -> list[Also]:
+    """What keeps things of calls beside the archive itself."""
+    from importlib import import_module
+
+    try:
+        also: Also = import_module("agentphone_async.web.inbox").forget
+    except ModuleNotFoundError:
+        return []
+    return [also]
+
+
+def conclude(report: ErasureReport, output: str | None, *, quiet: bool) -> int:
+    """Say what was done, or would be; the exit code. Calls that are held are a failure."""
+    if output == "json":
+        click.echo(json.dumps({"event": "summary", **report.as_dict()}))
+    elif not quiet:
+        click.echo(_sentence(report))
+    for call_id in report.held_ids[:_MOST_IDS]:
+        click.echo(f"{call_id} is held; 'hold --release' lets it go", err=True)
+    return SOME_FAILED if report.held_ids else DONE
+
+
+def _sentence(report: ErasureReport) -> str:
+    from agentphone_async.cli.tables import counted
+    from agentphone_async.quantities import size_text
+
+    what = "would be erased" if report.dry_run else "erased"
+    parts = [
+        counted(report.calls, "call"),
+        counted(report.recordings, "recording"),
+        counted(report.sidecars, "sidecar"),
+    ]
+    if report.others:
+        parts.append(counted(report.others, "other file"))
+    line = f"{what}: {', '.join(parts)}, {size_text(report.bytes)}"
+    if report.unknown:
+        line += f"; {report.unknown:,} not in the archive, and barred from it"
+    if report.held:
+        line += f"; {report.held:,} held, and left"
+    return line + ("; nothing was changed: add --yes to erase" if report.dry_run else "")

@@ -1,0 +1,60 @@
+"""``agentphone-async hold``: calls that are not to be erased, neither on demand nor by age."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.options import Command, Section, option, quiet_option
+from agentphone_async.cli.param_types import File, Folder
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
+
+
+@click.command("hold", cls=Command)
+@click.argument("dest", type=Folder())
+@click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
+@option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
+        help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
+@option(Section.WHAT, "--release", is_flag=True, config=False,
+        help="Let them be erased again.")  # fmt: skip
+@option(Section.WHAT, "--list", "listing", is_flag=True, config=False,
+        help="Print the ids of all calls that are held.")  # fmt: skip
+@quiet_option
+def command(
+    *,
+    dest: Path,
+    call_ids: tuple[str, ...],
+    from_file: Path | None,
+    release: bool,
+    listing: bool,
+    quiet: bool,
+) -> int:
+    """Hold calls in the archive DEST: forget refuses them, and prune leaves them.
+
+    \b
+    agentphone-async hold ~/calls call_abc123
+    """
+    if listing:
+        from agentphone_async.archive.settings_file import load_settings
+
+        for call_id in load_settings(dest).held:
+            click.echo(call_id)
+        return DONE
+    changed = run(interruptible(_hold(dest, call_ids, from_file, release=release)))
+    if changed is None:
+        return INTERRUPTED
+    if not quiet:
+        from agentphone_async.cli.tables import counted
+
+        click.echo(f"{counted(changed, 'call')} {'released' if release else 'held'}", err=True)
+    return DONE
+
+
+async def _hold(dest: Path, arguments: tuple[str, ...], file: Path | None, *, release: bool) -> int:
+    from agentphone_async.archive.erase import hold
+    from agentphone_async.cli.erasing import ids_of
+
+    return await hold(dest, await ids_of(arguments, file), release=release)

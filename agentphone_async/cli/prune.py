@@ -1,0 +1,86 @@
+"""``agentphone-async prune``: calls are erased by their age."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.exit_codes import INTERRUPTED
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    archive_folder,
+    option,
+    output_option,
+    quiet_option,
+)
+from agentphone_async.cli.param_types import Seconds
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.erase import ErasureReport
+
+
+@click.command("prune", cls=Command)
+@archive_folder
+@option(Section.WHAT, "--older-than", type=Seconds(), required=True, config=False, metavar="AGE",
+        help="Calls that ended longer ago than this, such as 365d.")  # fmt: skip
+@option(Section.WHAT, "--keep", multiple=True, metavar="FIELD=VALUE",
+        help="Leave calls with this value; fields: direction, status, agent, from, to, call. "
+        "May be given more than once.")  # fmt: skip
+@option(Section.WHAT, "--yes", is_flag=True, config=False,
+        help="Erase; without it, only say what there is.")  # fmt: skip
+@option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
+        help="Wait for another process on the same archive.")  # fmt: skip
+@output_option("text", "json")
+@quiet_option
+def command(
+    *,
+    dest: Path,
+    older_than: float,
+    keep: tuple[str, ...],
+    yes: bool,
+    wait_lock: float,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Erase old calls from the archive DEST, as forget does.
+
+    Calls that are held, or that --keep names, are left. Without --yes nothing is changed.
+
+    \b
+    agentphone-async prune ~/calls --older-than 365d --keep direction=outbound --yes
+    """
+    work = _prune(dest, older_than, _fields(keep), wait_lock, yes=yes)
+    report = run(interruptible(work))
+    if report is None:
+        return INTERRUPTED
+    from agentphone_async.cli.erasing import conclude
+
+    return conclude(report, output, quiet=quiet)
+
+
+def _fields(keep: tuple[str, ...]) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+    for text in keep:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise click.BadParameter(
+                f"{text!r} is not FIELD=VALUE, such as direction=outbound", param_hint="--keep"
+            )
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+async def _prune(
+    dest: Path, older_than: float, keep: dict[str, list[str]], wait_lock: float, *, yes: bool
+) -> ErasureReport:
+    from agentphone_async.archive.erase import prune
+    from agentphone_async.cli.erasing import others
+
+    age = timedelta(seconds=older_than)
+    return await prune(dest, age, keep=keep, dry_run=not yes, wait_lock=wait_lock, also=others())
