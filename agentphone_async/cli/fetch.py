@@ -146,9 +146,11 @@ def _tombstones(dest: Path) -> Tombstones:
     """Of the archive that a folder is, or lies in; none if there is no archive."""
     from agentphone_async.archive.tombstones import ERASED_NAME, Tombstones
 
-    top = dest.resolve()
-    folders = (one for one in (top, *top.parents) if (one / ERASED_NAME).exists())
-    return Tombstones.load(next(folders, top))
+    top = Path(os.path.abspath(dest))  # noqa: PTH100 - which raises at long names
+    for folder in (top, *top.parents):
+        if os.path.lexists(folder / ERASED_NAME):
+            return Tombstones.load(folder)
+    return Tombstones()
 
 
 def _refused(call_id: str) -> Failed:
