@@ -19,6 +19,7 @@ from agentphone_async.cli.groups import CommandMissingError, Group
 COMMANDS = {
     "archive": "Archive the recordings of a day or a range.",
     "fetch": "Fetch recordings by call id.",
+    "watch": "Archive each call soon after its end, as webhooks tell of it.",
     "verify": "Check an archive against its catalog.",
     "forget": "Erase calls from an archive for good.",
     "prune": "Erase old calls from an archive.",

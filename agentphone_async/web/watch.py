@@ -88,8 +88,8 @@ class Watch:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.client = client
         self._archive = archive
-        self._client = client
         self._options = options
         self._now = now
         self._clock = clock
@@ -145,7 +145,7 @@ class Watch:
     async def _consume(self, inbox: Inbox) -> None:
         consumer = self._consumer = Consumer(
             self._archive,
-            self._client,
+            self.client,
             inbox,
             self._options.run,
             self.counts,
