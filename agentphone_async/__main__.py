@@ -1,5 +1,5 @@
 """``python -m agentphone_async`` is the command ``agentphone-async``."""
 
-from agentphone_async.cli.main import main
+from agentphone_async.cli.entry import main
 
 main()

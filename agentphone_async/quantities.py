@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from agentphone_async.protocol.display import printable
 
-__all__ = ["QuantityError", "duration_text", "parse_duration", "parse_size", "size_text"]
+__all__ = ["QuantityError", "counted", "duration_text", "parse_duration", "parse_size", "size_text"]
 
 _AMOUNT = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
 _SECONDS: dict[str, Decimal | int] = {
@@ -109,3 +109,11 @@ def duration_text(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [(days, "d"), (hours, "h"), (minutes, "min")]
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``, ``1,000 entries``."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
+    return f"{number:,} {plural}"

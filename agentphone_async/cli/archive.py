@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.after import Program
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.options import (
     Command,
@@ -14,6 +15,7 @@ from agentphone_async.cli.options import (
     archive_folder,
     connection_options,
     display_options,
+    exec_option,
     option,
     period_options,
     transfer_options,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 @option(Section.LIMITS, "--dry-run", is_flag=True, config=False,
         help="Print what would be fetched; write nothing.")  # fmt: skip
 @connection_options
+@exec_option
 @display_options
 def command(
     *,
@@ -73,6 +76,7 @@ def command(
     period: Period,
     connection: Connection,
     transfers: Transfers,
+    program: Program | None,
     showing: Showing,
     **settings: Any,
 ) -> int:
@@ -98,6 +102,7 @@ def command(
         run_options(period, transfers, settings),
         connection,
         transfers,
+        program,
     ).run(showing)
 
 

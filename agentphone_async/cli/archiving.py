@@ -12,6 +12,7 @@ from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
@@ -29,12 +30,19 @@ class Watcher(Observer):
 
     Attributes:
         interrupted: it was the user who stopped the run.
+        stopped: it ends early, for whatever reason.
+        note: prints a line.
     """
 
-    def __init__(self, display: Quiet, *, quiet: bool = False) -> None:
+    def __init__(
+        self, display: Quiet, *, quiet: bool = False, program: Program | None = None
+    ) -> None:
         self._display = display
         self._quiet = quiet
+        self._program = program
         self.interrupted = False
+        self.stopped = False
+        self.note = display.note
 
     def selected(self, count: int) -> None:
         """These are the calls that the display counts."""
@@ -47,6 +55,8 @@ class Watcher(Observer):
     def settled(self, outcome: Outcome) -> None:
         """A call has its outcome."""
         self._display.settled(outcome)
+        if self._program is not None:
+            self._program.settled(outcome)
 
     def paused(self, seconds: float) -> None:
         """Everything waits for the host."""
@@ -55,6 +65,7 @@ class Watcher(Observer):
 
     def stopping(self, reason: str) -> None:
         """The run is about to end early."""
+        self.stopped = True
         if self.interrupted:
             reason += f"; {SECOND_SIGNAL}"
         elif not self._quiet:
@@ -71,13 +82,15 @@ class ArchiveJob:
     options: RunOptions
     connection: Connection
     transfers_at_once: Transfers
+    program: Program | None = None
 
     def run(self, showing: Showing) -> int:
         """Run it, say what happened, and return the exit code."""
         client = self.transfers_at_once.client(self.connection)
         archive = Archive(self.dest)
         display = showing.display()
-        watcher = Watcher(display, quiet=showing.quiet)
+        display.summary.waiting.grace = self.options.grace
+        watcher = Watcher(display, quiet=showing.quiet, program=self.program)
 
         def stop() -> None:
             watcher.interrupted = True
@@ -92,10 +105,16 @@ class ArchiveJob:
         conclude(report, display, quiet=showing.quiet, dry_run=self.options.dry_run)
         if report.error is not None:
             raise report.error
-        return exit_code(report)
+        code = exit_code(report)
+        if code == DONE and self.program is not None and self.program.failed:
+            return SOME_FAILED
+        return code
 
     async def _run(self, archive: Archive, client: AsyncAgentPhone, watcher: Watcher) -> Report:
-        async with client:
+        async with (
+            client,
+            running(self.program, watcher.note, lambda: watcher.stopped),
+        ):
             return await archive.run(client, self.selection, self.options, observer=watcher)
 
 
@@ -113,6 +132,7 @@ def exit_code(report: Report) -> int:
 def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> None:
     """The last line, for people or for programs; and above it, what is odd."""
     summary = summary_of(report)
+    summary.waiting, summary.effort = display.summary.waiting, display.summary.effort
     if isinstance(display, Json):
         event = summary.as_event()
         event["suspect"] = report.suspect
@@ -129,9 +149,9 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
         return
     for problem in report.problems:
         display.note(problem)
-    if report.left:
-        display.note(f"{report.left:,} calls are left; run it again to go on")
     if quiet:
+        if (rest := summary.rest()) is not None:
+            display.note(rest)
         return
     if dry_run:
         click.echo(
@@ -140,6 +160,8 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
         )
         return
     click.echo(summary.as_sentence(), err=True)
+    for line in summary.notes():
+        display.note(line)
 
 
 def summary_of(report: Report) -> Summary:

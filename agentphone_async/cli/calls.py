@@ -77,7 +77,8 @@ def list_(
     agentphone-async calls list --status failed
     agentphone-async calls list --all -o ids | agentphone-async fetch --from-file - -d DIR
     """
-    from agentphone_async.cli.tables import Rows, counted
+    from agentphone_async.cli.tables import Rows
+    from agentphone_async.quantities import counted
 
     filters = {"status": status, "direction": direction, "type": kind, "search": search}
     chosen: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}

@@ -251,5 +251,5 @@ def conclude(display: Quiet, *, quiet: bool) -> None:
         return
     if not quiet:
         click.echo(summary.as_sentence(), err=True)
-    if summary.left:
-        display.note(f"{summary.left:,} calls are left; run it again to go on")
+    for line in summary.notes() if not quiet else filter(None, [summary.rest()]):
+        display.note(line)

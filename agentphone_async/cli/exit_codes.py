@@ -37,7 +37,9 @@ def explain(error: BaseException) -> tuple[int, str]:
         case errors.ConfigurationError():
             return USAGE, line
         case errors.AuthenticationError() | errors.PermissionDeniedError():
-            return KEY_REFUSED, line
+            # A recording is asked for without a key, which then cannot have been refused.
+            asked_with_key = not (error.path or "").endswith("/recording")
+            return KEY_REFUSED if asked_with_key else SOME_FAILED, line
         case errors.AgentPhoneError():
             return SOME_FAILED, line
         case FileExistsError():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import conclude
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
@@ -20,6 +21,7 @@ from agentphone_async.cli.options import (
     Section,
     connection_options,
     display_options,
+    exec_option,
     option,
     transfer_options,
 )
@@ -33,15 +35,15 @@ if TYPE_CHECKING:
     from agentphone_async.archive.tombstones import Tombstones
     from agentphone_async.cli.display import Quiet
     from agentphone_async.recordings.outcomes import Failed
-    from agentphone_async.recordings.valve import Valve
 
 
 @click.command("fetch", cls=Command)
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
 @option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
-        help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
+        help="Read ids, URLs or JSON objects from a file, one a line; - is stdin.")  # fmt: skip
 @option(Section.WHERE, "-d", "--dest", metavar="DIR", required=True, type=Folder(),
         help="Folder for the files; made if it is not there.")  # fmt: skip
+@exec_option
 @transfer_options
 @connection_options
 @display_options
@@ -50,96 +52,138 @@ def command(
     call_ids: tuple[str, ...],
     dest: Path,
     from_file: Path | None,
+    program: Program | None,
     transfers: Transfers,
     connection: Connection,
     showing: Showing,
 ) -> int:
     """Fetch recordings by call id into DIR/recording-CALL_ID.wav.
 
-    No API key is needed: a recording's id is its secret. Files that are there already are kept and
-    not fetched again.
+    No API key is needed: a recording's id is its secret. The URL of a recording does as well as its
+    id. Files that are there already are kept and not fetched again.
+
+    \b
+    agentphone-async fetch call_ghi012 -d recordings
+    agentphone-async calls list --all -o ids | agentphone-async fetch --from-file - -d recordings
+    agentphone-async fetch call_ghi012 -d recordings --exec 'lame {path}'
     """
     if not call_ids and from_file is None:
         raise click.UsageError("name at least one CALL_ID, or use --from-file FILE")
-    from agentphone_async.recordings.valve import Valve
     from agentphone_async.sinks.disk import refuse_unwritable
 
     refuse_unwritable(dest)
-    display = showing.display()
-    valve = Valve()
-
-    def stop() -> None:
-        display.note(f"stopping: it was interrupted; {SECOND_SIGNAL}")
-        valve.close()
-        asyncio.get_running_loop().call_later(LET_GO, valve.drop)
-
-    started = time.monotonic()
-    work = _fetch(call_ids, from_file, dest, transfers, connection, display, valve)
-    failure = None
-    finished = None
-    try:
-        finished = run(interruptible(work, stop))
-    except DestinationError as error:
-        failure = error
-    finally:
-        display.close()
-    if failure is not None and not os.path.isdir(dest):  # noqa: PTH112 - which raises at long names
-        raise failure  # with nothing to sum up
-    display.summary.seconds = time.monotonic() - started
-    conclude(display, quiet=showing.quiet)
-    if failure is not None:
-        raise failure
-    if finished is None or valve.closed:
-        return INTERRUPTED
-    return SOME_FAILED if display.summary.counts["failed"] else DONE
+    job = FetchJob(call_ids, from_file, dest, transfers, connection, showing.display(), program)
+    return job.run(quiet=showing.quiet)
 
 
-async def _fetch(
-    arguments: tuple[str, ...],
-    from_file: Path | None,
-    dest: Path,
-    transfers: Transfers,
-    connection: Connection,
-    display: Quiet,
-    valve: Valve,
-) -> bool:
-    from agentphone_async.cli.ids import call_ids
-    from agentphone_async.recordings.outcomes import was_left
-    from agentphone_async.recordings.valve import LeftError
+class FetchJob:
+    """One run of ``fetch``."""
 
-    erased = _tombstones(dest)
-    async with (
-        aclosing(call_ids(arguments, from_file, valve)) as ids,
-        transfers.client(connection, key_needed=False) as client,
-    ):
+    def __init__(
+        self,
+        call_ids: tuple[str, ...],
+        from_file: Path | None,
+        dest: Path,
+        transfers: Transfers,
+        connection: Connection,
+        display: Quiet,
+        program: Program | None,
+    ) -> None:
+        from agentphone_async.recordings.valve import Valve
 
-        async def counted() -> AsyncGenerator[str]:
-            try:
-                async for call_id in ids:
-                    if valve.closed:
-                        return
-                    display.listed(1)
-                    if erased.covers(call_id):
-                        display.settled(_refused(call_id))
-                        continue
-                    yield call_id
-            except LeftError:
-                return
-            except OSError as error:
-                raise click.BadParameter(
-                    f"cannot read {str(from_file)!r}: {error.strerror}", param_hint="--from-file"
-                ) from error
-            if not display.summary.listed:
-                raise click.BadParameter(
-                    f"there is no call id in {str(from_file)!r}", param_hint="--from-file"
-                )
+        self._call_ids = call_ids
+        self._from_file = from_file
+        self._dest = dest
+        self._transfers = transfers
+        self._connection = connection
+        self._display = display
+        self._program = program
+        self._valve = Valve()
+        self._all_read = from_file is None
+        self._erased = _tombstones(dest)
 
-        outcomes = transfers.downloads(client, counted(), dest, display.bytes, valve)
-        async with aclosing(outcomes):
-            async for outcome in outcomes:
-                if not was_left(outcome):
-                    display.settled(outcome)
-    return True
+    def run(self, *, quiet: bool) -> int:
+        """Run it, say what happened, and return the exit code."""
+        started = time.monotonic()
+        summary = self._display.summary
+        failure = finished = None
+        try:
+            finished = run(interruptible(self._fetch(), self._stop))
+        except DestinationError as error:
+            failure = error
+        finally:
+            self._display.close()
+        if failure is not None and not os.path.isdir(self._dest):  # noqa: PTH112 - which raises at long names
+            raise failure  # with nothing to sum up
+        summary.seconds = time.monotonic() - started
+        summary.unread = self._unread()
+        conclude(self._display, quiet=quiet)
+        if failure is not None:
+            raise failure
+        if finished is None or self._valve.closed:
+            return INTERRUPTED
+        failed = summary.counts["failed"] or (self._program is not None and self._program.failed)
+        return SOME_FAILED if failed else DONE
+
+    def _stop(self) -> None:
+        self._display.note(f"stopping: it was interrupted; {SECOND_SIGNAL}")
+        self._valve.close()
+        asyncio.get_running_loop().call_later(LET_GO, self._valve.drop)
+
+    def _unread(self) -> int | None:
+        if self._all_read or self._from_file is None:
+            return 0
+        if str(self._from_file) == "-":
+            return None
+        from agentphone_async.cli.ids import count_ids
+
+        read = max(0, self._display.summary.listed - len(self._call_ids))
+        return max(0, count_ids(self._from_file) - read)
+
+    async def _fetch(self) -> bool:
+        from agentphone_async.cli.ids import call_ids
+        from agentphone_async.recordings.outcomes import was_left
+
+        async with (
+            aclosing(call_ids(self._call_ids, self._from_file, self._valve)) as ids,
+            self._transfers.client(self._connection, key_needed=False) as client,
+            running(self._program, self._display.note, lambda: self._valve.closed),
+        ):
+            outcomes = self._transfers.downloads(
+                client, self._counted(ids), self._dest, self._display.bytes, self._valve
+            )
+            async with aclosing(outcomes):
+                async for outcome in outcomes:
+                    if not was_left(outcome):
+                        self._display.settled(outcome)
+                        if self._program is not None:
+                            self._program.settled(outcome)
+        return True
+
+    async def _counted(self, ids: AsyncGenerator[str]) -> AsyncGenerator[str]:
+        from agentphone_async.recordings.valve import LeftError
+
+        try:
+            async for call_id in ids:
+                if self._valve.closed:
+                    return
+                self._display.listed(1)
+                if self._erased.covers(call_id):
+                    self._display.settled(_refused(call_id))
+                    continue
+                yield call_id
+        except LeftError:
+            return
+        except OSError as error:
+            raise click.BadParameter(
+                f"cannot read {str(self._from_file)!r}: {error.strerror}",
+                param_hint="--from-file",
+            ) from error
+        self._all_read = True
+        if not self._display.summary.listed:
+            raise click.BadParameter(
+                f"there is no call id in {str(self._from_file)!r}", param_hint="--from-file"
+            )
 
 
 def _tombstones(dest: Path) -> Tombstones:

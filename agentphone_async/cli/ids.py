@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import json
 import os
+import re
 import stat
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from urllib.parse import unquote
 
 import aiofiles
 
 from agentphone_async.recordings.valve import Valve
 
 BLOCK = 64 * 1024
+LONGEST_LINE = 4 * 1024 * 1024
+"""Bytes of a line that are kept; a call's JSON may have its transcript inside."""
+
+_RECORDING_URL = re.compile(
+    r"https?://[^/\s]+(?:/[^?#\s]*)?/v1/calls/(?P<id>[^/?#\s]+)/recording/?(?:[?#].*)?"
+)
 
 
 async def call_ids(
     arguments: Sequence[str], file: Path | None, valve: Valve | None = None
 ) -> AsyncGenerator[str]:
-    """The arguments, then the file's lines; empty lines and ``#`` comments are left out.
+    """The arguments, then those of the file's lines; empty lines and ``#`` comments are left out.
 
-    The file ``-`` is standard input. It may keep one waiting for ever, but not for longer than the
-    valve is open.
+    A line is an id, the URL of a recording, or a JSON object that names a call, as ``calls list``,
+    ``ls``, ``missing``, ``archive`` and ``fetch`` print them with ``-o json``. The file ``-`` is
+    standard input. It may keep one waiting forever, but not for longer than the valve is open.
 
     Raises:
         OSError: the file cannot be read.
@@ -32,25 +42,64 @@ async def call_ids(
     """
     valve = valve or Valve()
     for call_id in arguments:
-        yield call_id
+        yield _from_url(call_id)
     if file is None:
         return
-    rest = b""
+    rest = bytearray()
     async with aclosing(_stdin_blocks() if str(file) == "-" else _file_blocks(file)) as blocks:
         while block := await valve.through(lambda _: anext(blocks, b"")):
-            # What is cut off of a line without end only makes a refused id a shorter refused id.
-            *lines, rest = (rest[:BLOCK] + block).split(b"\n")
-            for line in lines:
-                if (found := _id_in(line)) is not None:
+            first, *lines = block.split(b"\n")
+            # A longer line is not an id, and what is cut off does not matter.
+            if len(rest) < (LONGEST_LINE if rest.startswith(b"{") else BLOCK):
+                rest += first
+            if not lines:
+                continue
+            for line in (bytes(rest), *lines[:-1]):
+                if (found := id_in(line)) is not None:
                     yield found
-    if (found := _id_in(rest)) is not None:
+            rest = bytearray(lines[-1])
+    if (found := id_in(bytes(rest))) is not None:
         yield found
 
 
-def _id_in(line: bytes) -> str | None:
+def count_ids(file: Path) -> int:
+    """How many a file has, without keeping it; 0 if it cannot be read."""
+    try:
+        with file.open("rb") as lines:
+            return sum(id_in(line) is not None for line in lines)
+    except OSError:
+        return 0
+
+
+def id_in(line: bytes) -> str | None:
+    """The call's id that a line has; None for a line without one."""
     # Windows tools begin a text file with a byte-order mark, which `strip` does not know.
     text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").strip()
-    return text if text and not text.startswith("#") else None
+    if not text or text.startswith("#"):
+        return None
+    if text.startswith("{"):
+        return _from_json(text)
+    return _from_url(text)
+
+
+def _from_url(text: str) -> str:
+    match = _RECORDING_URL.fullmatch(text)
+    return text if match is None else unquote(match["id"], errors="surrogateescape")
+
+
+def _from_json(text: str) -> str | None:
+    """The id in an object; None if it is about no call; the text itself if that is not known."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    for key in ("call_id", "callId", "id"):
+        if isinstance(found := data.get(key), str):
+            return found
+    inner = data.get("call", data.get("data"))
+    if isinstance(inner, dict):
+        return _from_json(json.dumps(inner))
+    return None if data.get("event") == "summary" else text
 
 
 async def _file_blocks(file: Path | int) -> AsyncGenerator[bytes]:

@@ -40,8 +40,8 @@ def command(*, dest: Path, filters: Filters, output: str | None) -> int:
 async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.query import Entry, entries
-    from agentphone_async.cli.tables import Rows, counted
-    from agentphone_async.quantities import size_text
+    from agentphone_async.cli.tables import Rows
+    from agentphone_async.quantities import counted, size_text
 
     rows = Rows(_columns(), output, ids=lambda entry: entry.call.id, as_json=Entry.as_dict)
     files = size = 0

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from agentphone_async._version import __version__
-from agentphone_async.cli.exit_codes import INTERRUPTED, SOME_FAILED, USAGE, explain
+from agentphone_async.cli.exit_codes import INTERRUPTED, USAGE, explain
 from agentphone_async.cli.groups import CommandMissingError, Group
 
 COMMANDS = {
@@ -90,8 +90,8 @@ def main() -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
-        code = SOME_FAILED  # the reader has gone (``| head``): stop quietly, as other tools do
+    except (BrokenPipeError, SystemExit):  # which click makes of it
+        code = INTERRUPTED  # the reader has gone (``| head``): stop quietly, as other tools do
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
         code, line = explain(error)
         click.echo(f"agentphone-async: {line}", err=True)

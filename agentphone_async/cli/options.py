@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from agentphone_async.cli import config_file, groups
+from agentphone_async.cli.after import Program
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.param_types import Count, File, Finite, Folder, Rate, Seconds
 from agentphone_async.cli.period import Filters, Period
@@ -348,6 +349,20 @@ def archive_filters(command: Function) -> Function:
             ),
         )
     )
+
+
+exec_option = bundle(
+    "program",
+    Program.parse,
+    option(
+        Section.OUTPUT,
+        "--exec",
+        "exec_",
+        metavar="'CMD {path}'",
+        help="Run a program for each recording that has arrived; also {call_id}, {size}, {sha256}.",
+    ),
+)
+"""A program for each recording: one ``program`` argument."""
 
 
 quiet_option = option(

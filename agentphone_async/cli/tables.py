@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 import click
 
 from agentphone_async.protocol.display import printable
-from agentphone_async.quantities import size_text
+from agentphone_async.quantities import counted, size_text
 
 Row = TypeVar("Row")
 Format = Literal["table", "tsv", "json", "ids"]
@@ -226,14 +226,6 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
         text += "…"
     space = " " * (width - width_of(text))
     return space + text if right else text + space
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 file``, ``2 files``, ``1,000 entries``."""
-    if number == 1:
-        return f"1 {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
-    return f"{number:,} {plural}"
 
 
 def sheet(fields: Iterable[tuple[str, str | None]], output: str | None) -> None:

@@ -48,6 +48,9 @@ _ADVICE: dict[int, str] = {
     403: "this key may not do that",
 }
 
+_NO_KEY = "no API key was sent, so the key is not the reason: look for a proxy or a firewall"
+_NOT_THE_API = "the answer is not the API's: look for a proxy or a firewall that refuses"
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -123,7 +126,7 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     words = said.message or (f"the body was {sample(reply.body)}" if reply.body else "no reason")
     code = f" [{said.code}]" if said.code else ""
     fields = "".join(f"; {printable(str(detail))}" for detail in said.details)
-    advice = f"; {_ADVICE[reply.status]}" if reply.status in _ADVICE else ""
+    advice = _advice(request, reply)
     if kind is UnexpectedResponseError and reply.status == 404:
         advice = "; the API answers in JSON: check the base URL"
     if kind is NotFoundError and request.name == "List Calls" and not said.code:
@@ -137,6 +140,23 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     ).about(request)
     error.attempts = reply.attempts
     return error
+
+
+def _advice(request: Request, reply: Reply) -> str:
+    """What to do about it. A key that was not sent is not blamed, nor is the API for a proxy."""
+    if reply.status in {401, 403} and not request.authenticated:
+        return f"; {_NO_KEY}"
+    if reply.status == 403 and reply.body and not _is_json(reply.body):
+        return f"; {_NOT_THE_API}"
+    return f"; {_ADVICE[reply.status]}" if reply.status in _ADVICE else ""
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_html(reply: Reply) -> bool:

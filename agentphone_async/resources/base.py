@@ -38,7 +38,7 @@ def model_of(kind: type[M], request: Request, reply: Reply, **defaults: Any) -> 
     try:
         return kind.from_json({**defaults, **data})
     except ValueError as problem:
-        what = f"what came is no {kind.__name__}: {sample(reply.body)}"
+        what = f"fields are missing that it always has: {sample(reply.body)}"
         raise unexpected(request, reply, what) from problem
 
 

@@ -95,7 +95,7 @@ def _reason(error: BaseException) -> str:
         return "the name does not resolve"
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)  # asyncio's own text repeats the address
-    return printable(str(cause), 100) or type(cause).__name__
+    return printable(str(cause), 100) or "no reason was given"
 
 
 def _certificate(error: BaseException) -> str:

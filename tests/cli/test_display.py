@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,6 +86,7 @@ class TestTally:
         assert summary.as_event() == {
             "event": "summary", "listed": 6, "archived": 2, "no_recording": 1, "not_ready": 1,
             "already_archived": 1, "failed": 1, "left": 0, "bytes": 1500, "seconds": 2.0,
+            "unread": 0, "retries": 0, "pauses": 0, "paused_seconds": 0.0,
         }  # fmt: skip
         assert summary.as_sentence() == (
             "2 archived, 1 already there, 1 without a recording, 1 not ready yet, 1 failed: "
@@ -274,3 +276,49 @@ class TestLive:
         display.close()
         display.close()
         assert screen.getvalue().rstrip("\n").endswith(("\x1b[2K", "\x1b[?25h"))
+
+
+class TestNotes:
+    def call(self, **fields):
+        from agentphone_async.models import Call
+
+        return Call.from_json({"id": "c", **fields})
+
+    def test_why_recordings_are_not_ready(self):
+        ended = datetime.now(UTC).replace(hour=3, minute=12, second=0, microsecond=0)
+        calls = [
+            *(self.call(status="completed", endedAt=(ended - timedelta(minutes=n)).isoformat())
+              for n in range(31)),
+            *(self.call(status="no-answer") for _ in range(3)),
+            self.call(status="in-progress"),
+        ]  # fmt: skip
+        summary = Summary(listed=36, unread=12)
+        summary.add(NotReadyYet("call_x"))
+        for call in calls:
+            summary.add(NotReadyYet("call_y", call))
+        until = (ended + timedelta(hours=24)).astimezone()
+        today = until.date() == datetime.now().astimezone().date()
+        when = until.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
+        assert summary.notes() == [
+            (
+                f"36 not ready yet: 31 may still appear until {when}, 1 call is in progress, "
+                "3 calls were never connected"
+            ),
+            "12 ids were not read; run it again to continue",
+        ]
+
+    @pytest.mark.parametrize(
+        ("left", "unread", "line"),
+        [
+            (1, 0, "1 call is left; run it again to continue"),
+            (2, 1, "2 calls are left, 1 id was not read; run it again to continue"),
+            (0, None, "standard input was not read to its end; run it again to continue"),
+        ],
+    )
+    def test_what_is_left(self, left, unread, line):
+        assert Summary(listed=left, unread=unread).notes() == [line]
+
+    def test_retries_and_pauses(self):
+        summary = Summary()
+        summary.effort.retries, summary.effort.pauses, summary.effort.paused_seconds = 1, 2, 90.0
+        assert summary.notes() == ["1 retry, 2 pauses of 90 s in all"]

@@ -19,7 +19,7 @@ from tests.support.downloads import files, wave
 
 NOTHING = {
     "listed": 0, "archived": 0, "no_recording": 0, "not_ready": 0, "already_archived": 0,
-    "failed": 0, "left": 0, "bytes": 0,
+    "failed": 0, "left": 0, "bytes": 0, "unread": 0, "retries": 0, "pauses": 0, "paused_seconds": 0.0,
 }  # fmt: skip
 
 
@@ -440,7 +440,7 @@ class TestSignals:
         done = len(files(dest))
         assert done == 1
         assert result.err.splitlines()[-2].startswith(f"{done} archived: ")
-        assert result.err.splitlines()[-1] == f"{6 - done} calls are left; run it again to go on"
+        assert result.err.splitlines()[-1] == f"{6 - done} calls are left; run it again to continue"
 
     def test_the_second_ends_it_at_once_and_the_next_run_clears_up(
         self, run, server, dest, tmp_path

@@ -75,3 +75,37 @@ async def test_leaving_early_closes_the_file(tmp_path):
     source = call_ids((), tmp_path / "ids")
     assert await anext(source) == "a"
     await source.aclose()  # an unclosed file would be a warning, and so an error here
+
+
+BASE = "https://api.agentphone.ai/v1/calls"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (f"{BASE}/call_1/recording", "call_1"),
+        (f"{BASE}/call%2F1/recording?download=1", "call/1"),
+        ("http://127.0.0.1:80/prefix/v1/calls/c/recording/", "c"),
+        (f"{BASE}/call_1", f"{BASE}/call_1"),
+        ('{"event": "archived", "call_id": "c"}', "c"),
+        ('{"id": "c", "status": "completed"}', "c"),
+        ('{"state": "unseen", "call": {"id": "c"}}', "c"),
+        ('{"event": "agent.call_ended", "data": {"callId": "c"}}', "c"),
+        ('{"event": "summary", "listed": 3}', None),
+        ('{"name": "x"}', '{"name": "x"}'),
+        ('{"id": 3}', '{"id": 3}'),
+        ("{", "{"),
+        ("[" * 5000, "[" * 5000),
+        ("{" * 5000, "{" * 5000),
+    ],
+)
+def test_a_line_may_be_a_url_or_an_object(line, found):
+    assert ids_module.id_in(line.encode()) == found
+
+
+async def test_an_object_may_be_long(tmp_path):
+    line = b'{"id": "c", "transcript": "' + b"x" * 300_000 + b'"}'
+    (tmp_path / "ids").write_bytes(line + b"\ncall_2\n")
+    assert await read([f"{BASE}/a/recording"], tmp_path / "ids") == ["a", "c", "call_2"]
+    assert ids_module.count_ids(tmp_path / "ids") == 2
+    assert ids_module.count_ids(tmp_path / "none") == 0

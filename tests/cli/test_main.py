@@ -141,7 +141,8 @@ class TestEnds:
         with process("--help") as running:
             running.stdout.close()
             running.stdout = None
-            assert ended(running).err == ""
+            result = ended(running)
+            assert (result.code, result.err) == (130, "")
 
 
 class TestFullDisks:
@@ -190,3 +191,15 @@ def test_streams_that_are_open_are_left_alone(monkeypatch):
     before = sys.stdin, sys.stdout, sys.stderr
     main_module._fill_gaps()
     assert (sys.stdin, sys.stdout, sys.stderr) == before
+
+
+def test_an_interrupt_while_it_begins_is_no_traceback(tmp_path):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from agentphone_async.cli.entry import main; main()"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

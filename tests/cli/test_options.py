@@ -102,8 +102,12 @@ def test_the_command_line_wins_and_can_switch_off(run, config: Path, monkeypatch
     assert run("archive").code == 0
     assert run("archive", "there", "--no-metadata", "--retries", "5").code == 0
     first, second = seen
-    assert (str(first.dest), first.metadata, first.connection.retries) == ("here", True, 2)
-    assert (str(second.dest), second.metadata, second.connection.retries) == ("there", False, 5)
+    assert (str(first.dest), first.options.metadata, first.connection.retries) == ("here", True, 2)
+    assert (str(second.dest), second.options.metadata, second.connection.retries) == (
+        "there",
+        False,
+        5,
+    )
     assert first.options.since_last
 
 
