@@ -57,8 +57,7 @@ def conclude(report: ErasureReport, output: str | None, *, quiet: bool) -> int:
 
 
 def _sentence(report: ErasureReport) -> str:
-    from agentphone_async.cli.tables import counted
-    from agentphone_async.quantities import size_text
+    from agentphone_async.quantities import counted, size_text
 
     what = "would be erased" if report.dry_run else "erased"
     parts = [

@@ -47,7 +47,7 @@ def command(
     if changed is None:
         return INTERRUPTED
     if not quiet:
-        from agentphone_async.cli.tables import counted
+        from agentphone_async.quantities import counted
 
         click.echo(f"{counted(changed, 'call')} {'released' if release else 'held'}", err=True)
     return DONE
