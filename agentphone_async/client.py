@@ -66,7 +66,7 @@ class AsyncAgentPhone:
         retry: see `RetryPolicy`.
         connections: the most connections that are open at once, besides those of streams.
         tpslimit: requests per second, listing and fetching together; None for no limit.
-        bwlimit: bytes per second of all answers, ``8M`` or a timetable; None for no limit.
+        bwlimit: bytes per second of all answers, ``8M``, say; None for no limit.
         max_file_size: bytes beyond which a recording is refused, by default 4 GiB; None for no
             limit.
         ca_file: PEM file of certificate authorities, instead of the system's.

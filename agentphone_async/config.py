@@ -60,19 +60,21 @@ class RetryPolicy:
     """What is tried again, and for how long, where trying again is safe at all.
 
     Attributes:
-        attempts: how many times one request may be sent, at least 1.
+        attempts: how many times one request may fail, at least 1. What is the host's failure (it
+            cannot be reached, or refuses everybody for a while) and what made progress do not
+            count.
         first_delay: seconds; the first pause is random between 0 and this, the next ones
             double (full jitter).
         longest_delay: seconds; the cap of that growth.
-        longest_retry_after: seconds; a ``Retry-After`` beyond this is cut to it.
-        total: seconds from the first attempt after which none is begun any more. It is also
-            how long an outage of the whole host is waited out.
+        longest_wait: seconds; the server is waited for exactly as long as it asks, up to this.
+        total: seconds of failing attempts and pauses after which none is begun any more. It is
+            also how long an outage of the whole host is waited out.
     """
 
     attempts: int = 5
     first_delay: float = 0.5
     longest_delay: float = 20.0
-    longest_retry_after: float = 120.0
+    longest_wait: float = 3600.0
     total: float = 120.0
 
     def __post_init__(self) -> None:
@@ -166,8 +168,8 @@ class Settings:
         sub_account: sent as ``X-Sub-Account-Id`` with authenticated requests.
         connections: the most that are open to the host at once, besides those of streams.
         tpslimit: requests per second, listing and fetching together; None for no limit.
-        bwlimit: bytes per second of all answers, such as ``8M`` (binary multiples), or a timetable
-            such as ``08:00,512k 18:00,off``, as rclone has it; None for no limit.
+        bwlimit: bytes per second of all answers, such as ``8M`` (binary multiples); None for no
+            limit.
         max_file_size: bytes of one recording beyond which it is refused, by default 4 GiB; None
             for no limit.
         ca_file: a PEM file of certificate authorities instead of the system's.

@@ -18,7 +18,7 @@ from agentphone_async.transport.retry import Retrier
 API_KEY = "sk_test_never_seen_anywhere"
 """Told apart from everything else in a log or a message."""
 
-BRISK = RetryPolicy(attempts=3, first_delay=0.001, longest_delay=0.002, total=5.0)
+BRISK = RetryPolicy(attempts=3, first_delay=0.001, longest_delay=0.002, total=1.0)
 """Tries again as usual, without the usual pauses."""
 
 SHORT = Timeouts(connect=0.3, read=0.3, head=0.3, minimum_speed_window=0.2)
@@ -110,9 +110,8 @@ def sleeps() -> Sleeps:
 def timeless(client: AsyncAgentPhone, sleeps: Sleeps, policy: RetryPolicy | None = None) -> None:
     """Let the client's retries and pauses take no time, with seeded jitter."""
     session = client.session
-    gate = session.limits._gate
-    gate._clock = sleeps.clock
     session.limits._stop._sleep = sleeps
+    session.limits._circuit._clock = sleeps.clock
     session.limits._clock = sleeps.clock
     session.retrier = Retrier(
         policy or session.settings.retry,

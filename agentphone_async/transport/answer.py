@@ -16,7 +16,7 @@ from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
-from agentphone_async.transport.fast_lane import LaneResponse
+from agentphone_async.transport.fast_path import FastResponse
 from agentphone_async.transport.limits import HostLimits
 
 LARGEST_REPLY = 64 * 1024 * 1024
@@ -37,7 +37,7 @@ class Answer:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse | LaneResponse,
+        response: aiohttp.ClientResponse | FastResponse,
         request: Request,
         host: str,
         timeouts: Timeouts,

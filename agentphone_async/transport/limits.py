@@ -4,8 +4,8 @@
 
 1. a slot: at most ``concurrency`` requests at a time, first come, first served;
 2. a pause: the host said 429 or 503, so *everybody* waits;
-3. an outage: the host cannot be reached, so one probe at a time goes out and the rest wait
-   (`agentphone_async.transport.outage`);
+3. an open circuit: the host cannot be reached, so one probe at a time goes out and the rest wait
+   (`agentphone_async.transport.circuit`);
 4. the request rate: ``tpslimit``, and the pace that the host was found to bear;
 5. for bodies, `HostLimits.take_bytes`: the byte rate (``bwlimit``).
 
@@ -15,12 +15,12 @@ When none applies, acquiring and releasing is a counter: no lock, no task switch
 
 The order of calls around one request, all in one task::
 
-    await limits.acquire()            # may raise the outage's error
+    await limits.acquire()            # may raise the circuit's error
     try:
         response = await ...          # the request
         limits.connection_worked()    # any response head, whatever its status
         ...                           # the body
-        limits.completed(size, took)   # or throttled(), timed_out()
+        limits.completed(size, took)  # or pause(..., learn=True), timed_out()
     except ConnectionFailedError as error:
         limits.connection_failed(error)
         # while limits.in_outage, this failure is the host's, not this item's: no attempt spent
@@ -31,21 +31,25 @@ The order of calls around one request, all in one task::
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from agentphone_async.errors import RunStoppedError
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
-from agentphone_async.transport.hostgate import HostGate
-from agentphone_async.transport.outage import Outage
+from agentphone_async.transport.circuit import CircuitBreaker, Refusals
+from agentphone_async.transport.observer import LimitsObserver, Retry
 from agentphone_async.transport.pace import AdaptivePace
+from agentphone_async.transport.rate import RateLimiter
 from agentphone_async.transport.stop import Stop
-from agentphone_async.transport.timetable import Timetable
-from agentphone_async.transport.turnstile import ScheduledTurnstile, Turnstile, local_now
+
+CAP_DOUBLES_AFTER = 5.0
+"""Seconds without another shortage of file descriptors until twice as many requests may go."""
+
+_log = logging.getLogger("agentphone_async.transport")
 
 
 class HostLimits:
@@ -53,15 +57,15 @@ class HostLimits:
 
     Args:
         concurrency: requests at a time, at least 1; or a controller that finds the number.
-        pace: learns the request rate that the host bears from its 429s; None for not learning.
+        pace: learns the request rate that the host bears from its 429s; one of its own if not
+            given.
         tpslimit: requests per second, listing and fetching together; None for no limit.
-        bwlimit: bytes per second of bodies, or a timetable of them; None for no limit.
-        outage_budget: seconds that a host that did answer before may be away until everybody
-            fails at once instead of waiting.
+        bwlimit: bytes per second of bodies; None for no limit.
+        outage_budget: seconds that a host that did answer before may be away, or refuse all
+            requests of a kind, until everybody fails at once instead of waiting.
         first_contact_budget: the same in seconds for a host that has never answered.
         clock: monotonic seconds.
         sleep: ``asyncio.sleep`` or a virtual one that goes with ``clock``.
-        wall_clock: local date and time, for timetables.
         rng: source of jitter.
     """
 
@@ -71,39 +75,45 @@ class HostLimits:
         *,
         pace: AdaptivePace | None = None,
         tpslimit: float | None = None,
-        bwlimit: float | Timetable | None = None,
+        bwlimit: float | None = None,
         outage_budget: float = 120.0,
         first_contact_budget: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        wall_clock: Callable[[], datetime] = local_now,
         rng: random.Random | None = None,
     ) -> None:
         self._clock = clock
         self._controller = concurrency if isinstance(concurrency, AdaptiveConcurrency) else None
-        self._limit = _checked(
+        self._wanted = _checked(
             concurrency.limit if isinstance(concurrency, AdaptiveConcurrency) else concurrency
         )
+        self._cap: int | None = None
+        self._cap_doubles_at = 0.0
+        self._limit = self._wanted
         self._held = 0
         self._at_gates = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
-        self._outage = Outage(
-            budget=outage_budget, first_contact_budget=first_contact_budget, rng=rng
-        )
         self._stop = Stop(sleep)
-        self._gate = HostGate(self._outage, clock, self._stop)
-        self._pace = pace
+        self._paused_until = float("-inf")
+        self._outage_budget = outage_budget
+        self._circuit = CircuitBreaker(
+            clock,
+            self._stop,
+            budget=outage_budget,
+            first_contact_budget=first_contact_budget,
+            rng=rng,
+        )
+        self._refusals: dict[str, Refusals] = {}
+        self._clear = True
+        """False when a pause or the circuit may have to be waited for."""
+        self._pace = pace or AdaptivePace()
         self._tpslimit = tpslimit
-        self._requests = Turnstile(tpslimit, clock, self._stop.sleep, smallest=1.0)
+        self._requests = RateLimiter(tpslimit, clock, self._stop.sleep, smallest=1.0)
         self._rated = tpslimit is not None
-        if isinstance(bwlimit, Timetable):
-            self._bytes: Turnstile = ScheduledTurnstile(bwlimit, clock, sleep, wall_clock)
-            self.limited_bytes = bwlimit.limits
-        else:
-            self._bytes = Turnstile(bwlimit, clock, sleep)
-            self.limited_bytes = bwlimit is not None
+        self._bytes = RateLimiter(bwlimit, clock, sleep)
+        self.limited_bytes = bwlimit is not None
+        self.observers: list[LimitsObserver] = []
         self.listeners: set[Callable[[float], None]] = set()
-        """Told when the host asks for a pause of so many seconds, or (0.0) cannot be reached."""
 
     # ---------------------------------------------------------------- stopping
 
@@ -149,25 +159,24 @@ class HostLimits:
 
     @concurrency.setter
     def concurrency(self, limit: int) -> None:
-        self._limit = _checked(limit)
+        self._wanted = _checked(limit)
         if self._controller is not None:
             self._controller.cap(limit)
-        self._admit()
+        self._apply_limit()
 
     @property
     def max_concurrency(self) -> int:
         """The most that `concurrency` can become by itself: how many workers are of use."""
-        return self._limit if self._controller is None else self._controller.maximum
+        return self._wanted if self._controller is None else self._controller.maximum
 
     def adapt(self) -> None:
-        """From now on find the number of requests at a time, and the pace, that the host bears.
+        """From now on find the number of requests at a time that the host bears.
 
         Doing it again changes nothing.
         """
         if self._controller is None:
-            self._controller = AdaptiveConcurrency(maximum=self._limit)
-            self._pace = self._pace or AdaptivePace()
-            self._obey(self._controller)
+            self._controller = AdaptiveConcurrency(maximum=self._wanted)
+            self._apply_limit()
 
     @property
     def held(self) -> int:
@@ -194,7 +203,7 @@ class HostLimits:
             self._held += 1
         else:
             await self._slot()
-        if self._rated or not self._gate.open or self._stop.closed:
+        if self._rated or not self._clear or self._stop.closed:
             self._at_gates += 1
             try:
                 await self._pass_gates()
@@ -207,22 +216,13 @@ class HostLimits:
 
     def release(self) -> None:
         """Give the slot back, in the task that acquired it."""
-        if self._gate.prober is not None:
-            self._gate.left()
+        if self._circuit.prober is not None:
+            self._circuit.left()
         if self._held <= 0:
             raise RuntimeError("a slot was released that nobody had acquired")
         self._held -= 1
         if self._waiters:
             self._admit()
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """`acquire` on entering, `release` on leaving."""
-        await self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
     async def _slot(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -248,23 +248,59 @@ class HostLimits:
 
     async def _pass_gates(self) -> None:
         while True:
-            await self._gate.passed()
+            self._stop.check()
+            if (left := self.paused_for) > 0:
+                await self._stop.sleep(left)
+                continue
+            await self._circuit.passed()
+            if not self._may_go():
+                continue
+            self._clear = self._circuit.state == "closed"
             if not self._rated:
                 return
-            await self._requests.passed(1.0)
-            if self._gate.lets_me_through():
+            await self._requests.take(1.0)
+            if self._may_go():
                 return
+
+    def _may_go(self) -> bool:
+        return self._paused_until <= self._clock() and self._circuit.lets_me_through()
 
     # ---------------------------------------------------------------- what the host answers
 
     @property
     def paused_for(self) -> float:
         """Seconds until requests may go again; 0.0 when there is no pause."""
-        return self._gate.paused_for
+        return max(0.0, self._paused_until - self._clock())
 
-    def pause(self, seconds: float) -> None:
-        """Let nobody start a request for ``seconds`` from now; extends, never shortens."""
-        self._gate.pause(seconds)
+    def pause(self, seconds: float, *, learn: bool = False, status: int | None = None) -> None:
+        """Let nobody start a request for ``seconds`` from now; extends, never shortens.
+
+        Args:
+            seconds: as the host asked.
+            learn: whether it was too fast for the host, so that all go slower afterwards.
+            status: what it answered; for those who watch.
+        """
+        now = self._clock()
+        if seconds > 0:
+            news = self._paused_until <= now
+            self._paused_until = max(self._paused_until, now + seconds)
+            self._clear = False
+            if news:
+                _log.info(
+                    "the host asks everybody to wait %.1f s",
+                    seconds,
+                    extra={"status": status, "seconds": seconds},
+                )
+                self._tell(lambda observer: observer.paused(seconds, status))
+                for listener in tuple(self.listeners):
+                    listener(seconds)
+        if learn:
+            if self._controller is None:
+                self._controller = AdaptiveConcurrency(start=self._wanted, maximum=self._wanted)
+            self._controller.throttled(now, pause=seconds, in_flight=self._held - self._at_gates)
+            self._apply_limit()
+            self._pace.throttled(now, pause=seconds)
+            self._apply_rate()
 
     def completed(self, size: int, took: float) -> None:
         """A request was answered in full, 404 included; before `release`.
@@ -273,94 +309,96 @@ class HostLimits:
             size: bytes of the body.
             took: seconds that the slot was held since `acquire` returned.
         """
-        if self._controller is None and self._pace is None:
-            return
         now = self._clock()
         if self._controller is not None:
             busy = self._held - self._at_gates
             self._controller.completed(now, size, took, in_flight=busy)
-            self._obey(self._controller)
-        if self._pace is not None:
-            self._pace.answered(now)
-            self._keep(self._pace)
+            self._apply_limit()
+        if self._cap is not None and now >= self._cap_doubles_at:
+            self._cap_at(2 * self._cap, now)
+        self._pace.answered(now)
+        if self._pace.rate is not None:
+            self._apply_rate()
 
-    def throttled(self, pause: float) -> None:
-        """The host answered 429 or 503: nobody asks it for ``pause`` seconds, and all slow down.
-
-        `pause` alone waits without drawing conclusions.
-        """
-        self.warned(pause)
-        now = self._clock()
-        if self._controller is not None:
-            self._controller.throttled(now, pause=pause)
-            self._obey(self._controller)
-        if self._pace is not None:
-            self._pace.throttled(now, pause=pause)
-            self._keep(self._pace)
-
-    def warned(self, pause: float) -> None:
-        """Somebody was asked to wait, here or in another process, or (0.0) finds no host.
-
-        The pause is everybody's, and all listeners hear of it.
-        """
-        self.pause(pause)
-        for listener in tuple(self.listeners):
-            listener(pause)
+    def refusals_of(self, kind: str) -> Refusals:
+        """What the host has said to requests of this kind, by the endpoint's name."""
+        found = self._refusals.get(kind)
+        if found is None:
+            found = self._refusals[kind] = Refusals(self._outage_budget)
+        return found
 
     def timed_out(self) -> None:
         """A request was given up as too slow, although the host is there."""
         if self._controller is not None:
             self._controller.timed_out(self._clock())
-            self._obey(self._controller)
+            self._apply_limit()
 
-    def _obey(self, controller: AdaptiveConcurrency) -> None:
-        if controller.limit != self._limit:
-            self._limit = controller.limit
+    def short_of_descriptors(self) -> None:
+        """No file descriptor was left for a connection: go on with half as many for a while.
+
+        A burst of such failures counts once, and every 5 s without one doubles the number again.
+        """
+        now = self._clock()
+        if self._cap is None or now >= self._cap_doubles_at:
+            self._cap_at(max(1, self._held // 2), now)
+
+    def _cap_at(self, cap: int, now: float) -> None:
+        self._cap = cap if cap < self._wanted else None
+        self._cap_doubles_at = now + CAP_DOUBLES_AFTER
+        self._apply_limit()
+
+    def _apply_limit(self) -> None:
+        if self._controller is not None:
+            self._wanted = self._controller.limit
+        limit = self._wanted if self._cap is None else min(self._wanted, self._cap)
+        if limit != self._limit:
+            self._limit = limit
             self._admit()
 
-    def _keep(self, pace: AdaptivePace) -> None:
-        if pace.rate is None:
-            return
-        self._rated = True
-        self._requests.rate = (
-            pace.rate if self._tpslimit is None else min(pace.rate, self._tpslimit)
-        )
+    def _apply_rate(self) -> None:
+        rate = self._pace.rate
+        if rate is not None:
+            self._rated = True
+            self._requests.rate = rate if self._tpslimit is None else min(rate, self._tpslimit)
 
     @property
     def request_rate(self) -> float | None:
         """Requests per second that are allowed now, set or learned; None for no limit."""
         return self._requests.rate
 
-    @property
-    def limited_requests(self) -> bool:
-        """Whether a ``tpslimit`` was set."""
-        return self._tpslimit is not None
+    def retrying(self, retry: Retry) -> None:
+        """One request is going to be sent again: tell the observers."""
+        self._tell(lambda observer: observer.retrying(retry))
 
-    async def take_request(self) -> None:
-        """Wait until a request that is made elsewhere, in another process, is within the rate."""
-        await self._requests.passed(1.0)
+    def _tell(self, what: Callable[[LimitsObserver], None]) -> None:
+        for observer in tuple(self.observers):
+            try:
+                what(observer)
+            except Exception:  # noqa: BLE001 - any failure of a hook that is not ours
+                self.observers.remove(observer)
+                _log.exception("an observer of the limits failed, and is not called any more")
 
     # ---------------------------------------------------------------- outages
 
     @property
     def in_outage(self) -> bool:
         """True while the host cannot be reached: failures now are not the item's fault."""
-        return self._outage.active
+        return self._circuit.state != "closed"
 
     @property
     def outage_exhausted(self) -> bool:
         """True when the outage has outlasted its budget, so that `acquire` fails at once."""
-        return self._outage.exhausted(self._clock())
+        return self._circuit.exhausted
 
     @property
     def outage_error(self) -> BaseException | None:
         """Why the host could not be reached last time, while it cannot be; for display."""
-        return self._outage.error if self._outage.active else None
+        return self._circuit.error if self.in_outage else None
 
     def connection_worked(self) -> None:
         """A response head arrived, whatever its status: the host is there."""
-        if not self._outage.healthy:
-            self._gate.worked()
+        if not self._circuit.healthy:
+            self._circuit.worked()
 
     def connection_failed(self, error: BaseException) -> None:
         """No connection could be made: name, refusal, unreachable, time-out, reset.
@@ -368,9 +406,14 @@ class HostLimits:
         To be called in the task that acquired, before `release`.
         """
         known = self.in_outage
-        self._gate.failed(error)
+        self._circuit.failed(error)
+        if self.in_outage:
+            self._clear = False
         if self.in_outage and not known:
-            self.warned(0.0)
+            _log.info("the host cannot be reached: %s", error)
+            self._tell(lambda observer: observer.unreachable(error))
+            for listener in tuple(self.listeners):
+                listener(0.0)
 
     # ---------------------------------------------------------------- bytes
 
@@ -381,7 +424,7 @@ class HostLimits:
         save even the call. Ask in steps that are small against a second's allowance.
         """
         if self.limited_bytes:
-            await self._bytes.passed(amount)
+            await self._bytes.take(amount)
 
 
 def _checked(concurrency: int) -> int:

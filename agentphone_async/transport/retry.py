@@ -1,9 +1,14 @@
 """Trying again, in this one layer: what, how often, how long, and who waits meanwhile.
 
 What is transient says each error itself (`AgentPhoneError.transient`); whether the request may
-be repeated says the request. Back-off is exponential with full jitter; a ``Retry-After`` is obeyed
-up to a cap. A 429 or 503 pauses everybody who talks to the host, not just the one that met it.
-While the host is unreachable, failures are the host's and cost the request no attempt.
+be repeated says the request. Three kinds of failure are told apart:
+
+* The host's: it cannot be reached, or it says 429 or 503. Everybody waits together, for exactly
+  as long as it asks, and no request is charged with an attempt. (If it does not say how long, and
+  serves nobody meanwhile, they are.)
+* The request's own, such as a reset, a 500, or a 503 while nearly all others are served: it waits
+  alone, with exponential back-off and full jitter, or as long as it is asked to.
+* Progress: an attempt that brought bytes which are kept. Attempts and patience begin again.
 """
 
 from __future__ import annotations
@@ -27,8 +32,11 @@ from agentphone_async.errors import (
     TooManyOpenFilesError,
     TransportError,
 )
+from agentphone_async.protocol.display import hint
 from agentphone_async.protocol.endpoints import Request
+from agentphone_async.transport.circuit import Refusals
 from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.observer import Retry
 
 
 class Measured(Protocol):
@@ -43,7 +51,7 @@ T = TypeVar("T", bound=Measured)
 Attempt = Callable[[int], Awaitable[T]]
 """One try; it is given its number, from 1."""
 
-_log = logging.getLogger("agentphone_async")
+_log = logging.getLogger("agentphone_async.transport")
 
 
 def may_repeat(error: AgentPhoneError, *, repeatable: bool) -> bool:
@@ -95,17 +103,21 @@ class Retrier:
             RunStoppedError: the limits were closed before an attempt, or between two.
             AgentPhoneError: the last attempt's error, with ``attempts`` filled in.
         """
-        started = self._clock()
+        refusals = self._limits.refusals_of(request.name)
+        began = self._clock()
         try:
-            return await self._once(attempt, 1)
+            return await self._once(attempt, 1, refusals)
         except AgentPhoneError as error:
             if not may_repeat(error, repeatable=request.repeatable):
                 error.about(request)  # it may be another request's: an outage is shared
                 raise
             failure = error
         # Only now the machinery: most requests never need it, and it costs as much as they do.
+        tries = _Tries(request.name, refusals)
+        tries.pending = failure
+        self._judge(tries, failure, self._clock() - began)
         try:
-            return await self._again(attempt, failure, started, repeatable=request.repeatable)
+            return await self._again(request, attempt, tries)
         except AgentPhoneError as error:
             error.about(request)
             raise
@@ -131,84 +143,181 @@ class Retrier:
         ceiling = min(policy.longest_delay, policy.first_delay * 2**doublings)
         return self._rng.uniform(0.0, ceiling)
 
-    async def _once(self, attempt: Attempt[T], number: int) -> T:
+    async def _once(self, attempt: Attempt[T], number: int, refusals: Refusals) -> T:
         limits = self._limits
         try:
             await limits.acquire()
-        except AgentPhoneError as error:  # an outage's, which others have met
+        except AgentPhoneError as error:  # an outage's, which others have met, or a stop's
             error.attempts = number - 1
             raise
         began = self._clock()
         try:
+            refusals.admit(began)
             result = await attempt(number)
-            limits.completed(result.size, self._clock() - began)
         except AgentPhoneError as error:
             error.attempts = number
             if isinstance(error, TooManyOpenFilesError):
-                limits.concurrency = max(1, limits.held // 2)
+                limits.short_of_descriptors()
             elif isinstance(error, ConnectionFailedError | TimedOutError) and not error.sent:
                 limits.connection_failed(error)
             elif isinstance(error, TimedOutError):
                 limits.timed_out()
             elif isinstance(error, ResponseError) and not error.transient:
                 limits.completed(0, self._clock() - began)  # an answer, though not a nice one
+                refusals.answered()
             raise
         else:
+            limits.completed(result.size, self._clock() - began)
+            refusals.answered()
             return result
         finally:
             limits.release()
 
-    async def _again(
-        self, attempt: Attempt[T], failure: AgentPhoneError, started: float, *, repeatable: bool
-    ) -> T:
-        number = 1
-        spent = 1
-        pending: AgentPhoneError | None = failure
-
+    async def _again(self, request: Request, attempt: Attempt[T], tries: _Tries) -> T:
         async def step() -> T:
-            nonlocal number, spent, pending
-            if pending is not None:
-                first, pending = pending, None
+            if tries.pending is not None:
+                first, tries.pending = tries.pending, None
                 raise first
-            number += 1
+            tries.number += 1
+            began = self._clock()
             try:
-                return await self._once(attempt, number)
-            except AgentPhoneError:
-                if not self._limits.in_outage:
-                    spent += 1
+                return await self._once(attempt, tries.number, tries.refusals)
+            except AgentPhoneError as error:
+                self._judge(tries, error, self._clock() - began)
                 raise
 
-        def over(state: tenacity.RetryCallState) -> bool:
-            if self._limits.in_outage:
-                return self._limits.outage_exhausted
-            late = self._clock() - started + state.upcoming_sleep > self._policy.total
-            return late or spent >= self._policy.attempts
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, AgentPhoneError):
+                self._tell(request, tries, error)
+            return tries.delay
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
                 lambda error: (
-                    isinstance(error, AgentPhoneError) and may_repeat(error, repeatable=repeatable)
+                    isinstance(error, AgentPhoneError)
+                    and may_repeat(error, repeatable=request.repeatable)
                 )
             ),
-            wait=lambda state: self._wait(state, spent),
-            stop=over,
+            wait=wait,
+            stop=lambda _: self._is_over(tries),
             sleep=self._limits.sleep,
             reraise=True,
         )
         return await retrying(step)
 
-    def _wait(self, state: tenacity.RetryCallState, spent: int) -> float:
-        """Seconds until the next attempt; pauses everybody if the host asked for it."""
+    def _judge(self, tries: _Tries, error: AgentPhoneError, took: float) -> None:
+        """Whose failure it is, and how long to wait before the next attempt."""
         policy = self._policy
-        delay = self._jitter(spent)
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, ResponseError):
-            asked = error.retry_after
-            if asked is not None:
-                delay = max(delay, min(asked, policy.longest_retry_after))
-            if isinstance(error, RateLimitError) or (
-                isinstance(error, ServerError) and error.status == 503
-            ):
-                self._limits.throttled(delay)
-        _log.debug("attempt %d failed, next in %.2f s: %s", spent, delay, type(error).__name__)
-        return delay
+        if error.progressed:
+            tries.failures = 0
+            tries.spent = 0.0
+        if isinstance(error, RateLimitError | ServerError) and self._is_the_hosts(tries, error):
+            tries.delay = 0.0
+            return
+        if self._limits.in_outage:
+            tries.delay = self._jitter(max(1, tries.failures))
+            return
+        if not isinstance(error, TooManyOpenFilesError):
+            tries.failures += 1
+        delay = self._jitter(max(1, tries.failures))
+        asked = self._asked(error) or 0.0
+        # A wait that is longer than the whole patience is worth it, since the server names it.
+        tries.spent += delay if asked >= policy.total else max(delay, asked)
+        tries.spent += 0.0 if error.received else took
+        tries.delay = max(delay, asked)
+
+    def _asked(self, error: AgentPhoneError) -> float | None:
+        """Seconds that the server asks to wait, within the longest wait; None if it does not."""
+        asked = error.retry_after if isinstance(error, ResponseError) else None
+        return None if asked is None else min(asked, self._policy.longest_wait)
+
+    def _is_the_hosts(self, tries: _Tries, error: RateLimitError | ServerError) -> bool:
+        """Whether the host refuses everybody, who then wait together, and this is no failure."""
+        limits, refusals, policy = self._limits, tries.refusals, self._policy
+        now = self._clock()
+        asked = self._asked(error)
+        before = tries.refused
+        refusals.refused(now, asked, error, tries.what)
+        tries.refused = (refusals.answers, refusals.refusals)
+        if not isinstance(error, RateLimitError) and error.status != 503:
+            return False
+        answered, refused = 0, 0
+        if before is not None:
+            answered, refused = refusals.answers - before[0], refusals.refusals - before[1] - 1
+            if answered > 4 * refused and answered >= (1 if error.status == 503 else 10):
+                return False  # nearly all others are served: it is this one's own
+        if not asked and not answered:
+            tries.failures += 1  # neither does it say when, nor is anybody else served
+        unasked = policy.first_delay * 2 ** min(refusals.rounds - 1, 32)
+        if asked is None:
+            pause = min(policy.longest_delay, unasked)
+        else:
+            pause = max(asked, min(1.0, unasked)) if asked < 1 else asked
+        limits.pause(pause, learn=True, status=error.status)
+        return True
+
+    def _is_over(self, tries: _Tries) -> bool:
+        policy, limits = self._policy, self._limits
+        if tries.refusals.error is not None:
+            return True
+        if limits.in_outage:
+            return limits.outage_exhausted
+        if policy.attempts == 1:
+            return True
+        return tries.failures >= policy.attempts or tries.spent > policy.total
+
+    def _tell(self, request: Request, tries: _Tries, error: AgentPhoneError) -> None:
+        call = hint(request.call_id) if request.call_id else ""
+        _log.info(
+            "%s %s failed (%s), attempt %d; next in %.1f s",
+            request.name,
+            call,
+            error.status or type(error).__name__,
+            tries.number,
+            tries.delay,
+            extra={
+                "status": error.status,
+                "attempt": tries.number,
+                "call": call,
+                "seconds": tries.delay,
+            },
+        )
+        self._limits.retrying(
+            Retry(request.name, request.call_id, error.status, error, tries.number, tries.delay)
+        )
+
+
+class _Tries:
+    """What one request has met so far.
+
+    Attributes:
+        what: the endpoint's name.
+        refusals: what the host says to all requests of this kind.
+        number: how many times it was sent.
+        failures: how many of these were its own failures, since it last made progress.
+        spent: seconds of patience that these have cost.
+        delay: seconds until it is sent again.
+        refused: answers and refusals of its kind when it was refused last; None if it was not.
+        pending: the first failure, until the loop has seen it.
+    """
+
+    __slots__ = (
+        "delay",
+        "failures",
+        "number",
+        "pending",
+        "refusals",
+        "refused",
+        "spent",
+        "what",
+    )
+
+    def __init__(self, what: str, refusals: Refusals) -> None:
+        self.what = what
+        self.refusals = refusals
+        self.number = 1
+        self.failures = 0
+        self.spent = self.delay = 0.0
+        self.refused: tuple[int, int] | None = None
+        self.pending: AgentPhoneError | None = None

@@ -32,11 +32,11 @@ from agentphone_async.protocol.redirects import REDIRECTS, next_hop
 from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.answer import LARGEST_REPLY, Answer
-from agentphone_async.transport.fast_lane import FastLane
+from agentphone_async.transport.fast_path import FastPath
 from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.rate import parse_bandwidth
 from agentphone_async.transport.resolver import OutwardResolver
 from agentphone_async.transport.retry import Retrier
-from agentphone_async.transport.timetable import Timetable
 
 READ_BUFFER = 64 * 1024
 """Bytes; aiohttp stops reading from the socket at twice this much unread."""
@@ -57,13 +57,13 @@ class _Clients(NamedTuple):
             pooled connection may turn out to be dead when the request is already on its way; and
             for those that stay open as long as a call lasts or a reader likes, since they would use
             up the pool.
-        lane: a quicker way to the pooled connections for what is plain and public; None if this
+        fast: a quicker way to the pooled connections for what is plain and public; None if this
             aiohttp has none.
     """
 
     pooled: aiohttp.ClientSession
     fresh: aiohttp.ClientSession
-    lane: FastLane | None
+    fast: FastPath | None
 
 
 class Session:
@@ -82,7 +82,7 @@ class Session:
         self.limits = limits or HostLimits(
             settings.connections,
             tpslimit=settings.tpslimit,
-            bwlimit=None if settings.bwlimit is None else Timetable.parse(settings.bwlimit),
+            bwlimit=None if settings.bwlimit is None else parse_bandwidth(settings.bwlimit),
             outage_budget=settings.retry.total,
             first_contact_budget=min(FIRST_CONTACT, settings.retry.total),
         )
@@ -143,10 +143,10 @@ class Session:
             )
             pooled = self._client_on(connector(limit=self.settings.connections))
             fresh = self._client_on(connector(limit=0, force_close=True))
-            lane = FastLane.beside(
+            fast = FastPath.beside(
                 pooled, self.settings.base_url, HEADERS, self.settings.timeouts, READ_BUFFER
             )
-            self._clients = _Clients(pooled, fresh, lane)
+            self._clients = _Clients(pooled, fresh, fast)
         return self._clients
 
     def _client_on(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
@@ -227,9 +227,9 @@ class Session:
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
         for hop in itertools.count():
-            lane = None if hop or headers or apart else self._lane_for(request)
-            if lane is not None:
-                answer = await self._send_by(lane, request)
+            fast = None if hop or headers or apart else self._path_for(request)
+            if fast is not None:
+                answer = await self._send_by(fast, request)
             else:
                 client = self._client_for(request, apart=apart)
                 answer = await self._send_once(client, request, url, headers, at_home=hop == 0)
@@ -282,17 +282,17 @@ class Session:
         self.limits.connection_worked()
         return Answer(response, request, host, timeouts, self.limits)
 
-    async def _send_by(self, lane: FastLane, request: Request) -> Answer:
+    async def _send_by(self, fast: FastPath, request: Request) -> Answer:
         try:
-            response = await lane.get(request)
+            response = await fast.get(request)
         except FOREIGN as error:
             raise translated(error, request, self.host) from error
         self.limits.connection_worked()
         return Answer(response, request, self.host, self.settings.timeouts, self.limits)
 
-    def _lane_for(self, request: Request) -> FastLane | None:
-        lane = self._connected().lane
-        return lane if lane is not None and lane.takes(request) else None
+    def _path_for(self, request: Request) -> FastPath | None:
+        fast = self._connected().fast
+        return fast if fast is not None and fast.takes(request) else None
 
     def _client_for(self, request: Request, *, apart: bool) -> aiohttp.ClientSession:
         clients = self._connected()

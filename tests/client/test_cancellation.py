@@ -54,7 +54,7 @@ async def test_a_pause_between_attempts(client_of):
             sleeping.set()
             await asyncio.get_running_loop().create_future()
 
-        client.session.retrier._sleep = sleep
+        client.session.limits._stop._sleep = sleep
         work = asyncio.ensure_future(client.calls.get("c"))
         await sleeping.wait()
         await cancelled(work)

@@ -131,7 +131,7 @@ async def test_a_refused_connection_is_tried_again(client_of, sleeps: Sleeps):
 
         client = client_of(f"http://127.0.0.1:{port}")
         timeless(client, sleeps)
-        client.session.retrier._sleep = sleep
+        client.session.limits._stop._sleep = sleep
         assert (await client.calls.make("agt", "+1555")).id == "call_new"
         assert placed == 1
 

@@ -78,7 +78,7 @@ class Scene:
         ) as client:
             if sleeps is not None:
                 timeless(client, sleeps, replace(BRISK, total=600.0))
-                client.session.limits._outage._budget = 600.0
+                client.session.limits._circuit._budget = 600.0
             if prepare is not None:
                 done = prepare(client)
                 if done is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ async def test_what_does_not_pass_fails_one_recording(scene: Scene, status, kind
         ("date:9", 7, 9.1),
         ("date:-60", 0, 0.1),
         ("soon", 0, 0.1),
-        (10**9, 120, 120.1),
+        (10**9, 3600, 3600.1),
     ],
 )
 async def test_a_retry_after_is_obeyed_within_reason_by_everybody(
@@ -95,14 +96,13 @@ async def test_a_retry_after_is_obeyed_within_reason_by_everybody(
 
     def prepare(client: AsyncAgentPhone) -> None:
         limits = client.session.limits
-        for name in ("pause", "throttled"):
-            real = getattr(limits, name)
+        real = limits.pause
 
-            def spy(*args: float, real=real, **more: float) -> None:
-                pauses.extend((*args, *more.values()))
-                real(*args, **more)
+        def spy(seconds: float, **more: Any) -> None:
+            pauses.append(seconds)
+            real(seconds, **more)
 
-            setattr(limits, name, spy)
+        limits.pause = spy  # type: ignore[method-assign]
 
     await scene.endures(sleeps=sleeps, options=RunOptions(transfers=4), prepare=prepare)
     assert least <= max(sleeps, default=0) <= most

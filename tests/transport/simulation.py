@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.pace import AdaptivePace
-from agentphone_async.transport.rates import TokenBucket
+from agentphone_async.transport.rate import TokenBucket
 
 NEVER = math.inf
 RETRY_AFTER = 1.0
@@ -186,7 +186,9 @@ class Simulation:
         rate = self.pace.rate if isinstance(self.pace, AdaptivePace) else self.pace
         if rate != self._bucket.rate:
             self._bucket.set_rate(rate, self.now)
-        self._later(self.now + self._bucket.delay(self.now, 1.0), "go")
+        self._later(
+            self.now + self._bucket.remaining(self.now, self._bucket.reserve(self.now, 1.0)), "go"
+        )
 
     def _go(self) -> None:
         network = self.network

@@ -9,6 +9,8 @@ import pytest
 
 from agentphone_async.errors import ConnectionFailedError
 from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.observer import LimitsObserver
+from tests.transport.slots import slot_of
 from tests.transport.virtual_time import run_virtually
 
 
@@ -69,20 +71,30 @@ def test_one_failure_among_answers_is_no_outage():
     run_virtually(main())
 
 
-def test_listeners_hear_of_pauses_and_once_of_each_outage():
+def test_observers_hear_of_pauses_and_once_of_each_outage_and_may_fail():
     async def main():
         limits = HostLimits(concurrency=4)
         heard = []
-        limits.listeners.add(heard.append)
-        limits.throttled(2.0)
-        limits.pause(1.0)  # told by somebody who listens: not told again
-        assert heard == [2.0]
-        limits.warned(3.0)
-        assert 2 < limits.paused_for <= 3
-        for _ in range(10):
+
+        class Watching(LimitsObserver):
+            def paused(self, seconds, status):
+                heard.append((seconds, status))
+
+            def unreachable(self, error):
+                heard.append(str(error))
+
+        class Broken(LimitsObserver):
+            def paused(self, seconds, status):
+                raise ZeroDivisionError
+
+        limits.observers += [Broken(), Watching()]
+        limits.pause(2.0, learn=True, status=429)
+        assert len(limits.observers) == 1
+        for _ in range(5):
             limits.connection_failed(ConnectionFailedError("refused"))
         limits.connection_worked()
-        assert heard == [2.0, 3.0, 0.0]
+        limits.connection_failed(ConnectionFailedError("once"))
+        assert heard == [(2.0, 429), "refused"]
 
     run_virtually(main())
 
@@ -236,7 +248,7 @@ def test_a_probe_that_ends_without_a_verdict_hands_over():
         await host.request()
 
         async def broken():
-            async with host.limits.slot():
+            async with slot_of(host.limits):
                 raise KeyError("a bug between acquire and the verdict")
 
         first = asyncio.create_task(broken())

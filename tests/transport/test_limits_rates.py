@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.pace import AdaptivePace
-from agentphone_async.transport.timetable import Timetable
+from agentphone_async.transport.rate import parse_bandwidth
+from tests.transport.slots import slot_of
 from tests.transport.virtual_time import run_virtually
 
 
@@ -34,7 +34,7 @@ def test_tpslimit_is_kept_within_5_percent_over_10_s_by_all_together(tpslimit):
         async def worker():
             nonlocal sent
             while True:
-                async with limits.slot():
+                async with slot_of(limits):
                     sent += 1
                     await asyncio.sleep(0.01)
 
@@ -53,7 +53,7 @@ def test_a_pause_is_not_made_up_for_with_a_burst():
 
         async def worker():
             while True:
-                async with limits.slot():
+                async with slot_of(limits):
                     sent.append(loop.time())
 
         started = loop.time()
@@ -86,30 +86,10 @@ def test_bwlimit_is_kept_within_5_percent_over_10_s_by_all_together():
 
 def test_without_a_bwlimit_taking_bytes_needs_no_task_switch():
     async def main():
-        for limits in (limits_of(), limits_of(bwlimit=Timetable.parse("off"))):
+        for limits in (limits_of(), limits_of(bwlimit=parse_bandwidth("off"))):
             assert not limits.limited_bytes
             with pytest.raises(StopIteration):
                 limits.take_bytes(10**12).send(None)
-
-    run_virtually(main())
-
-
-def test_a_timetable_takes_over_while_somebody_waits():
-    async def main():
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        noon = datetime(2026, 11, 23, 11, 59, 50, tzinfo=UTC)
-        limits = limits_of(
-            bwlimit=Timetable.parse("00:00,1k 12:00,1M 13:00,off"),
-            wall_clock=lambda: noon + timedelta(seconds=loop.time() - started),
-        )
-        await limits.take_bytes(2**20)  # 1024 s at 1 kB/s, but at noon the gate widens
-        assert 10 <= loop.time() - started <= 12.2
-        await asyncio.sleep(3600)
-        for _ in range(2):
-            at = loop.time()
-            await limits.take_bytes(2**30)
-        assert loop.time() == at
 
     run_virtually(main())
 
@@ -122,7 +102,7 @@ def test_a_controller_sets_the_slots_and_a_cap_holds_it_down():
         async def worker():
             nonlocal peak
             while True:
-                async with limits.slot():
+                async with slot_of(limits):
                     peak = max(peak, limits.held)
                     at = asyncio.get_running_loop().time()
                     await asyncio.sleep(0.1)
@@ -150,7 +130,7 @@ def test_throttling_pauses_everybody_and_is_learned_from():
         async def worker():
             nonlocal refused, served, window
             while True:
-                async with limits.slot():
+                async with slot_of(limits):
                     second = int(loop.time())
                     window = (second, window[1] + 1 if window[0] == second else 1)
                     ok = window[1] <= 20
@@ -160,7 +140,7 @@ def test_throttling_pauses_everybody_and_is_learned_from():
                         limits.completed(1000, 0.05)
                     else:
                         refused += 1
-                        limits.throttled(1.0)
+                        limits.pause(1.0, learn=True)
                         assert limits.paused_for == pytest.approx(1.0)
 
         await while_workers_run(60, worker, count=64)
@@ -179,7 +159,7 @@ def test_tpslimit_stays_the_upper_bound_of_what_is_learned():
         for _ in range(100):
             limits.completed(0, 0.1)
         await asyncio.sleep(1)
-        limits.throttled(0.0)
+        limits.pause(0.0, learn=True)
         assert limits.request_rate == 5
 
     run_virtually(main())

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from agentphone_async.transport.limits import HostLimits
+from tests.transport.slots import slot_of
 from tests.transport.virtual_time import run_virtually
 
 
@@ -25,7 +26,7 @@ def test_never_more_than_the_limit_and_first_come_first_served():
 
         async def worker(name):
             nonlocal peak
-            async with limits.slot():
+            async with slot_of(limits):
                 order.append(name)
                 peak = max(peak, limits.held)
                 await asyncio.sleep(1)
@@ -182,7 +183,7 @@ def test_a_pause_stops_everybody_and_is_extended_but_never_shortened():
         times = []
 
         async def worker():
-            async with limits.slot():
+            async with slot_of(limits):
                 times.append(loop.time() - started)
 
         async with asyncio.TaskGroup() as group:

@@ -82,7 +82,7 @@ def test_whoever_waits_is_told_at_once(reason):
 
 def test_what_is_under_way_goes_on_and_reopening_lets_others_in():
     async def main() -> None:
-        limits = HostLimits(2, bwlimit=100)
+        limits = HostLimits(2, bwlimit=100, clock=asyncio.get_running_loop().time)
         await limits.acquire()
         limits.close()
         limits.close()

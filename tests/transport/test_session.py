@@ -20,7 +20,6 @@ from agentphone_async import (
     ConfigurationError,
     ConnectionFailedError,
     NotFoundError,
-    RateLimitError,
     ServerError,
     TimedOutError,
     Timeouts,
@@ -159,8 +158,8 @@ async def test_a_recording_in_memory_may_be_as_large_as_the_limit(client_of, mon
 CODED = [
     (401, AuthenticationError, 1),
     (404, NotFoundError, 1),
-    (429, RateLimitError, 3),
-    (503, ServerError, 3),
+    (500, ServerError, 3),
+    (504, ServerError, 3),
 ]
 
 

@@ -5,7 +5,7 @@ out is what a session makes anew for each request: URL, headers, cookies, timers
 response object, of which a recording needs nothing.
 
 What is used of aiohttp here has public names, but little is written about it; so
-`FastLane.beside` looks once whether all of it is there, and if not, everything goes the ordinary
+`FastPath.beside` looks once whether all of it is there, and if not, everything goes the ordinary
 way. It also does while something else takes over the requests of all sessions, as aioresponses
 and VCR.py do.
 """
@@ -48,7 +48,7 @@ CALLED = (
 _SESSION_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - to see that nobody replaced it
 
 
-class LaneResponse:
+class FastResponse:
     """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed."""
 
     __slots__ = ("_connection", "_handler", "content", "headers", "status")
@@ -75,7 +75,7 @@ class LaneResponse:
         _drop(self._connection, self._handler)
 
 
-class FastLane:
+class FastPath:
     """Sends plain public GETs over the pooled connections of a session.
 
     Args:
@@ -125,7 +125,7 @@ class FastLane:
         timeouts: Timeouts,
         read_buffer: int,
     ) -> Self | None:
-        """A lane beside a session; None if this aiohttp does not have what it takes."""
+        """A path beside a session; None if this aiohttp does not have what it takes."""
         for called, parameters in CALLED:
             if not parameters <= set(inspect.signature(called).parameters):
                 return None
@@ -133,7 +133,7 @@ class FastLane:
 
     @staticmethod
     def takes(request: Request) -> bool:
-        """Whether this lane can carry a request."""
+        """Whether this path can carry a request."""
         return (
             request.method == "GET"
             and not request.authenticated
@@ -144,7 +144,7 @@ class FastLane:
             and aiohttp.ClientSession._request is _SESSION_REQUEST  # noqa: SLF001 - see above
         )
 
-    async def get(self, request: Request) -> LaneResponse:
+    async def get(self, request: Request) -> FastResponse:
         """Send a request and return when the response head is there, whatever its status.
 
         A kept connection that turns out to be dead is replaced once, invisibly (RFC 9112
@@ -158,7 +158,7 @@ class FastLane:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             return await self._exchange(head)
 
-    async def _exchange(self, head: bytes) -> LaneResponse:
+    async def _exchange(self, head: bytes) -> FastResponse:
         try:
             connection = await self._connector.connect(self._model, [], self._timeout)
         except TimeoutError as error:
@@ -191,7 +191,7 @@ class FastLane:
         except BaseException:
             _drop(connection, handler)
             raise
-        return LaneResponse(connection, handler, message, content)
+        return FastResponse(connection, handler, message, content)
 
 
 async def _final_head(handler: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:

@@ -1,4 +1,4 @@
-"""The fast lane does what the ordinary way does, whatever the server does; only faster."""
+"""The fast path does what the ordinary way does, whatever the server does; only faster."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from aioresponses import aioresponses
 from agentphone_async.config import Settings, Timeouts
 from agentphone_async.errors import AgentPhoneError, ConnectionFailedError, TimedOutError
 from agentphone_async.protocol import endpoints
-from agentphone_async.transport import fast_lane
-from agentphone_async.transport.fast_lane import FastLane
+from agentphone_async.transport import fast_path
+from agentphone_async.transport.fast_path import FastPath
 from agentphone_async.transport.session import Session
 from tests.support.raw_server import (
     Connection,
@@ -126,15 +126,15 @@ def session_to(
     ca_file: str | None = None,
     timeouts: Timeouts = PATIENT,
     *,
-    lane: bool = True,
+    path: bool = True,
 ) -> Session:
     session = Session(Settings(KEY, server.base_url, ca_file=ca_file, timeouts=timeouts))
     session.open()
     clients = session._clients
     assert clients is not None
-    assert clients.lane is not None, "this aiohttp has not got what the fast lane needs"
-    if not lane:
-        session._clients = clients._replace(lane=None)
+    assert clients.fast is not None, "this aiohttp has not got what the fast path needs"
+    if not path:
+        session._clients = clients._replace(fast=None)
     return session
 
 
@@ -148,12 +148,12 @@ async def ask(session: Session, call_id: str = "call_1") -> tuple[object, ...]:
 
 
 async def account(
-    script: tuple[Item, ...], secured: Secured, timeouts: Timeouts, *, lane: bool
+    script: tuple[Item, ...], secured: Secured, timeouts: Timeouts, *, path: bool
 ) -> list[str]:
     """What caller and server see of two requests in a row; of one if it is a test of patience."""
     context, ca_file = secured
     async with RawServer(*script, tls=context) as server:
-        session = session_to(server, ca_file, timeouts, lane=lane)
+        session = session_to(server, ca_file, timeouts, path=path)
         seen = [await ask(session)]
         if timeouts is PATIENT:
             seen.append(await ask(session))
@@ -177,7 +177,7 @@ def both_ways(
     loop_factory: LoopFactory, script: tuple[Item, ...], secured: Secured, timeouts: Timeouts
 ) -> list[list[str]]:
     async def both() -> list[list[str]]:
-        ways = [account(script, secured, timeouts, lane=lane) for lane in (True, False)]
+        ways = [account(script, secured, timeouts, path=path) for path in (True, False)]
         return await asyncio.gather(*ways)
 
     return in_time(loop_factory, both())
@@ -313,17 +313,17 @@ async def test_more_requests_than_connections_take_turns():
         assert len(server.connections) == 2
 
 
-# ------------------------------------------------------------------------ when there is no lane
+# ------------------------------------------------------------------------ when there is no path
 
 
-@pytest.mark.parametrize("number", range(len(fast_lane.CALLED)))
+@pytest.mark.parametrize("number", range(len(fast_path.CALLED)))
 async def test_without_one_of_its_parts_everything_goes_the_ordinary_way(number, monkeypatch):
-    called, parameters = fast_lane.CALLED[number]
+    called, parameters = fast_path.CALLED[number]
     missing = [(called, {*parameters, "no_such_parameter"})]
-    monkeypatch.setattr(fast_lane, "CALLED", missing)
+    monkeypatch.setattr(fast_path, "CALLED", missing)
     async with RawServer(WAV) as server, Session(Settings(base_url=server.base_url)) as session:
         assert session._clients is not None
-        assert session._clients.lane is None
+        assert session._clients.fast is None
         assert (await ask(session))[0] == 200
 
 
@@ -337,7 +337,7 @@ async def test_who_replaces_the_requests_of_all_sessions_gets_these_too():
 
 
 def test_only_what_is_plain_and_public_takes_the_lane():
-    assert FastLane.takes(endpoints.get_recording("call_1"))
+    assert FastPath.takes(endpoints.get_recording("call_1"))
     for request in (
         endpoints.get_call("call_1"),
         endpoints.get_transcript("call_1"),
@@ -347,4 +347,4 @@ def test_only_what_is_plain_and_public_takes_the_lane():
         replace(endpoints.get_recording("call_1"), query=(("a", "b"),)),
         replace(endpoints.get_recording("call_1"), method="POST", body={}),
     ):
-        assert not FastLane.takes(request)
+        assert not FastPath.takes(request)

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentphone_async.transport.rates import TokenBucket
+from agentphone_async.errors import ConfigurationError
+from agentphone_async.transport.rate import TokenBucket, parse_bandwidth
+
+
+def delay(bucket, now, amount):
+    return bucket.remaining(now, bucket.reserve(now, amount))
 
 
 def drive(bucket, *, until, amount, workers=1, work=0.0, now=0.0):
@@ -17,7 +22,7 @@ def drive(bucket, *, until, amount, workers=1, work=0.0, now=0.0):
     while (at := min(free)) < until:
         worker = free.index(at)
         size = amount() if callable(amount) else amount
-        goes = at + bucket.delay(at, size)
+        goes = at + delay(bucket, at, size)
         passed.append((goes, size))
         free[worker] = goes + work
     return passed
@@ -54,8 +59,8 @@ def test_an_idle_spell_allows_only_a_small_burst():
 
 def test_an_amount_larger_than_a_second_waits_its_time_and_pays_for_those_behind():
     bucket = TokenBucket(100, 0.0)
-    assert bucket.delay(0.0, 505) == pytest.approx(5.0)
-    assert bucket.delay(0.0, 100) == pytest.approx(6.0)
+    assert delay(bucket, 0.0, 505) == pytest.approx(5.0)
+    assert delay(bucket, 0.0, 100) == pytest.approx(6.0)
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 1000)), max_size=40))
@@ -64,7 +69,7 @@ def test_nobody_overtakes(asked):
     now, goes = 0.0, []
     for pause, amount in asked:
         now += pause
-        goes.append(now + bucket.delay(now, amount))
+        goes.append(now + delay(bucket, now, amount))
     assert all(a <= b + 1e-6 for a, b in itertools.pairwise(goes))
 
 
@@ -80,9 +85,9 @@ def test_a_new_rate_changes_the_wait_of_those_who_already_wait():
 
 def test_a_limit_that_begins_later_charges_nothing_for_before():
     bucket = TokenBucket(None, 0.0)
-    assert bucket.delay(0.0, 10**12) == 0
+    assert delay(bucket, 0.0, 10**12) == 0
     bucket.set_rate(10, 100.0)
-    assert bucket.delay(100.0, 10) == pytest.approx(1.0)
+    assert delay(bucket, 100.0, 10) == pytest.approx(1.0)
 
 
 def test_a_clock_that_stands_still_or_steps_back_gives_nothing_away():
@@ -96,3 +101,37 @@ def test_a_clock_that_stands_still_or_steps_back_gives_nothing_away():
 def test_a_rate_of_nothing_is_refused(rate):
     with pytest.raises(ValueError, match="greater than 0"):
         TokenBucket(rate, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("8M", 8 * 2**20),
+        ("512k", 512 * 2**10),
+        ("1.5M", 1.5 * 2**20),
+        ("1G", 2**30),
+        ("100b", 100),
+        ("10", 10 * 2**10),
+        (".5m", 2**19),
+        ("8MiB", 8 * 2**20),
+        ("8Mi", 8 * 2**20),
+        ("8MB", 8 * 2**20),
+        (" 8M ", 8 * 2**20),
+        ("off", None),
+        ("OFF", None),
+        ("0", None),
+    ],
+)
+def test_a_bandwidth_is_read_as_rclone_reads_it(text, rate):
+    assert parse_bandwidth(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["10x", "", "M", "-1M", "1M:2M", "8 M", "8bb", "8bi", "1e3", "nan", "inf", "8M/s", "٣k"]
+)
+def test_what_is_no_bandwidth_gets_one_clear_line(text):
+    with pytest.raises(ConfigurationError) as raised:
+        parse_bandwidth(text)
+    assert f"'{text}'" in str(raised.value)
+    assert "8M" in str(raised.value)
+    assert "\n" not in str(raised.value)
