@@ -70,7 +70,11 @@ class Held:
         real = getattr(os, name)
 
         def held(first, *args, **more):
-            where = first if isinstance(first, str) else os.readlink(f"/proc/self/fd/{first}")
+            where = (
+                os.fspath(first)
+                if isinstance(first, str | os.PathLike)
+                else os.readlink(f"/proc/self/fd/{first}")
+            )
             if where.startswith(str(folder)) and where.endswith(".part"):
                 self.calls += 1
                 self._loop.call_soon_threadsafe(self.reached.set)
