@@ -81,13 +81,13 @@ class AgentPhoneError(Exception):
         attempts: how many times the request was sent, 0 if never.
         status: HTTP status of the answer; None where there was none, or none that says no.
         code: the API's own code, such as ``RATE_LIMIT_EXCEEDED``; None when not given.
-        received: bytes of a body that had come in this attempt, 0 if none.
-        progressed: whether some of them are kept, so that the next attempt goes on from there.
+        brought: whether bytes of the body came in this attempt.
+        kept: whether they need not come again, since the next attempt goes on from there.
     """
 
     transient: bool = False
-    received: int = 0
-    progressed: bool = False
+    brought: bool = False
+    kept: bool = False
     method: str | None = None
     path: str | None = None
     call_id: str | None = None

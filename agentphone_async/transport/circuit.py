@@ -11,13 +11,15 @@ import copy
 import math
 import random
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeVar
 
 from agentphone_async.errors import ResponseError
 from agentphone_async.transport.stop import Stop
 
 FIRST_PROBE_DELAY = 0.5
 LONGEST_PROBE_DELAY = 15.0
+
+E = TypeVar("E", bound=BaseException)
 
 
 class CircuitBreaker:
@@ -255,7 +257,7 @@ class Refusals:
         self._next_probe = now + LONGEST_PROBE_DELAY
 
 
-def copy_of(error: BaseException) -> BaseException:
+def copy_of(error: E) -> E:
     """A copy that everyone may raise and complete: no shared traceback, no shared fields."""
     try:
         duplicate = copy.copy(error)

@@ -34,7 +34,7 @@ from agentphone_async.errors import (
 )
 from agentphone_async.protocol.display import hint
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.transport.circuit import Refusals
+from agentphone_async.transport.circuit import Refusals, copy_of
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.observer import Retry
 
@@ -120,7 +120,11 @@ class Retrier:
             return await self._again(request, attempt, tries)
         except AgentPhoneError as error:
             error.about(request)
-            raise
+            if refusals.error is None or not isinstance(error, RateLimitError | ServerError):
+                raise
+            why = copy_of(refusals.error).about(request)  # the whole story, not the last answer
+            why.attempts = error.attempts
+            raise why from error
 
     async def back_off(self, failures: int, *, at_least: float = 0.0) -> None:
         """Sleep as the policy says after so many failures in a row, 1 or more.
@@ -209,9 +213,10 @@ class Retrier:
     def _judge(self, tries: _Tries, error: AgentPhoneError, took: float) -> None:
         """Whose failure it is, and how long to wait before the next attempt."""
         policy = self._policy
-        if error.progressed:
+        if error.kept:
             tries.failures = 0
-            tries.spent = 0.0
+        if error.brought:
+            tries.spent = took = 0.0
         if isinstance(error, RateLimitError | ServerError) and self._is_the_hosts(tries, error):
             tries.delay = 0.0
             return
@@ -224,7 +229,7 @@ class Retrier:
         asked = self._asked(error) or 0.0
         # A wait that is longer than the whole patience is worth it, since the server names it.
         tries.spent += delay if asked >= policy.total else max(delay, asked)
-        tries.spent += 0.0 if error.received else took
+        tries.spent += took
         tries.delay = max(delay, asked)
 
     def _asked(self, error: AgentPhoneError) -> float | None:
