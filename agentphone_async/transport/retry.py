@@ -108,7 +108,8 @@ class Retrier:
         try:
             return await self._once(attempt, 1, refusals)
         except AgentPhoneError as error:
-            if not may_repeat(error, repeatable=request.repeatable):
+            hopeless = error.attempts == 0 and refusals.error is not None
+            if hopeless or not may_repeat(error, repeatable=request.repeatable):
                 error.about(request)  # it may be another request's: an outage is shared
                 raise
             failure = error
@@ -150,13 +151,13 @@ class Retrier:
     async def _once(self, attempt: Attempt[T], number: int, refusals: Refusals) -> T:
         limits = self._limits
         try:
+            refusals.admit(self._clock())
             await limits.acquire()
         except AgentPhoneError as error:  # an outage's, which others have met, or a stop's
             error.attempts = number - 1
             raise
         began = self._clock()
         try:
-            refusals.admit(began)
             result = await attempt(number)
         except AgentPhoneError as error:
             error.attempts = number

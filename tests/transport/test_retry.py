@@ -370,7 +370,7 @@ async def test_everything_refused_ends_within_the_budget_for_everybody(sleeps: S
     again = retrier(sleeps, RetryPolicy(total=120), outage_budget=120)
     began = sleeps.now
     endless = [ServerError("x", status=503, retry_after=20) for _ in range(99)]
-    with pytest.raises(ServerError, match="120 s .* 503 to every 'Get Call'"):
+    with pytest.raises(ServerError, match=r"120 s .* 503 to every 'Get Call'"):
         await again.run(GET, Attempts(*endless))
     assert sleeps.now - began == 120
     for _ in range(50):
