@@ -62,6 +62,7 @@ def archive(
     plan: str | None = None,
     shard_size: int = SHARD_SIZE,
     base_url: str | None = None,
+    api_key: str | None = None,
     max_file_size: int | None = None,
     progress: Callable[[Report], object] | None = None,
 ) -> Report:
@@ -78,6 +79,7 @@ def archive(
             of this environment.
         shard_size: calls of a task.
         base_url: where the API is, for all workers.
+        api_key: to walk the list with, here; recordings need none, and it goes nowhere else.
         max_file_size: bytes beyond which a recording is refused.
         progress: told the counts so far whenever a shard is done; in this thread.
 
@@ -95,7 +97,7 @@ def archive(
     began = time.monotonic()
     bucket = Bucket.from_url(dest)
     if plan is None:
-        found = asyncio.run(_plan(bucket, selection, shard_size, base_url))
+        found = asyncio.run(_plan(bucket, selection, shard_size, api_key, base_url))
     else:
         found = Shards(bucket).latest(plan)
     options: dict[str, Any] = {"transfers": transfers}
@@ -112,9 +114,13 @@ def archive(
 
 
 async def _plan(
-    bucket: Bucket, selection: Selection | None, shard_size: int, base_url: str | None
+    bucket: Bucket,
+    selection: Selection | None,
+    shard_size: int,
+    api_key: str | None,
+    base_url: str | None,
 ) -> Plan:
-    async with AsyncAgentPhone(base_url=base_url) as client:
+    async with AsyncAgentPhone(api_key, base_url) as client:
         made = await write_plan(BucketArchive(bucket), client, selection, shard_size=shard_size)
     return made.plan
 

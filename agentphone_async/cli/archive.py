@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,42 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Seconds, Size
 from agentphone_async.cli.period import Period
+from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.showing import Showing
 
 if TYPE_CHECKING:
     from agentphone_async.archive.options import RunOptions
 
 
-@click.command("archive", cls=Command)
-@archive_folder
+class ArchiveCommand(Command):
+    """``archive DEST``; or one of the commands that its first word names.
+
+    A folder of such a name is given as ``./plan``.
+    """
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """That of the command that is meant."""
+        if args and args[0] in {"plan", "work"}:
+            from agentphone_async.cli import shards
+
+            meant: click.Command = getattr(shards, args[0])
+            return meant.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("archive", cls=ArchiveCommand)
+@partial(archive_folder, urls=True)
+@catalog_option
+@option(Section.WHERE, "--allow-overwrite", is_flag=True, config=False,
+        help="Use a bucket whose store cannot create objects without overwriting.")  # fmt: skip
+@option(Section.WHERE, "--dask", metavar="ADDRESS", config=False,
+        help="For a bucket: work on this Dask cluster, tcp://…, or on a local one.")  # fmt: skip
 @period_options
 @option(Section.WHERE, "--template", metavar="TEXT",
         default="{started:%Y/%m/%d}/recording-{call_id}",
@@ -72,7 +101,10 @@ if TYPE_CHECKING:
 @display_options
 def command(
     *,
-    dest: Path,
+    dest: Path | str,
+    cache: Path | None,
+    allow_overwrite: bool,
+    dask: str | None,
     period: Period,
     connection: Connection,
     transfers: Transfers,
@@ -80,7 +112,7 @@ def command(
     showing: Showing,
     **settings: Any,
 ) -> int:
-    """Archive the recordings of a day or a range of time in the folder DEST.
+    """Archive the recordings of a day or a range of time in DEST: a folder, or a bucket's URL.
 
     Run it again at any time: it fetches what is missing, and nothing twice. With --since last it
     continues from where complete runs have covered everything.
@@ -88,22 +120,42 @@ def command(
     \b
     agentphone-async archive ~/calls --date yesterday
     agentphone-async archive ~/calls --since last --quiet     # for cron
+    agentphone-async archive s3://bucket/calls --date yesterday
+
+    archive plan DEST and archive work DEST share the work between machines; see their --help.
     """
-    from agentphone_async.cli.archiving import ArchiveJob
+    from agentphone_async.cli.archiving import ArchiveJob, BucketPlace
 
     if not period.is_given:
         raise click.UsageError(
             "say which calls: --date yesterday, --since 7d, --since last, or --since 1970-01-01 "
             "for all"
         )
-    return ArchiveJob(
-        dest,
+    hashed = settings["hash_ids"] or not _is_said("hash_ids")
+    place = dest if isinstance(dest, Path) else BucketPlace(dest, cache, allow_overwrite, hashed)
+    if isinstance(place, Path):
+        refuse_cache(cache)
+    job = ArchiveJob(
+        place,
         period.selection(),
         run_options(period, transfers, settings),
         connection,
         transfers,
         program,
-    ).run(showing)
+    )
+    if dask is None:
+        return job.run(showing)
+    if program is not None or settings["dry_run"]:
+        raise click.UsageError("--dask goes neither with --exec nor with --dry-run; leave one out")
+    from agentphone_async.cli.cluster import run_on_cluster
+
+    return run_on_cluster(job, dask, showing)
+
+
+def _is_said(name: str) -> bool:
+    """Whether an option was given, and is not only a default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) -> RunOptions:

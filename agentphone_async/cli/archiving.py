@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,9 @@ from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.own_loop import run
 from agentphone_async.quantities import size_text
 from agentphone_async.recordings.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.archive import BucketArchive
 
 
 class Watcher(Observer):
@@ -74,10 +78,28 @@ class Watcher(Observer):
 
 
 @dataclass(frozen=True)
+class BucketPlace:
+    """A destination that is no folder."""
+
+    url: str
+    cache: Path | None
+    allow_overwrite: bool
+    hash_ids: bool
+
+    def archive(self) -> BucketArchive:
+        """The archive there."""
+        from agentphone_async.archive.bucket.archive import BucketArchive
+        from agentphone_async.sinks.bucket import Bucket
+
+        bucket = Bucket.from_url(self.url, allow_overwrite=self.allow_overwrite)
+        return BucketArchive(bucket, self.cache, hash_ids=self.hash_ids)
+
+
+@dataclass(frozen=True)
 class ArchiveJob:
     """One run, as the command line asked for it."""
 
-    dest: Path
+    dest: Path | BucketPlace
     selection: Selection
     options: RunOptions
     connection: Connection
@@ -87,7 +109,8 @@ class ArchiveJob:
     def run(self, showing: Showing) -> int:
         """Run it, say what happened, and return the exit code."""
         client = self.transfers_at_once.client(self.connection)
-        archive = Archive(self.dest)
+        dest = self.dest
+        archive = dest.archive() if isinstance(dest, BucketPlace) else Archive(dest)
         display = showing.display()
         display.summary.waiting.grace = self.options.grace
         watcher = Watcher(display, quiet=showing.quiet, program=self.program)
@@ -110,7 +133,9 @@ class ArchiveJob:
             return SOME_FAILED
         return code
 
-    async def _run(self, archive: Archive, client: AsyncAgentPhone, watcher: Watcher) -> Report:
+    async def _run(
+        self, archive: Archive | BucketArchive, client: AsyncAgentPhone, watcher: Watcher
+    ) -> Report:
         async with (
             client,
             running(self.program, watcher.note, lambda: watcher.stopped),

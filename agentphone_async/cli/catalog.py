@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED
 from agentphone_async.cli.options import Group, archive_folder, output_option
+from agentphone_async.cli.places import catalog_option, readable_archive
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -25,7 +27,7 @@ def command() -> None:
 
 
 @command.command("info")
-@archive_folder
+@readable_archive
 @output_option("text", "json")
 def info(*, dest: Path, output: str | None) -> int:
     """Say how much the archive DEST holds, and how its latest runs went."""
@@ -140,3 +142,31 @@ def _say_rebuilt(report: RebuildReport) -> None:
         f"suspect; {report.recovered:,} rows came over from the old one",
         err=True,
     )
+
+
+@command.command("compact")
+@functools.partial(archive_folder, urls=True)
+@catalog_option
+def compact(*, dest: Path | str, cache: Path | None) -> int:
+    """Fold the manifests of the archive in the bucket DEST into few.
+
+    Caches are made from them, and that takes the longer the more there are. What was erased is in
+    none of them afterwards. Runs may go on meanwhile.
+    """
+    if isinstance(dest, Path):
+        raise click.UsageError("an archive in a folder has no manifests; name a bucket's URL")
+    from agentphone_async.archive.bucket.store import Store, default_cache
+    from agentphone_async.errors import CatalogError
+    from agentphone_async.quantities import counted
+    from agentphone_async.sinks.bucket import Bucket
+
+    bucket = Bucket.from_url(dest)
+    store = Store(bucket, cache or default_cache(bucket.url))
+    try:
+        if not store.open(make=False):
+            raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
+        gone = store.compact()
+    finally:
+        store.close()
+    click.echo(f"folded {counted(gone, 'manifest')} together", err=True)
+    return DONE

@@ -38,7 +38,7 @@ class Connection:
         from agentphone_async.errors import MissingKeyError
 
         client = AsyncAgentPhone(
-            self._api_key(),
+            self.key(),
             base_url=self.base_url,
             sub_account=self.sub_account,
             ca_file=None if self.ca_file is None else str(self.ca_file),
@@ -52,7 +52,8 @@ class Connection:
             )
         return client
 
-    def _api_key(self) -> str | None:
+    def key(self) -> str | None:
+        """The key in the file that was named; None if none was."""
         from agentphone_async.errors import ConfigurationError
 
         if self.api_key_file is None:

@@ -14,11 +14,11 @@ from agentphone_async.cli.options import (
     Command,
     Section,
     archive_filters,
-    archive_folder,
     option,
 )
 from agentphone_async.cli.param_types import File
 from agentphone_async.cli.period import Filters
+from agentphone_async.cli.places import readable_archive
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export", cls=Command)
-@archive_folder
+@readable_archive
 @archive_filters
 @option(Section.OUTPUT, "--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv",
         help="For spreadsheets, or for programs.")  # fmt: skip

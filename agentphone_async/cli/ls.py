@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
-from agentphone_async.cli.options import Command, archive_filters, archive_folder, output_option
+from agentphone_async.cli.options import Command, archive_filters, output_option
 from agentphone_async.cli.period import Filters
+from agentphone_async.cli.places import readable_archive
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("ls", cls=Command)
-@archive_folder
+@readable_archive
 @archive_filters
 @output_option("table", "tsv", "json", "ids")
 def command(*, dest: Path, filters: Filters, output: str | None) -> int:

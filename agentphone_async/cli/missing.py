@@ -13,7 +13,6 @@ from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
     Section,
-    archive_folder,
     connection_options,
     option,
     output_option,
@@ -21,6 +20,7 @@ from agentphone_async.cli.options import (
     quiet_option,
 )
 from agentphone_async.cli.period import Period
+from agentphone_async.cli.places import readable_archive
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -33,7 +33,7 @@ _ROWS_AT_ONCE = 100
 
 
 @click.command("missing", cls=Command)
-@archive_folder
+@readable_archive
 @period_options
 @option(Section.WHAT, "--absent", is_flag=True,
         help="Also those that are known to have no recording.")  # fmt: skip

@@ -23,7 +23,7 @@ import click
 from agentphone_async.cli import config_file, groups
 from agentphone_async.cli.after import Program
 from agentphone_async.cli.connection import Connection, Transfers
-from agentphone_async.cli.param_types import Count, File, Finite, Folder, Rate, Seconds
+from agentphone_async.cli.param_types import Count, File, Finite, Folder, Place, Rate, Seconds
 from agentphone_async.cli.period import Filters, Period
 from agentphone_async.cli.showing import Logs, Showing
 
@@ -179,11 +179,17 @@ def bundle(name: str, make: Callable[..., Any], *options: Decorator) -> Decorato
     return decorate
 
 
-def archive_folder(command: Function) -> Function:
-    """Add ``DEST``, which ``-d`` and ``--dest`` name, too; the command gets it as ``dest``."""
+def archive_folder(command: Function, *, urls: bool = False) -> Function:
+    """Add ``DEST``, which ``-d`` and ``--dest`` name, too; the command gets it as ``dest``.
+
+    With ``urls`` it may be a bucket's URL, and is text then.
+    """
+    kind = Place() if urls else Folder()
 
     @functools.wraps(command)
-    def with_folder(*args: Any, dest: Path | None, folder: Path | None, **kwargs: Any) -> Any:
+    def with_folder(
+        *args: Any, dest: Path | str | None, folder: Path | str | None, **kwargs: Any
+    ) -> Any:
         context = click.get_current_context()
         if dest is not None and folder is not None:
             if context.get_parameter_source("dest") is config_file.COMMANDLINE:
@@ -198,10 +204,8 @@ def archive_folder(command: Function) -> Function:
 
     return add_options(
         with_folder,
-        click.argument("folder", type=Folder(), required=False, metavar="DEST"),
-        option(
-            Section.WHERE, "-d", "--dest", type=Folder(), metavar="DIR", help="The same as DEST."
-        ),
+        click.argument("folder", type=kind, required=False, metavar="DEST"),
+        option(Section.WHERE, "-d", "--dest", type=kind, metavar="DIR", help="The same as DEST."),
     )
 
 

@@ -89,6 +89,35 @@ class _Path(click.Path):
 class Folder(_Path):
     """The path of a folder. An empty one is refused: it would be where one happens to be."""
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Take it, or fail with one line: a URL would become a folder of an odd name."""
+        if isinstance(value, str) and "://" in value:
+            from agentphone_async.sinks.bucket import harmless
+
+            self.fail(f"{harmless(value)} is a URL, and this takes a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+    """The path of a folder, or the URL of a bucket and a prefix in it; that remains text."""
+
+    name = "place"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        """Take it, or fail with one line."""
+        if not isinstance(value, str) or "://" not in value:
+            return Folder().convert(value, param, ctx)
+        from agentphone_async.errors import ConfigurationError
+        from agentphone_async.sinks.bucket import split_url
+
+        try:
+            split_url(value)
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+        return value.rstrip("/")
+
 
 class File(_Path):
     """The path of a file, which is no empty one, either."""

@@ -265,6 +265,12 @@ def is_url(dest: object) -> bool:
     return isinstance(dest, str) and "://" in dest
 
 
+def harmless(url: str) -> str:
+    """A URL for messages: without user, password and query."""
+    parts = urlsplit(url)
+    return printable(f"{parts.scheme}://{parts.hostname or ''}{parts.path}", 200)
+
+
 def split_url(url: str) -> tuple[str, str, str]:
     """Scheme, bucket (or container) and prefix of a destination's URL.
 
@@ -272,7 +278,7 @@ def split_url(url: str) -> tuple[str, str, str]:
         ConfigurationError: it is not one that can work; the message never repeats a password.
     """
     parts = urlsplit(url)
-    shown = printable(f"{parts.scheme}://{parts.hostname or ''}{parts.path}", 200)
+    shown = harmless(url)
     if parts.scheme not in SCHEMES:
         raise ConfigurationError(
             f"{shown} is not a destination; use a folder, or a URL that begins with "

@@ -13,12 +13,13 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agentphone_async.archive.bucket import manifest
-from agentphone_async.errors import CatalogError, ConfigurationError
+from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 
 PLANS = "_catalog/plans"
@@ -167,6 +168,13 @@ class Shards:
             return False  # another one came at the same moment
         self._mine[plan, number] = count + 1
         return True
+
+    def release(self, plan: str, number: int) -> None:
+        """Give a shard back, done or not; what cannot be deleted runs out by itself."""
+        if self._mine.pop((plan, number), None) is not None:
+            for head in list(self.bucket.list(f"{CLAIMS}/{plan}/{number:06}")):
+                with suppress(DestinationError):
+                    self.bucket.remove(head.path)
 
 
 def _shard(plan: str, number: int) -> str:

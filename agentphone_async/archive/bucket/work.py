@@ -72,7 +72,7 @@ class Worker:
             observer: as for a run.
 
         Returns:
-            The counts of all shards together; `Report.left` is what others are at.
+            The counts of all shards together; not complete if some were left to other workers.
 
         Raises:
             ConfigurationError: there is no such plan.
@@ -86,23 +86,29 @@ class Worker:
             numbers = slice_of(found.shards, part)
             if part is None:
                 numbers = shuffled(numbers, self.shards.me)
-            done = await pool.run(self.shards.done, found.name)
+            elsewhere = 0
             for number in numbers:
                 if self._stopped:
                     break
-                if number in done:
+                if number in await pool.run(self.shards.done, found.name):
                     continue
-                if part is None:
-                    done = await pool.run(self.shards.done, found.name)
-                    if number in done or not await pool.run(
-                        self.shards.claim, found.name, number, datetime.now(UTC)
-                    ):
-                        total.complete = total.complete and number in done
-                        continue
-                report = await self._claimed(
-                    pool, client, found.name, number, options, observer, claimed=part is None
-                )
+                if part is not None:
+                    report = await self.shard(
+                        client, found.name, number, options, observer=observer
+                    )
+                elif await pool.run(self.shards.claim, found.name, number, datetime.now(UTC)):
+                    report = await self._claimed(
+                        pool, client, found.name, number, options, observer
+                    )
+                else:
+                    elsewhere += 1
+                    continue
                 add(total, report)
+            if elsewhere:
+                total.complete = False
+                total.add_problem(
+                    f"{elsewhere} shards were left to other workers, which are at them"
+                )
         finally:
             pool.close()
         if self._stopped:
@@ -118,12 +124,8 @@ class Worker:
         number: int,
         options: RunOptions | None,
         observer: Observer | None,
-        *,
-        claimed: bool,
     ) -> Report:
-        """One shard, with its claim renewed meanwhile."""
-        if not claimed:
-            return await self.shard(client, plan, number, options, observer=observer)
+        """One shard, with its claim renewed meanwhile, and given back in the end."""
         report = None
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
@@ -133,6 +135,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 failure = error
             group.cancel_scope.cancel()
+        await pool.run(self.shards.release, plan, number)
         if report is None:
             raise failure or RuntimeError("a shard came to nothing")
         return report
@@ -174,7 +177,7 @@ class Worker:
         return report
 
     def _calls(self, plan: str, number: int) -> list[Call]:
-        return [Call.model_validate(call) for call in self.shards.calls(plan, number)]
+        return [Call.from_json(call) for call in self.shards.calls(plan, number)]
 
 
 def add(total: Report, report: Report) -> None:

@@ -1,0 +1,74 @@
+"""``agentphone-async archive --dask``: shards on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentphone_async.cli.archiving import ArchiveJob, BucketPlace, conclude, exit_code
+from agentphone_async.cli.exit_codes import INTERRUPTED
+from agentphone_async.cli.showing import Showing
+from agentphone_async.errors import ConfigurationError, DestinationError
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.report import Report
+
+
+def run_on_cluster(job: ArchiveJob, address: str, showing: Showing) -> int:
+    """Archive on a cluster, and return the exit code; workers find keys in their environment."""
+    if not isinstance(job.dest, BucketPlace):
+        raise click.UsageError("--dask needs a destination that all workers reach: a bucket's URL")
+    try:
+        import distributed
+    except ImportError:
+        raise ConfigurationError(
+            "--dask needs the extra for Dask; run: pip install 'agentphone-async[dask]'"
+        ) from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    display = showing.display()
+    try:
+        with _client(distributed, address) as client:
+            report = _archive(job, client, display)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        display.close()
+    conclude(report, display, quiet=showing.quiet, dry_run=False)
+    return exit_code(report)
+
+
+def _client(distributed: Any, address: str) -> Any:
+    if address == "local":
+        return distributed.Client(dashboard_address=None)
+    try:
+        return distributed.Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise DestinationError(
+            f"no Dask scheduler answers at {address}; check the address ({type(error).__name__})"
+        ) from None
+
+
+def _archive(job: ArchiveJob, client: Any, display: Any) -> Report:
+    from agentphone_async.dask import archive
+
+    if not isinstance(job.dest, BucketPlace):
+        raise TypeError("a cluster needs a bucket")
+    options = job.options
+    transfers = options.transfers if isinstance(options.transfers, int) else 16
+
+    def progress(report: Report) -> None:
+        display.note(f"{report.settled:,} calls settled, {report.archived:,} archived")
+
+    return archive(
+        client,
+        job.dest.url,
+        job.selection,
+        rate=job.transfers_at_once.tpslimit,
+        transfers=transfers,
+        base_url=job.connection.base_url,
+        api_key=job.connection.key(),
+        max_file_size=options.limits.max_file_size,
+        progress=progress,
+    )

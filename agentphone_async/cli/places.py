@@ -1,0 +1,73 @@
+"""Archives that lie in a folder or in a bucket, for commands that do not care which."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentphone_async.cli.options import Function, Section, add_options, archive_folder, option
+from agentphone_async.cli.param_types import Folder
+
+
+def catalog_option(command: Function) -> Function:
+    """Add ``--catalog``: where the cache of an archive in a bucket is; ``cache`` to the command."""
+    return add_options(
+        command,
+        option(
+            Section.WHERE,
+            "--catalog",
+            "cache",
+            type=Folder(),
+            metavar="DIR",
+            help="For a bucket: where its catalog is cached.  [default: the user's cache]",
+        ),
+    )
+
+
+def readable_archive(command: Function) -> Function:
+    """Add ``DEST``, a folder or a URL; the command gets a folder with a catalog as ``dest``.
+
+    Of an archive in a bucket that is its cache, brought up to date.
+    """
+
+    @functools.wraps(command)
+    def with_catalog(*args: Any, dest: Path | str, cache: Path | None, **kwargs: Any) -> Any:
+        with catalog_of(dest, cache) as folder:
+            return command(*args, dest=folder, **kwargs)
+
+    return archive_folder(catalog_option(with_catalog), urls=True)
+
+
+@contextlib.contextmanager
+def catalog_of(dest: Path | str, cache: Path | None) -> Iterator[Path]:
+    """A folder with the catalog of an archive, wherever that is."""
+    if isinstance(dest, Path):
+        refuse_cache(cache)
+        yield dest
+        return
+    from agentphone_async.archive.bucket.store import Store, default_cache
+    from agentphone_async.errors import CatalogError
+    from agentphone_async.sinks.bucket import Bucket
+
+    bucket = Bucket.from_url(dest)
+    store = Store(bucket, cache or default_cache(bucket.url))
+    try:
+        if not store.open(make=False):
+            raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
+        store.pull()
+    finally:
+        store.close()
+    yield store.cache
+
+
+def refuse_cache(cache: Path | None) -> None:
+    """``--catalog`` means nothing where the catalog is the archive's own."""
+    if cache is not None:
+        raise click.UsageError(
+            "--catalog is for an archive in a bucket; one in a folder has its catalog inside"
+        )

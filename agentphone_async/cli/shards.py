@@ -1,0 +1,216 @@
+"""``agentphone-async archive plan`` and ``archive work``: one archive, many machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.options import (
+    Command,
+    Section,
+    archive_folder,
+    connection_options,
+    display_options,
+    option,
+    period_options,
+    transfer_options,
+)
+from agentphone_async.cli.param_types import Size
+from agentphone_async.cli.period import Period
+from agentphone_async.cli.places import catalog_option
+from agentphone_async.cli.showing import Showing
+from agentphone_async.cli.signals import interruptible
+from agentphone_async.own_loop import run
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.planning import Planned
+    from agentphone_async.archive.report import Report
+    from agentphone_async.sinks.bucket import Bucket
+
+allow_overwrite = option(
+    Section.WHERE,
+    "--allow-overwrite",
+    is_flag=True,
+    config=False,
+    help="Use a bucket whose store cannot create objects without overwriting.",
+)
+
+shard_size = option(
+    Section.LIMITS,
+    "--shard-size",
+    type=click.IntRange(1),
+    default=2000,
+    metavar="N",
+    help="Calls of one shard.",
+)
+
+
+class Part(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+    """``i/n``: every n-th shard, from the i-th."""
+
+    name = "part"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """How help shows it."""
+        return "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Parse it, or fail with one line."""
+        if isinstance(value, tuple):
+            return value
+        first, _, second = str(value).partition("/")
+        if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+            self.fail(f"{value!r} is not a part; write 2/8 for the second of eight", param, ctx)
+        return int(first), int(second)
+
+
+def bucket_of(dest: Path | str, *, allow_overwrite: bool = False) -> Bucket:
+    """The bucket of a destination; shards are for several machines, which share no folder."""
+    from agentphone_async.sinks.bucket import Bucket
+
+    if isinstance(dest, Path):
+        raise click.UsageError(
+            f"{str(dest)!r} is a folder; shards and clusters need a destination that all machines "
+            "reach, such as s3://bucket/prefix (or file:///folder on a disk that they share)"
+        )
+    return Bucket.from_url(dest, allow_overwrite=allow_overwrite)
+
+
+@click.command("plan", cls=Command)
+@partial(archive_folder, urls=True)
+@catalog_option
+@allow_overwrite
+@period_options
+@option(Section.WHAT, "--number", "numbers", multiple=True, metavar="ID",
+        help="Walk the calls of this number only; give it once for each.")  # fmt: skip
+@shard_size
+@connection_options
+def plan(
+    *,
+    dest: Path | str,
+    cache: Path | None,
+    allow_overwrite: bool,
+    period: Period,
+    numbers: Sequence[str],
+    shard_size: int,
+    connection: Connection,
+) -> int:
+    """List calls once, and write those that are missing in the bucket DEST as shards.
+
+    Any number of machines can then do them, with archive work. Prints the plan's name. In an
+    account of millions of calls, one walk for each --number is faster than one over all; what they
+    give is compared with the account's total.
+
+    \b
+    agentphone-async archive plan s3://bucket/calls --since 30d
+    """
+    from agentphone_async.archive.bucket.archive import BucketArchive
+    from agentphone_async.archive.bucket.planning import write_plan
+
+    if not period.is_given:
+        raise click.UsageError("say which calls: --since 7d, or --since 1970-01-01 for all")
+    archive = BucketArchive(bucket_of(dest, allow_overwrite=allow_overwrite), cache)
+
+    async def work() -> Planned:
+        async with connection.client() as client:
+            return await write_plan(
+                archive, client, period.selection(), shard_size=shard_size, numbers=numbers
+            )
+
+    planned = run(interruptible(work()))
+    if planned is None:
+        return INTERRUPTED
+    return _tell(planned)
+
+
+def _tell(planned: Planned) -> int:
+    from agentphone_async.quantities import counted
+
+    plan = planned.plan
+    for problem in planned.problems:
+        click.echo(problem, err=True)
+    click.echo(
+        f"{counted(planned.listed, 'call')} listed; {plan.calls:,} to do, "
+        f"in {counted(plan.shards, 'shard')}",
+        err=True,
+    )
+    click.echo(plan.name)
+    if planned.lacking:
+        click.echo(f"the account has {planned.lacking:,} calls that were not listed", err=True)
+    if not planned.complete:
+        click.echo("the list could not be seen as a whole; plan again for the rest", err=True)
+    return SOME_FAILED if planned.lacking or not planned.complete or planned.problems else DONE
+
+
+@click.command("work", cls=Command)
+@partial(archive_folder, urls=True)
+@allow_overwrite
+@option(Section.WHAT, "--shard", "part", type=Part(), config=False,
+        help="Only every N-th shard, from the I-th: for workers that are numbered.")  # fmt: skip
+@option(Section.WHAT, "--all", "all_", is_flag=True, config=False,
+        help="All shards that no other worker is at; the default.")  # fmt: skip
+@option(Section.WHAT, "--plan", "name", metavar="NAME", config=False,
+        help="This plan.  [default: the newest]")  # fmt: skip
+@transfer_options
+@option(Section.LIMITS, "--max-file-size", type=Size(), help="Refuse larger recordings.")
+@connection_options
+@display_options
+def work(
+    *,
+    dest: Path | str,
+    allow_overwrite: bool,
+    part: tuple[int, int] | None,
+    all_: bool,
+    name: str | None,
+    transfers: Transfers,
+    max_file_size: int | None,
+    connection: Connection,
+    showing: Showing,
+) -> int:
+    """Do shards that archive plan has written in the bucket DEST. No API key is needed.
+
+    Start as many as you like, on as many machines; each takes what no other is at. Run again, it
+    goes on: what is done is not done twice.
+
+    \b
+    agentphone-async archive work s3://bucket/calls --all
+    agentphone-async archive work s3://bucket/calls --shard $((SLURM_ARRAY_TASK_ID + 1))/8
+    """
+    from agentphone_async.archive.bucket.work import Worker
+    from agentphone_async.archive.options import Limits, RunOptions
+    from agentphone_async.cli.archiving import Watcher, conclude, exit_code
+
+    if part is not None and all_:
+        raise click.UsageError("--shard and --all exclude each other")
+    worker = Worker(bucket_of(dest, allow_overwrite=allow_overwrite))
+    options = RunOptions(
+        transfers=transfers.count, limits=Limits(max_file_size=max_file_size), own_loop=True
+    )
+    client = transfers.client(connection, key_needed=False)
+    display = showing.display()
+    watcher = Watcher(display, quiet=showing.quiet)
+
+    async def go() -> Report:
+        async with client:
+            return await worker.work(client, name, part, options, observer=watcher)
+
+    def stop() -> None:
+        watcher.interrupted = True
+        worker.stop()
+
+    try:
+        report = run(interruptible(go(), stop))
+    finally:
+        display.close()
+    if report is None:
+        return INTERRUPTED
+    conclude(report, display, quiet=showing.quiet, dry_run=False)
+    return exit_code(report)
