@@ -39,7 +39,7 @@ _INDEX_NAME = "index.jsonl"
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 _ESCAPED = re.compile(r"\\[\\nr]")
 _PLAIN = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
-_STATES = ("archived", "suspect")
+_STATES = ("archived", "suspect", "empty")
 
 
 def sums_in(folder: Path) -> Mapping[str, str]:

@@ -152,6 +152,8 @@ def _suspicion(facts: WaveFacts, promise: Promise) -> str | None:
         return "called MPEG, but the bytes are WAVE" if promise.is_mpeg else None
     if facts.verdict is Verdict.STREAMED and promise.framed:
         return None
+    if facts.verdict is Verdict.HEADER_ONLY and (promise.framed or facts.data_size == 0):
+        return None  # a call in which nothing was recorded: header and bytes agree on that
     return facts.reason
 
 

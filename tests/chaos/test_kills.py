@@ -30,7 +30,7 @@ def add_calls(emulator: Emulator, dice: random.Random, count: int) -> None:
             started_at=began + timedelta(seconds=number),
             duration=600.0 if number % 100 == 50 else dice.uniform(0.1, 3.0),
             recording=number % 10 != 9,
-            recording_available=True,
+            recording_available=number % 10 != 9,
         )
 
 

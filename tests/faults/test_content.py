@@ -9,6 +9,7 @@ import pytest
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import damaged_wave
 from agentphone_async.errors import NotAudioError
 from tests.faults.conftest import Scene
@@ -37,7 +38,7 @@ async def test_odd_wave_files_that_are_whole_are_archived(scene: Scene, damage):
     await scene.endures()
 
 
-@pytest.mark.parametrize("damage", ["long", "header-only", "short"])
+@pytest.mark.parametrize("damage", ["long", "short"])
 async def test_wave_files_that_contradict_themselves_are_kept_and_suspect(scene: Scene, damage):
     name = scene.first.id
     scene.oracle.altered[name] = damaged_wave(scene.emulator.expected_audio(name), damage)
@@ -49,6 +50,20 @@ async def test_wave_files_that_contradict_themselves_are_kept_and_suspect(scene:
     assert row.state == "suspect"
     assert row.last_error
     await scene.oracle.holds(report)
+
+
+async def test_a_header_without_audio_is_empty_and_at_peace(scene: Scene):
+    name = scene.first.id
+    scene.oracle.altered[name] = damaged_wave(scene.emulator.expected_audio(name), "header-only")
+    scene.fail_one(wav="header-only")
+    report = await scene.run()
+    assert (report.archived, report.suspect, report.failed) == (6, 0, 0)
+    async with await Catalog.open(scene.folder, write=False) as catalog:
+        row = (await catalog.run(current_recordings, [name]))[name]
+    assert (row.state, row.duration, row.last_error) == ("empty", 0.0, None)
+    assert (await verify(scene.folder)).clean
+    await scene.oracle.holds(report)
+    assert (await verify(scene.folder)).clean
 
 
 @pytest.mark.parametrize("damage", ["streamed", "zero"])

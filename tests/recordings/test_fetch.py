@@ -127,7 +127,7 @@ async def test_a_large_body_grows_beside_its_final_name_hidden_and_private(tmp_p
 
 CONTENTS = {
     "streamed sizes": (wave(9_044, declared=0xFFFFFFFF), WAV, "wav", "audio/wav", False),
-    "header only": (wave(44), WAV, "wav", "audio/wav", True),
+    "header only": (wave(44), WAV, "wav", "audio/wav", False),
     "header claims more, length agrees": (
         wave(9_044, declared=20_000), WAV, "wav", "audio/wav", True,
     ),

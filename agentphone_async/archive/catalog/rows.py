@@ -317,6 +317,12 @@ class Sound(Protocol):
         """Why header and bytes disagree."""
 
 
+def _state_of(sound: Sound | None) -> State:
+    if sound is None or sound.suspect is not None:
+        return "suspect"
+    return "empty" if sound.duration_seconds == 0 else "archived"
+
+
 def with_file(
     row: RecordingRow,
     path: PurePosixPath,
@@ -328,7 +334,7 @@ def with_file(
     """A row of what now lies on the disk; ``sound`` is None if the file does not tell."""
     return replace(
         row,
-        state="archived" if sound is not None and sound.suspect is None else "suspect",
+        state=_state_of(sound),
         path=path,
         size=size,
         sha256=sha256,

@@ -1,0 +1,52 @@
+"""Is what lies under a recording's name a recording? Blocking; reads its beginning only."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from agentphone_async.errors import RecordingError, TruncatedRecordingError
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.recording import HEAD_BYTES, Promise, judge
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_UNKNOWN = Promise(media_type="", length=None, framed=False, validator=None)
+_REQUEST = Request("Get Call Recording", "GET", "")
+
+
+def whats_wrong(path: str) -> str | None:
+    """Why a name that is taken does not hold a whole recording, in a few words; None if it does.
+
+    A recording of a stream, whose header does not know its length, is given the benefit of the
+    doubt; one whose header promises more bytes than there are is not.
+
+    Raises:
+        FileNotFoundError: the name is free.
+        OSError: it cannot be looked at.
+    """
+    try:
+        fd = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        if not os.path.lexists(path):
+            raise
+        return "a symbolic link that leads nowhere"
+    except OSError as error:
+        if os.path.lexists(path):
+            return f"something that cannot be read ({error.strerror})"
+        raise
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return "a folder" if stat.S_ISDIR(status.st_mode) else "not a file"
+        if not status.st_size:
+            return "an empty file"
+        head = os.read(fd, HEAD_BYTES)
+    finally:
+        os.close(fd)
+    try:
+        judge(_REQUEST, _UNKNOWN, head, status.st_size)
+    except TruncatedRecordingError:
+        return "a recording that was cut off"
+    except RecordingError:
+        return "not a recording"
+    return None
