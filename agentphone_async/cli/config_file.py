@@ -28,6 +28,9 @@ _PLACES = "agentphone_async.config"
 CHOSEN = "agentphone_async.config_file"
 """Where a context keeps the file that was named, or None."""
 
+NOT_READ = "agentphone_async.config_file.not_read"
+"""Where a context keeps that the file is not to be read."""
+
 _SECRETS = {"api-key", "key", "secret", "token", "password"}
 
 
@@ -47,6 +50,8 @@ def read(ctx: click.Context, param: click.Parameter, named: Path | None) -> None
         click.UsageError: the file cannot be read, or something in it cannot be meant.
     """
     ctx.meta[CHOSEN] = named
+    if ctx.meta.get(NOT_READ):
+        return
     apply(ctx, _name(ctx), named)
 
 

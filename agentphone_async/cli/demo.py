@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def command(*, dest: Path) -> int:
     if report is None:
         return INTERRUPTED
     conclude(report, display, quiet=False, dry_run=False)
-    _show(dest)
+    _show(dest, report)
     return SOME_FAILED if report.failed or report.error else DONE
 
 
@@ -50,7 +51,6 @@ async def _demo(dest: Path, display: Quiet) -> Report:
     from agentphone_async.archive.archive import Archive
     from agentphone_async.archive.options import RunOptions
     from agentphone_async.archive.selection.selection import Selection, load_zone
-    from agentphone_async.archive.sidecars import Sidecars
     from agentphone_async.cli.archiving import Watcher
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.emulator import Emulator
@@ -60,24 +60,33 @@ async def _demo(dest: Path, display: Quiet) -> Report:
     async with (
         Emulator(calls=CALLS, seed=1, day=yesterday) as emulator,
         AsyncAgentPhone(emulator.api_key, base_url=emulator.base_url) as client,
-        Sidecars(dest, client, zone=zone) as beside,
     ):
         return await Archive(dest).run(
             client,
             Selection.of_day(yesterday, zone),
             RunOptions(zone=zone),
             observer=Watcher(display),
-            companions=[beside],
         )
 
 
-def _show(dest: Path) -> None:
+def _show(dest: Path, report: Report) -> None:
+    from agentphone_async.quantities import counted, size_text
+
     files = sorted(path for path in dest.rglob("recording-*") if path.is_file())
     if not files:
         return
-    click.echo(f"\nThe first of {len(files)} files:")
+    if report.not_ready:
+        click.echo(
+            "\nNot ready yet: a recording appears some time after its call has ended. These calls\n"
+            "ended less than 24 hours ago; the next run asks for their recordings again."
+        )
+    click.echo(f"\nThe first of {counted(len(files), 'recording')}:")
     for path in files[:3]:
-        click.echo(f"  {path}  {path.stat().st_size:,} bytes")
-    click.echo("\nRun it again: nothing is fetched twice. With a key of your own:\n")
-    click.echo("  export AGENTPHONE_API_KEY=sk_live_…")
-    click.echo("  agentphone-async archive recordings --date yesterday")
+        click.echo(f"  {size_text(path.stat().st_size):>8}  {path}")
+    click.echo(
+        "\nRun the demo again: nothing is fetched twice. It left only this folder; remove it with\n"
+        f"\n  rm -r {shlex.quote(str(dest))}\n"
+        "\nWith a key of your own:\n"
+        "\n  export AGENTPHONE_API_KEY=sk_live_…"
+        "\n  agentphone-async archive recordings --date yesterday"
+    )

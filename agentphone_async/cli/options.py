@@ -123,6 +123,11 @@ class Command(click.Command):
             )
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click has it; a broken configuration file does not keep anybody from the help."""
+        ctx.meta[config_file.NOT_READ] = bool(set(args) & set(ctx.help_option_names))
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The sections, then what belongs to none."""
         sections: dict[Section | None, list[tuple[str, str]]] = {each: [] for each in Section}

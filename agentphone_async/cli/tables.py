@@ -47,7 +47,7 @@ def duration(seconds: float | None) -> str:
 
 
 _SHOWN: dict[str, tuple[int, Callable[[Any], str | None]]] = {
-    "moment": (19, moment),
+    "moment": (16, lambda at: at.astimezone().strftime("%Y-%m-%d %H:%M")),
     "duration": (8, duration),
     "size": (9, size_text),
     "number": (9, lambda value: f"{value:,}"),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("README.md"), *(ROOT / "docs").rglob("*.md")])
 SHELL = {"console", "sh"}
 RUN = {"python", *SHELL}
-SETUP = re.compile(r"(sudo |apt|pip install|python -m venv|git clone|\. )")
+SETUP = re.compile(r"(sudo |apt|pip install|python3? -m venv|git clone|\. )")
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|:{3,})(?P<info>.*)")
 _NOTE = re.compile(r"<!-- (?P<key>not run|file|exit|needs): (?P<value>.+) -->")
