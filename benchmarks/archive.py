@@ -30,7 +30,7 @@ from pathlib import Path
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.calls import store_calls
-from agentphone_async.archive.catalog.database import connect
+from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.recordings import store_recordings
 from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
 from agentphone_async.archive.names import Names

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agentphone_async.archive.catalog.database import Catalog, inspect
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import inspect
 from agentphone_async.archive.catalog.runs import last_covered, last_full_listing
 from agentphone_async.archive.catalog.settings import known_scope_key, scope_key, scope_of
 from agentphone_async.archive.erase import resume

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.call_files import CallFiles
 from agentphone_async.archive.catalog.calls import calls_after, get_calls
-from agentphone_async.archive.catalog.database import Catalog, connect
+from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import (
     UNWRITTEN,
     Erased,
@@ -27,6 +27,7 @@ from agentphone_async.archive.catalog.erased import (
     erased_hashes,
     note_erased,
 )
+from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.rows import CallRow
 from agentphone_async.archive.catalog.settings import get_setting, set_setting

@@ -20,14 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agentphone_async.archive.catalog.database import (
-    Catalog,
-    catalog_errors,
-    connect,
-    in_transaction,
-    inspect,
-    path_of,
-)
+from agentphone_async.archive.catalog.database import Catalog, in_transaction
+from agentphone_async.archive.catalog.opening import catalog_errors, connected, inspect, path_of
 from agentphone_async.archive.catalog.recordings import (
     owner_of,
     recordings_after,
@@ -106,7 +100,7 @@ def rebuild_now(folder: Path, now: datetime) -> RebuildReport:
         workshop = folder / _WORKSHOP
         _empty(workshop)
         report = RebuildReport()
-        with catalog_errors(workshop), closing(connect(workshop, write=True)) as new:
+        with catalog_errors(workshop), connected(workshop, write=True) as new:
             new.folder = folder
             recovery = Recovery(folder, new, now)
             report.recovered = recovery.go(path_of(folder))

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from agentphone_async.archive.catalog.calls import get_calls
-from agentphone_async.archive.catalog.database import Catalog, connect
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     owner_of,

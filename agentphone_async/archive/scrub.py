@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from agentphone_async.archive.catalog.database import connect
+from agentphone_async.archive.catalog.opening import connected
 from agentphone_async.archive.catalog.rows import id_from_text
 from agentphone_async.archive.catalog.schema import FILE_NAME
 from agentphone_async.archive.tombstones import Tombstones
@@ -65,7 +65,7 @@ async def compact(folder: Path) -> None:
     """Leave nothing of what was erased in the catalog's free pages, nor in its log."""
 
     def work() -> None:
-        with closing(connect(folder, write=True)) as connection:
+        with connected(folder, write=True) as connection:
             connection.execute("PRAGMA secure_delete = ON").fetchall()
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -8,7 +8,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from agentphone_async.archive.catalog.database import in_memory
+from agentphone_async.archive.catalog.opening import in_memory
 
 
 class CatalogSchema(Directive):

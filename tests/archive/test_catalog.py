@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async.archive.catalog import calls as calls_table
-from agentphone_async.archive.catalog import database as connection_module
+from agentphone_async.archive.catalog import opening as connection_module
 from agentphone_async.archive.catalog import recordings as recordings_table
 from agentphone_async.archive.catalog import runs as runs_table
 from agentphone_async.archive.catalog import schema, settings
-from agentphone_async.archive.catalog.database import Catalog, connect, path_of
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import connect, path_of
 from agentphone_async.archive.catalog.rows import (
     RecordingRow,
     SidecarRow,

@@ -11,7 +11,8 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.calls import note_pending, pending_of
-from agentphone_async.archive.catalog.database import Catalog, path_of
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import path_of
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.options import RunOptions

@@ -11,7 +11,8 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog.database import Catalog, path_of
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import path_of
 from agentphone_async.archive.catalog.rows import COLUMNS
 from agentphone_async.archive.evidence import INDEX_FOLDER, sums_in
 from agentphone_async.archive.options import RunOptions

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from agentphone_async.archive.catalog.database import path_of
+from agentphone_async.archive.catalog.opening import path_of
 from agentphone_async.archive.rebuild import rebuild
 from agentphone_async.errors import CatalogError
 from tests.faults.command import Command, requested

@@ -16,7 +16,8 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.catalog.database import Catalog, path_of
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import path_of
 from agentphone_async.archive.catalog.recordings import files_after
 from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.options import RunOptions

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.catalog.database import connect, inspect
+from agentphone_async.archive.catalog.opening import connect, inspect
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.files import Found
 from agentphone_async.protocol.recording import Audio

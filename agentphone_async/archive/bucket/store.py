@@ -23,7 +23,7 @@ from typing import Any
 from agentphone_async.archive.bucket import journal, manifest
 from agentphone_async.archive.bucket.manifest import PARTS, Part
 from agentphone_async.archive.bucket.merge import merge
-from agentphone_async.archive.catalog.database import catalog_errors, connect, path_of
+from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.bucket import Bucket

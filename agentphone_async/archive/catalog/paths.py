@@ -23,9 +23,13 @@ class CatalogConnection(sqlite3.Connection):
 
     Attributes:
         folder: the archive, for links in it; None if there is none on a disk.
+        writes: whether it was opened to be written.
+        copy: a folder with a copy that is read in place of the catalog, to be removed.
     """
 
     folder: Path | None = None
+    writes: bool = False
+    copy: Path | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

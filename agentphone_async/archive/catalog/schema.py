@@ -313,6 +313,44 @@ def refuse_newer(version: int, path: str) -> None:
         )
 
 
+_MISSING = {
+    "recordings": (1, "SELECT *, NULL AS disputed, NULL AS ask_after FROM main.recordings"),
+    "runs": (1, "SELECT *, NULL AS scope, 'full' AS listing FROM main.runs"),
+    "pending": (1, "SELECT * FROM main.owed"),
+    "listed": (1, "SELECT 0 AS hash WHERE 0"),
+}
+"""What a catalog of an older version lacks, and what stands for it while it is only read."""
+
+
+def read_older(connection: sqlite3.Connection, path: str) -> None:
+    """Let a catalog of an older version be read as if it were of this one; changes nothing in it.
+
+    Raises:
+        CatalogError: it is newer than we are.
+    """
+    version = version_of(connection)
+    refuse_newer(version, path)
+    if version == len(MIGRATIONS):
+        return
+    newest = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(newest, ":memory:")
+        wanted = dict(
+            newest.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
+            ).fetchall()
+        )
+    finally:
+        newest.close()
+    there = {name for (name,) in connection.execute("SELECT name FROM main.sqlite_master")}
+    for name, sql in wanted.items():
+        last, query = _MISSING.get(name, (0, ""))
+        if version <= last:
+            connection.execute(f"CREATE TEMP VIEW {name} AS {query}")
+        elif name not in there:
+            connection.execute(sql.replace("CREATE ", "CREATE TEMP ", 1))
+
+
 def migrate(connection: sqlite3.Connection, path: str) -> int:
     """Bring a catalog up to date and return how many steps that took.
 
