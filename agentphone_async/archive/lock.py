@@ -134,6 +134,8 @@ def _read(fd: int) -> str:
 
 
 def _write(fd: int, text: str) -> None:
+    if os.fstat(fd).st_nlink > 1:
+        return  # another name of somebody's file: it is locked, and left as it is
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)
     os.write(fd, text.encode("utf-8", "replace"))
