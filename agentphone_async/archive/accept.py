@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agentphone_async.archive.catalog.database import Catalog, connect
+from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.recordings import files_of_calls
 from agentphone_async.archive.catalog.rows import CatalogFile, id_to_text, stamp
