@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         FieldProblem,
         InsufficientBalanceError,
         InvalidIdError,
+        MismatchedAnswerError,
         MissingKeyError,
         NotAudioError,
         NotFoundError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         RecordingNotFoundError,
         RecordingTooLargeError,
         ResponseError,
+        RunStoppedError,
         ServerError,
         SurplusBytesError,
         TimedOutError,
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from agentphone_async.models import (
+        Agent,
+        AgentList,
         Call,
         CallList,
         CallPage,
@@ -64,11 +68,14 @@ if TYPE_CHECKING:
         CallTranscript,
         ConnectedEvent,
         EndedEvent,
+        PhoneNumber,
+        PhoneNumberList,
         RecordingState,
         Transcript,
         TranscriptEvent,
         TranscriptTurn,
         TurnEvent,
+        Usage,
         WebCall,
     )
     from agentphone_async.recordings.outcomes import (
@@ -111,6 +118,7 @@ _HOMES = {
         "FieldProblem",
         "InsufficientBalanceError",
         "InvalidIdError",
+        "MismatchedAnswerError",
         "MissingKeyError",
         "NotAudioError",
         "NotFoundError",
@@ -120,6 +128,7 @@ _HOMES = {
         "RecordingNotFoundError",
         "RecordingTooLargeError",
         "ResponseError",
+        "RunStoppedError",
         "ServerError",
         "SurplusBytesError",
         "TimedOutError",
@@ -130,6 +139,8 @@ _HOMES = {
         "ValidationError",
     ],
     "models": [
+        "Agent",
+        "AgentList",
         "Call",
         "CallList",
         "CallPage",
@@ -137,11 +148,14 @@ _HOMES = {
         "CallTranscript",
         "ConnectedEvent",
         "EndedEvent",
+        "PhoneNumber",
+        "PhoneNumberList",
         "RecordingState",
         "Transcript",
         "TranscriptEvent",
         "TranscriptTurn",
         "TurnEvent",
+        "Usage",
         "WebCall",
     ],
     "recordings.outcomes": [
@@ -173,6 +187,11 @@ __all__ = [  # noqa: PLE0604 - the names are in the table above, once
 
 def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
+    if name == "AgentPhone":
+        raise ImportError(
+            "agentphone_async has no synchronous AgentPhone: use AsyncAgentPhone inside an "
+            "'async def', and run that with asyncio.run(...); see docs/howto/migrate.md"
+        )
     if home is None:
         raise AttributeError(f"module 'agentphone_async' has no attribute {name!r}")
     value = getattr(import_module(f"agentphone_async.{home}"), name)

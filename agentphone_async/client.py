@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 import anyio
 
@@ -37,7 +37,7 @@ from agentphone_async.transport.session import Session
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
-    from agentphone_async.resources.account import Account
+    from agentphone_async.resources.account import Account, AccountUsage
     from agentphone_async.resources.agents import Agents
     from agentphone_async.resources.calls import Calls as CallsResource
     from agentphone_async.resources.numbers import Numbers
@@ -113,6 +113,15 @@ class AsyncAgentPhone:
     def __repr__(self) -> str:
         return f"<AsyncAgentPhone {self.settings.base_url}>"
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError(
+            "this client is asynchronous: write 'async with' in an 'async def', and run that with "
+            "asyncio.run(...); for a program without asyncio see docs/howto/migrate.md"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached, since ``__enter__`` refuses; Python looks for it first."""
+
     async def __aenter__(self) -> Self:
         self.session.open()
         return self
@@ -142,17 +151,24 @@ class AsyncAgentPhone:
 
     @cached_property
     def numbers(self) -> Numbers:
-        """The calls of one number."""
+        """The account's phone numbers, and the calls of one."""
         from agentphone_async.resources.numbers import Numbers  # noqa: PLC0415 - see above
 
         return Numbers(self.session)
 
     @cached_property
     def agents(self) -> Agents:
-        """The calls of one agent."""
+        """The account's agents, and the calls of one."""
         from agentphone_async.resources.agents import Agents  # noqa: PLC0415 - see above
 
         return Agents(self.session)
+
+    @cached_property
+    def usage(self) -> AccountUsage:
+        """How much of the account's plan is used; how many calls there are."""
+        from agentphone_async.resources.account import AccountUsage  # noqa: PLC0415 - see above
+
+        return AccountUsage(self.session)
 
     @cached_property
     def account(self) -> Account:

@@ -10,6 +10,7 @@
     │   ├── ConnectionFailedError    DNS, refused, reset, broken before or while answering
     │   ├── TimedOutError            connecting, waiting, or slower than the minimum speed
     │   ├── CertificateError         the server cannot prove who it is; never retried
+    │   ├── MismatchedAnswerError    it names another call than was asked for
     │   └── TooManyOpenFilesError    this process has no file descriptor left for a socket
     ├── ResponseError                an answer arrived, and it says no
     │   ├── AuthenticationError      401
@@ -147,6 +148,10 @@ class CertificateError(TransportError):
     """The server's certificate does not hold; trying again would not help."""
 
     transient = False
+
+
+class MismatchedAnswerError(TransportError):
+    """The answer names another call than was asked for: whose it is, nobody knows."""
 
 
 class TooManyOpenFilesError(TransportError):

@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agentphone_async.models import (
+    AgentList,
     Call,
     CallPage,
     CallRecording,
     ConnectedEvent,
     EndedEvent,
+    PhoneNumberList,
     RecordingState,
     Transcript,
     TranscriptEvent,
     TurnEvent,
+    Usage,
     WebCall,
 )
 
@@ -260,6 +263,45 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        SHAPES["transcript"]["transcript"],
+        [{"transcript": "Hi", "response": "Hello"}],
+        {"transcript": [{"speaker": "User", "text": "Hi"}, {"speaker": "AI", "text": "Hello"}]},
+        [{"speaker": "caller", "text": "Hi"}, {"speaker": "assistant", "text": "Hello"}],
+        {"callId": 7, "transcript": "User: Hi\nAgent: Hello\n"},
+        "user: Hi\r\n\r\nagent:  Hello",
+        ["User: Hi", "Agent: Hello"],
+    ],
+)
+def test_other_shapes_of_transcripts(data):
+    transcript = Transcript.from_json(data)
+    assert [(turn.role, turn.content) for turn in transcript.turns] == [
+        ("user", "Hi"),
+        ("agent", "Hello"),
+    ]
+    assert transcript.raw == (data if isinstance(data, dict) else {"transcript": data})
+    assert transcript.call_id == ("7" if "callId" in data else None)
+
+
+def test_text_without_speakers_and_speakers_of_their_own():
+    transcript = Transcript.from_json("Hello: there\nno speaker here\nDr. Grey: It's 10:30")
+    assert [(turn.role, turn.content) for turn in transcript.turns] == [
+        ("Hello", "there"),
+        (None, "no speaker here"),
+        ("Dr. Grey", "It's 10:30"),
+    ]
+
+
+def test_rows_of_speakers_say_when():
+    row = {"speaker": "agent", "text": "Hi", "timestamp": "2025-01-15T14:00:00Z"}
+    (turn,) = Transcript.from_json([row]).turns
+    assert turn.created_at == datetime(2025, 1, 15, 14, tzinfo=UTC)
+    (turn,) = Transcript.from_json([row | {"timestamp": 12.5}]).turns
+    assert (turn.role, turn.created_at) == ("agent", None)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_three_shapes_of_transcripts(shape: str):
     transcript = Transcript.from_json(SHAPES[shape])
@@ -283,6 +325,64 @@ def test_every_transcript_is_readable_that_has_one(fields: dict[str, Any]):
             Transcript.from_json(fields)
     else:
         assert Transcript.from_json(fields).raw == fields
+
+
+def test_ids_that_are_numbers_are_their_digits():
+    call = Call.from_json({"id": 12, "agentId": 3, "phoneNumberId": 4})
+    assert (call.id, call.agent_id, call.phone_number_id) == ("12", "3", "4")
+    assert call.raw["id"] == 12
+    assert WebCall.from_json({"accessToken": "t", "callId": 5}).call_id == "5"
+    with pytest.raises(ValidationError):
+        Call.from_json({"id": True})
+
+
+def test_models_become_dicts():
+    call = Call.from_json(CALL | {"new": {"a": [1]}})
+    copy = call.to_dict()
+    assert json.loads(json.dumps(copy)) == call.raw
+    copy["new"]["a"].append(2)
+    assert call.raw["new"] == {"a": [1]}
+    made = Call(id="c", started_at=datetime(2025, 1, 15, 14, tzinfo=UTC))
+    assert made.to_dict()["startedAt"] == "2025-01-15T14:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("link", "stored"),
+    [
+        ("https://s3.example/a.wav?X-Amz-Signature=1#f", "https://s3.example/a.wav"),
+        ("https://s3.example/a.wav#token", "https://s3.example/a.wav"),
+        ("/v1/calls/c/recording", "/v1/calls/c/recording"),
+        (None, None),
+        (5, 5),
+    ],
+)
+def test_what_is_stored_of_a_call_has_no_token(link, stored):
+    call = Call.from_json({"id": "c", "recordingUrl": link, "x": 1})
+    assert call.without_tokens() == {"id": "c", "recordingUrl": stored, "x": 1}
+    assert call.raw["recordingUrl"] == link
+
+
+def test_the_accounts_numbers_agents_and_usage():
+    numbers = PhoneNumberList.from_json(
+        {"data": [{"id": 1, "phoneNumber": "+1555"}, {"phoneNumber": "+1556"}, None], "total": 3}
+    )
+    assert [(line.id, line.phone_number) for line in numbers.data] == [("1", "+1555")]
+    assert (numbers.has_more, numbers.total) == (None, 3)
+    agents = AgentList.from_json({"data": [{"id": "agt_1", "numbers": [{"id": "num_1"}]}]})
+    assert agents.data[0].numbers[0].raw == {"id": "num_1"}
+    usage = Usage.from_json(
+        {
+            "plan": {"limits": {"concurrentCalls": 5, "maxCallDurationMinutes": 60}},
+            "stats": {"totalCalls": 9, "callsLast24h": 2},
+            "periodStart": "2025-01-01T00:00:00Z",
+        }
+    )
+    assert usage.plan.limits.concurrent_calls == 5
+    assert (usage.stats.total_calls, usage.stats.calls_last_24h) == (9, 2)
+    assert usage.stats["totalCalls"] == 9
+    assert usage.numbers.limit is None
+    with pytest.raises(ValueError, match="no list"):
+        AgentList.from_json({})
 
 
 def test_numbers_stay_whole_where_they_are():

@@ -9,6 +9,18 @@ of a mapping, as with the official SDK's plain dicts; ``json.dumps`` needs ``raw
 
 from __future__ import annotations
 
+from agentphone_async.models.account import (
+    Agent,
+    AgentList,
+    AgentNumber,
+    NumberLimits,
+    PhoneNumber,
+    PhoneNumberList,
+    Plan,
+    PlanLimits,
+    Usage,
+    UsageStats,
+)
 from agentphone_async.models.base import EARLIEST, LATEST, ApiModel
 from agentphone_async.models.call import (
     FINISHED_STATUSES,
@@ -41,6 +53,9 @@ __all__ = [
     "LIVE_STATUSES",
     "LONGEST_CALL",
     "UNCONNECTED_STATUSES",
+    "Agent",
+    "AgentList",
+    "AgentNumber",
     "ApiModel",
     "Call",
     "CallList",
@@ -49,12 +64,19 @@ __all__ = [
     "CallTranscript",
     "ConnectedEvent",
     "EndedEvent",
+    "NumberLimits",
+    "PhoneNumber",
+    "PhoneNumberList",
+    "Plan",
+    "PlanLimits",
     "RecordingState",
     "RowProblem",
     "Transcript",
     "TranscriptEvent",
     "TranscriptTurn",
     "TurnEvent",
+    "Usage",
+    "UsageStats",
     "WebCall",
     "normal_status",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Field,
     PrivateAttr,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -45,6 +48,13 @@ def _aware(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
     return moment if EARLIEST <= moment <= LATEST else None
 
 
+def _spelled(value: Any) -> Any:
+    """An id that is a number becomes its digits."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Id = Annotated[str, Field(min_length=1), BeforeValidator(_spelled)]
+OtherId = Annotated[str | None, WrapValidator(or_none), BeforeValidator(_spelled)]
 Text = Annotated[str | None, WrapValidator(or_none)]
 Number = Annotated[int | float | None, WrapValidator(or_none)]
 Flag = Annotated[bool | None, WrapValidator(or_none)]
@@ -73,6 +83,10 @@ class ApiModel(BaseModel):
     def raw(self) -> dict[str, Any]:
         """The JSON object as it came, unknown fields included."""
         return self._raw
+
+    def to_dict(self) -> dict[str, Any]:
+        """A copy of ``raw``, for ``json.dumps``; of the fields, if it was not made from JSON."""
+        return deepcopy(self._raw) or self.model_dump(mode="json", by_alias=True)
 
     def __getitem__(self, name: str) -> Any:
         return self._raw[name]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
+from pydantic import Field, ValidationError, WrapValidator
 
-from agentphone_async.models.base import ApiModel, Flag, Moment, Number, Text, or_empty
+from agentphone_async.models.base import ApiModel, Flag, Id, Moment, Number, OtherId, Text, or_empty
 
 LIVE_STATUSES = frozenset(
     {"queued", "registered", "initiated", "ringing", "in-progress", "ongoing", "answered"}
@@ -29,9 +30,13 @@ LONGEST_CALL = timedelta(hours=4)
 """A call with an unknown status, without an end, counts as in progress for so long."""
 
 
-def normal_status(status: str | None) -> str | None:
+def normal_status(status: object) -> str | None:
     """A status with hyphens and in lower case: ``in_progress`` is ``in-progress``."""
-    return None if status is None else status.strip().lower().replace("_", "-").replace(" ", "-")
+    return (
+        None
+        if not isinstance(status, str)
+        else status.strip().lower().replace("_", "-").replace(" ", "-")
+    )
 
 
 class RecordingState(enum.Enum):
@@ -53,11 +58,6 @@ class CallTranscript(ApiModel):
     created_at: Moment = None
 
 
-def number_as_text(value: Any) -> Any:
-    """An id that came as a number, as text."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 class Call(ApiModel):
     """A call (API page "Get Call").
 
@@ -70,10 +70,10 @@ class Call(ApiModel):
         transcripts: only filled by ``calls.get``.
     """
 
-    id: Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)]
-    agent_id: Text = None
+    id: Id
+    agent_id: OtherId = None
     agent_name: Text = None
-    phone_number_id: Text = None
+    phone_number_id: OtherId = None
     phone_number: Text = None
     from_number: Text = None
     to_number: Text = None
@@ -86,6 +86,7 @@ class Call(ApiModel):
     last_transcript_snippet: Text = None
     recording_url: Text = None
     recording_available: Flag = None
+    retell_call_id: Text = None
     transcripts: Annotated[
         list[CallTranscript], WrapValidator(or_empty), Field(default_factory=list)
     ]
@@ -112,6 +113,16 @@ class Call(ApiModel):
     def never_connected(self) -> bool:
         """Whether the call ended before anybody talked: busy, no answer, canceled and the like."""
         return normal_status(self.status) in UNCONNECTED_STATUSES and not self.duration_seconds
+
+    def without_tokens(self) -> dict[str, Any]:
+        """A copy of ``raw`` that may be stored: ``recordingUrl`` without its query.
+
+        The query of a signed address lets whoever reads it download the recording.
+        """
+        copy, link = self.to_dict(), self._raw.get("recordingUrl")
+        if isinstance(link, str):
+            copy["recordingUrl"] = re.split(r"[?#]", link, maxsplit=1)[0]
+        return copy
 
     @property
     def recording_state(self) -> RecordingState:
@@ -171,7 +182,9 @@ class CallPage(ApiModel):
             try:
                 calls.append(Call.from_json(row))
             except (ValidationError, TypeError, ValueError):
-                problems.append(RowProblem(number, "no call: its id is missing or no text", row))
+                problems.append(
+                    RowProblem(number, "not a call: its id is missing or is not text", row)
+                )
         total = data.get("total")
         page = cls.model_construct(
             data=calls,
@@ -196,7 +209,7 @@ class WebCall(ApiModel):
     """
 
     access_token: str = Field(repr=False)
-    call_id: Text = None
+    call_id: OtherId = None
 
 
 @dataclass(frozen=True, slots=True)

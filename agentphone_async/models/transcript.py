@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
-from agentphone_async.models.base import ApiModel, Moment, Number, Text
+from agentphone_async.models.base import ApiModel, Moment, Number, OtherId, Text
 
 
 class TranscriptTurn(ApiModel):
@@ -20,46 +21,84 @@ class TranscriptTurn(ApiModel):
 
 
 class Transcript(ApiModel):
-    """A call's transcript, whichever of the API's three shapes it came in.
+    """A call's transcript, whichever of the API's shapes it came in.
 
     Attributes:
         call_id: the call; None where the answer does not repeat it.
-        turns: what was said, in order; role is ``user`` or ``agent``.
+        turns: what was said, in order; role is ``user`` or ``agent``, or what the API calls the
+            speaker.
     """
 
-    call_id: Text = None
+    call_id: OtherId = None
     turns: list[TranscriptTurn] = Field(default_factory=list)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Transcript:
-        """Make one from ``{transcript: […]}``, ``{data: […]}`` or ``{transcripts: […]}``.
+    def from_json(cls, data: Mapping[str, Any] | list[Any] | str) -> Transcript:
+        """Make one from ``{transcript: …}``, ``{data: …}``, ``{transcripts: …}``, a list, or text.
+
+        Rows are ``{role, content, createdAt}``, ``{speaker, text, timestamp}`` or
+        ``{transcript, response}``; text is a line for each turn, with the speaker before a colon.
 
         Raises:
             ValueError: it is none of these, not even with null for its list.
         """
-        if data and not data.keys() & _TURNS:
-            raise ValueError("there is no list of turns")
-        rows: list[Any] = next((data[name] for name in _TURNS if _is_list(data, name)), [])
-        turns = [turn for row in rows if isinstance(row, dict) for turn in _turns(row)]
-        call_id = data.get("callId")
+        said: Any = data
+        if isinstance(data, Mapping):
+            if data and not data.keys() & _TURNS:
+                raise ValueError("there is no list of turns")
+            said = next((data[name] for name in _TURNS if data.get(name) is not None), [])
+        if isinstance(said, str):
+            turns = [_line(line) for line in said.splitlines() if line.strip()]
+        else:
+            rows = said if isinstance(said, list) else []
+            turns = [turn for row in rows for turn in _turns(row)]
+        raw = dict(data) if isinstance(data, Mapping) else {"transcript": data}
+        call_id = raw.get("callId")
         transcript = cls.model_construct(
-            call_id=call_id if isinstance(call_id, str) else None, turns=turns
+            call_id=None if call_id is None or isinstance(call_id, bool) else str(call_id),
+            turns=turns,
         )
-        transcript._raw = dict(data)
+        transcript._raw = raw
         return transcript
 
 
 _TURNS = {"transcript": None, "data": None, "transcripts": None}
 """Where the turns may be; in the order in which they are looked for."""
 
+_SPEAKER = re.compile(r"\s*([A-Za-z][\w .'-]{0,40}?)\s*:\s*(.*)")
+_ROLES = {"assistant": "agent", "bot": "agent", "ai": "agent", "caller": "user", "human": "user"}
 
-def _is_list(data: Mapping[str, Any], name: str) -> bool:
-    return isinstance(data.get(name), list)
+
+def _line(line: str) -> TranscriptTurn:
+    """A line of plain text: ``Agent: Hello``."""
+    found = _SPEAKER.fullmatch(line.rstrip())
+    if found is None:
+        return TranscriptTurn(content=line.strip())
+    return TranscriptTurn(role=_role(found[1]), content=found[2])
 
 
-def _turns(row: dict[str, Any]) -> list[TranscriptTurn]:
+def _role(speaker: str) -> str:
+    plain = speaker.strip().lower()
+    known = _ROLES.get(plain, plain)
+    return known if known in {"user", "agent"} else speaker
+
+
+def _turns(row: Any) -> list[TranscriptTurn]:
+    if isinstance(row, str):
+        return [_line(row)] if row.strip() else []
+    if not isinstance(row, dict):
+        return []
     if "role" in row or "content" in row:
         return [TranscriptTurn.from_json(row)]
+    if "speaker" in row or "text" in row:
+        speaker, at = row.get("speaker"), row.get("createdAt", row.get("timestamp"))
+        said = {
+            "role": _role(speaker) if isinstance(speaker, str) else None,
+            "content": row.get("text"),
+            "createdAt": at if isinstance(at, str) else None,
+            "confidence": row.get("confidence"),
+        }
+        return [TranscriptTurn.from_json(said)]
     shared = {"createdAt": row.get("createdAt")}
     turns = []
     if row.get("transcript"):
@@ -98,9 +137,9 @@ class ConnectedEvent(TranscriptEvent):
     """The stream is open; history follows, then what is being said."""
 
     event: Literal["connected"] = "connected"
-    call_id: Text = None
+    call_id: OtherId = None
     status: Text = None
-    agent_id: Text = None
+    agent_id: OtherId = None
     agent_name: Text = None
     direction: Text = None
     from_number: Text = None
@@ -121,7 +160,7 @@ class EndedEvent(TranscriptEvent):
     """The call is over, and so is the stream."""
 
     event: Literal["ended"] = "ended"
-    call_id: Text = None
+    call_id: OtherId = None
     status: Text = None
     ended_at: Moment = None
     duration_seconds: Number = None

@@ -22,6 +22,9 @@ LONGEST_ID = 1024
 WAIT_RANGE = (10.0, 300.0)
 """Seconds that the server accepts as a long-poll's ``timeout``."""
 
+COMPLETION_RANGE = (10, 600)
+"""Whole seconds that the server accepts as ``maxWaitSeconds`` of a new call."""
+
 _PLAIN = re.compile(f"[A-Za-z0-9_-]{{1,{LONGEST_ID}}}")
 _ONLY_DOTS = re.compile(r"\.+")
 
@@ -103,11 +106,26 @@ def list_agent_calls(agent_id: str, *, limit: int, offset: int) -> Request:
     return Request("List Agent Calls", "GET", path, _page(limit, offset))
 
 
-def _page(limit: int, offset: int) -> tuple[tuple[str, str], ...]:
+def list_numbers(*, limit: int, offset: int) -> Request:
+    """Page "List Numbers"."""
+    return Request("List Numbers", "GET", "/v1/numbers", _page(limit, offset, "numbers"))
+
+
+def list_agents(*, limit: int, offset: int) -> Request:
+    """Page "List Agents"."""
+    return Request("List Agents", "GET", "/v1/agents", _page(limit, offset, "agents"))
+
+
+def get_usage() -> Request:
+    """Page "Get Usage"."""
+    return Request("Get Usage", "GET", "/v1/usage")
+
+
+def _page(limit: int, offset: int, what: str = "calls") -> tuple[tuple[str, str], ...]:
     if not 1 <= limit <= PAGE_SIZE_LIMIT:
-        raise ValueError(f"limit is {limit}; a page has 1 to {PAGE_SIZE_LIMIT} calls")
+        raise ValueError(f"limit is {limit}; a page has 1 to {PAGE_SIZE_LIMIT} {what}")
     if offset < 0:
-        raise ValueError(f"offset is {offset}; it counts calls from 0")
+        raise ValueError(f"offset is {offset}; it counts {what} from 0")
     return (("limit", str(limit)), ("offset", str(offset)))
 
 
@@ -124,9 +142,13 @@ def get_call(call_id: str, *, wait: float | None = None) -> Request:
     return Request("Get Call", "GET", path, query, call_id=call_id, patience=float(seconds))
 
 
-def make_call(body: Mapping[str, Any]) -> Request:
-    """Page "Create Outbound Call". Repeating it could dial a person twice."""
-    return Request("Create Outbound Call", "POST", "/v1/calls", body=body, repeatable=False)
+def make_call(body: Mapping[str, Any], *, wait: float = 0.0) -> Request:
+    """Page "Create Outbound Call". Repeating it could dial a person twice.
+
+    ``wait`` seconds are how long the server may hold the answer back, as the body asks it to.
+    """
+    path = "/v1/calls"
+    return Request("Create Outbound Call", "POST", path, body=body, repeatable=False, patience=wait)
 
 
 def create_web_call(body: Mapping[str, Any]) -> Request:

@@ -18,6 +18,7 @@ from agentphone_async.errors import (
     ConflictError,
     FieldProblem,
     InsufficientBalanceError,
+    MismatchedAnswerError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -91,17 +92,83 @@ def data_of(request: Request, reply: Reply) -> dict[str, Any]:
     """
     if not 200 <= reply.status < 300:
         raise error_of(request, reply)
-    if not reply.body.strip() and not request.repeatable:
+    data = _json_of(request, reply)
+    if not isinstance(data, dict):
+        raise not_api(request, reply)
+    return data
+
+
+def transcript_of(request: Request, reply: Reply) -> dict[str, Any] | list[Any] | str:
+    """What a transcript's reply says: an object, a bare list, or text.
+
+    Raises:
+        ResponseError: the status is not 2xx, or the body is none of these.
+    """
+    data = _json_of(request, reply)
+    if isinstance(data, dict | list | str):
+        return data
+    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    text = reply.body.decode("utf-8", "replace").strip()
+    if kind == "text/plain" and text and not text.startswith("<"):  # else it is a web page
+        return text
+    raise not_api(request, reply)
+
+
+def rows_of(request: Request, reply: Reply) -> dict[str, Any]:
+    """A page of a list; 204 is an empty one, and a bare list is all there is.
+
+    Raises:
+        ResponseError: the status is not 2xx, or the body is neither.
+    """
+    data = _json_of(request, reply)
+    if reply.status == 204:
+        return {"data": [], "hasMore": False}
+    if isinstance(data, list):
+        return {"data": data}
+    if not isinstance(data, dict):
+        raise not_api(request, reply)
+    return data
+
+
+def _json_of(request: Request, reply: Reply) -> Any:
+    """The JSON of a successful reply: ``{}`` without a body, None for what is not JSON."""
+    if not 200 <= reply.status < 300:
+        raise error_of(request, reply)
+    if not reply.body.strip() and (reply.status == 204 or not request.repeatable):
         return {}  # ending a call has been seen to answer without a body
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def not_api(request: Request, reply: Reply) -> UnexpectedResponseError:
+    """The error for a successful reply that is not JSON, or not of the kind that was due."""
+    kind = printable(reply.headers.get("Content-Type") or "no media type", 60)
+    what = f"not the JSON that the AgentPhone API speaks: {kind}"
+    return unexpected(request, reply, f"{what}, {sample(reply.body)}")
+
+
+_NAMING = {"Get Call": "id", "End Call": "id", "Get Call Transcript": "callId"}
+"""Where the answers to these requests name the call."""
+
+
+def mismatch(request: Request, reply: Reply) -> MismatchedAnswerError | None:
+    """The error for an answer that names another call than was asked for; None for all others."""
+    name = _NAMING.get(request.name)
+    if name is None or not 200 <= reply.status < 300:
+        return None
     try:
         data = json.loads(reply.body)
     except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        kind = printable(reply.headers.get("Content-Type") or "no media type", 60)
-        what = f"not the JSON that the AgentPhone API speaks: {kind}"
-        raise unexpected(request, reply, f"{what}, {sample(reply.body)}")
-    return data
+        return None
+    named = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(named, str | int) or str(named) in {request.call_id, ""}:
+        return None
+    return MismatchedAnswerError(
+        f"{what_was_asked(request)} was answered for another call; "
+        "a server or proxy on the way mixes up answers"
+    ).about(request)
 
 
 def unexpected(request: Request, reply: Reply, what: str) -> UnexpectedResponseError:

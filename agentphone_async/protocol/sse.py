@@ -81,6 +81,11 @@ class SseDecoder:
         self._data: list[str] = []
         self._size = 0
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last event is complete: nothing of another one has come."""
+        return not self._line and not self._data and not self._event
+
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Take the next bytes and return the events that they complete, oldest first.
 

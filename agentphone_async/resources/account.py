@@ -1,11 +1,23 @@
-"""The account's add-ons."""
+"""The account: what it uses, and its add-ons."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from agentphone_async.models import Usage
 from agentphone_async.protocol import endpoints
 from agentphone_async.resources.base import Resource
+
+
+class AccountUsage(Resource):
+    """The part of ``/v1/usage`` that says how many calls there are."""
+
+    async def get(self) -> Usage:
+        """What the account has used, and what its plan allows (API page "Get Usage").
+
+        ``usage.stats.total_calls`` says how many calls a whole archive has.
+        """
+        return await self._model(Usage, endpoints.get_usage())
 
 
 class Account(Resource):

@@ -1,15 +1,29 @@
-"""Agents: the calls of one."""
+"""Agents: which there are, and the calls of one."""
 
 from __future__ import annotations
 
+from agentphone_async.models import AgentList
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.resources.base import Resource
+from agentphone_async.resources.base import Resource, page_of
 from agentphone_async.resources.listing import CallListing
 
 
 class Agents(Resource):
-    """The part of ``/v1/agents`` that is about calls."""
+    """The part of ``/v1/agents`` that is needed for calls."""
+
+    async def list(self, limit: int = 20, offset: int = 0) -> AgentList:
+        """One page of the account's agents (API page "List Agents").
+
+        Args:
+            limit: agents on a page, 1 to 100.
+            offset: agents to skip, from 0.
+
+        Raises:
+            ValueError: ``limit`` or ``offset`` is out of range; nothing was sent.
+        """
+        request = endpoints.list_agents(limit=limit, offset=offset)
+        return page_of(AgentList, request, await self._session.call(request))
 
     def list_calls(self, agent_id: str, limit: int | None = None, offset: int = 0) -> CallListing:
         """The calls of an agent (API page "List Agent Calls"); await it or iterate over it.

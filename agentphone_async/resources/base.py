@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from agentphone_async.models import ApiModel
+from agentphone_async.models import ApiModel, Transcript
 from agentphone_async.protocol.display import sample
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.responses import Reply, data_of, unexpected
+from agentphone_async.protocol.responses import Reply, data_of, rows_of, transcript_of, unexpected
 from agentphone_async.transport.session import Session
 
 M = TypeVar("M", bound=ApiModel)
@@ -27,6 +27,16 @@ class Resource:
         return model_of(kind, request, await self._session.call(request), **defaults)
 
 
+def page_of(kind: type[M], request: Request, reply: Reply) -> M:
+    """Make a reply a page; 204 is an empty one.
+
+    Raises:
+        ResponseError: the reply says no.
+        UnexpectedResponseError: it is not a page.
+    """
+    return _made(kind, request, reply, rows_of(request, reply))
+
+
 def model_of(kind: type[M], request: Request, reply: Reply, **defaults: Any) -> M:
     """Make a reply a model; ``defaults`` stand in for what it lacks.
 
@@ -34,12 +44,25 @@ def model_of(kind: type[M], request: Request, reply: Reply, **defaults: Any) -> 
         ResponseError: the reply says no.
         UnexpectedResponseError: it lacks what the model cannot do without.
     """
-    data = data_of(request, reply)
+    return _made(kind, request, reply, {**defaults, **data_of(request, reply)})
+
+
+def _made(kind: type[M], request: Request, reply: Reply, data: Any) -> M:
     try:
-        return kind.from_json({**defaults, **data})
+        return kind.from_json(data)
     except ValueError as problem:
         what = f"fields are missing that it always has: {sample(reply.body)}"
         raise unexpected(request, reply, what) from problem
+
+
+def transcript(request: Request, reply: Reply) -> Transcript:
+    """Make a reply a transcript, whichever of its shapes it has.
+
+    Raises:
+        ResponseError: the reply says no.
+        UnexpectedResponseError: it is not a transcript.
+    """
+    return _made(Transcript, request, reply, transcript_of(request, reply))
 
 
 def without_none(**fields: Any) -> dict[str, Any]:

@@ -9,9 +9,20 @@ from agentphone_async.models import Call, CallRecording, Transcript, TranscriptE
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import error_of
-from agentphone_async.resources.base import Resource, without_none
+from agentphone_async.resources.base import Resource, transcript, without_none
 from agentphone_async.resources.listing import CallListing
 from agentphone_async.resources.transcript_stream import HEARTBEAT, TranscriptStream
+
+_USUAL_COMPLETION = 300
+"""Seconds that the server waits for the end of a new call when nothing else is said."""
+
+
+def _completion_wait(seconds: int | None) -> float:
+    least, most = endpoints.COMPLETION_RANGE
+    wait = _USUAL_COMPLETION if seconds is None else seconds
+    if not least <= wait <= most:
+        raise ValueError(f"max_wait_seconds is {wait}; the server waits {least} to {most} s")
+    return float(wait)
 
 
 class Calls(Resource):
@@ -82,6 +93,8 @@ class Calls(Resource):
         *,
         call_screening_identity: str | None = None,
         call_screening_purpose: str | None = None,
+        wait_for_completion: bool = False,
+        max_wait_seconds: int | None = None,
     ) -> Call:
         """Make an outbound call (API page "Create Outbound Call"). It costs money.
 
@@ -101,8 +114,13 @@ class Calls(Resource):
             disable_recording: True stores no audio; the transcript is kept all the same.
             call_screening_identity: who to say is calling, if the callee's phone asks.
             call_screening_purpose: why, likewise.
+            wait_for_completion: return when the call has ended, with its transcripts; our own
+                time-outs are longer by as much.
+            max_wait_seconds: return the call as it is after so many, 10 to 600; 300 by default.
 
         Raises:
+            ValueError: ``max_wait_seconds`` is out of range, or given without
+                ``wait_for_completion``; nothing was sent.
             ValidationError: the server does not accept a field; ``details`` names it.
             InsufficientBalanceError: the account cannot pay for it.
             TransportError, ServerError: it is not known whether the call was placed, unless
@@ -120,8 +138,13 @@ class Calls(Resource):
             disableRecording=disable_recording,
             callScreeningIdentity=call_screening_identity,
             callScreeningPurpose=call_screening_purpose,
+            waitForCompletion=wait_for_completion or None,
+            maxWaitSeconds=max_wait_seconds,
         )
-        return await self._model(Call, endpoints.make_call(body))
+        wait = _completion_wait(max_wait_seconds) if wait_for_completion else 0.0
+        if max_wait_seconds is not None and not wait_for_completion:
+            raise ValueError("max_wait_seconds needs wait_for_completion=True")
+        return await self._model(Call, endpoints.make_call(body, wait=wait))
 
     async def make_conversation(
         self,
@@ -202,7 +225,8 @@ class Calls(Resource):
         Raises:
             NotFoundError: there is no such call.
         """
-        return await self._model(Transcript, endpoints.get_transcript(call_id))
+        request = endpoints.get_transcript(call_id)
+        return transcript(request, await self._session.call(request))
 
     def stream_transcript(
         self, call_id: str, *, heartbeat: float = HEARTBEAT
@@ -210,7 +234,8 @@ class Calls(Resource):
         """What is said, as it is said (API page "Stream Call Transcript").
 
         Yields one ``connected``, then each ``turn`` once, from the call's beginning, then
-        ``ended``; for a call that is over, too. A connection that drops is opened again, as the
+        ``ended``; for a call that is over, too, unless the server closes the stream without it.
+        A connection that drops is opened again, as the
         retry policy has it, and turns that the server repeats then are left out. It gives up when
         as many connections in a row as the policy has attempts brought nothing new.
 

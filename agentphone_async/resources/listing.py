@@ -9,13 +9,11 @@ from typing import Any
 from agentphone_async.models import Call, CallPage, RowProblem
 from agentphone_async.protocol.endpoints import PAGE_SIZE_LIMIT, Request
 from agentphone_async.protocol.paging import Crawl
-from agentphone_async.resources.base import model_of
+from agentphone_async.resources.base import page_of
 from agentphone_async.transport.session import Session
 
 ONE_PAGE = 20
 """Calls on a page that is awaited without a ``limit``, as the API and the official SDK have it."""
-
-_NO_CONTENT = 204
 
 PageRequest = Callable[[int, int], Request]
 """Makes the request for a page from its limit and its offset."""
@@ -119,7 +117,4 @@ class CallListing(Coroutine[Any, Any, CallPage]):
 
     async def _page(self, limit: int, offset: int) -> CallPage:
         request = self._page_request(limit, offset)
-        reply = await self._session.call(request)
-        if reply.status == _NO_CONTENT:
-            return CallPage.from_json({"data": [], "hasMore": False})
-        return model_of(CallPage, request, reply)
+        return page_of(CallPage, request, await self._session.call(request))

@@ -21,7 +21,7 @@ from agentphone_async.errors import (
     TransportError,
     UnexpectedResponseError,
 )
-from agentphone_async.models import TranscriptEvent
+from agentphone_async.models import FINISHED_STATUSES, TranscriptEvent, normal_status
 from agentphone_async.protocol.display import printable, sample
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.replay import ReplayFilter
@@ -61,12 +61,15 @@ class TranscriptStream:
         self._heartbeat = heartbeat
         self._filter = ReplayFilter()
         self._greeted = False
+        self._over = False
         self._heard_at = 0.0
         self._last_id = ""
         self._retry_after = 0.0
 
     async def events(self) -> AsyncGenerator[TranscriptEvent]:
         """Every event once; the last one is ``ended``.
+
+        A server that says on connecting that the call is over may end the stream without it.
 
         Raises:
             AgentPhoneError: it could not be opened, or broke too often without getting on.
@@ -84,6 +87,8 @@ class TranscriptStream:
                         yield event
                         if event.event == "ended":
                             return
+                if self._over:
+                    return
                 raise self._ended_early()
             except TransportError as error:
                 # One that was alive for a while may be cut by any proxy on the way; that is life.
@@ -128,6 +133,7 @@ class TranscriptStream:
     async def _connection(self, answer: Answer) -> AsyncGenerator[TranscriptEvent]:
         """The new events of one connection, until it ends or breaks."""
         decoder = SseDecoder()
+        self._over = False
         self._filter.connected()
         async with aclosing(answer.chunks()) as chunks:
             while chunk := await self._in_time(anext(chunks, b"")):
@@ -145,6 +151,7 @@ class TranscriptStream:
                         self._remember(event.id)
                 if decoder.retry_ms is not None:
                     self._retry_after = decoder.retry_ms / 1000
+        self._over = self._over and decoder.at_rest
 
     async def _in_time(self, reading: Awaitable[T]) -> T:
         """Read, but take too long a silence for a drop."""
@@ -159,6 +166,7 @@ class TranscriptStream:
 
     def _is_new(self, event: SseEvent, data: dict[str, Any] | None) -> bool:
         if event.event == "connected":
+            self._over = normal_status((data or {}).get("status")) in FINISHED_STATUSES
             first, self._greeted = not self._greeted, True
             return first
         if event.event == "ended":

@@ -29,7 +29,7 @@ from agentphone_async.errors import (
 )
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.redirects import REDIRECTS, next_hop
-from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
+from agentphone_async.protocol.responses import Reply, error_of, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.answer import LARGEST_REPLY, Answer
 from agentphone_async.transport.fast_path import FastPath
@@ -192,14 +192,20 @@ class Session:
             AgentPhoneError: no answer, or one that is transient, after all attempts. Other
                 answers are returned whatever their status.
         """
+        apart = False  # once answers were mixed up, a connection of its own
 
         async def attempt(number: int) -> Reply:
-            async with await self.send(request) as answer:
+            nonlocal apart
+            async with await self.send(request, apart=apart) as answer:
                 body = await answer.body(largest)
                 reply = Reply(answer.status, answer.headers, body, attempts=number)
             error = transient_error(request, reply)
             if error is not None:
                 raise error
+            wrong = mismatch(request, reply)
+            if wrong is not None:
+                apart = True
+                raise wrong
             return reply
 
         return await self.retrier.run(request, attempt)

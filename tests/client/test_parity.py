@@ -17,6 +17,7 @@ from agentphone import async_client as official
 import agentphone_async
 from agentphone_async.emulator import Emulator, VirtualClock
 from agentphone_async.models import ApiModel, Transcript, TranscriptEvent, WebCall
+from agentphone_async.resources.account import AccountUsage
 from agentphone_async.resources.agents import Agents
 from agentphone_async.resources.calls import Calls
 from agentphone_async.resources.numbers import Numbers
@@ -24,7 +25,10 @@ from agentphone_async.resources.numbers import Numbers
 SURFACE = [
     *((official.AsyncCallsResource, Calls, name) for name in vars(official.AsyncCallsResource)),
     (official.AsyncNumbersResource, Numbers, "list_calls"),
+    (official.AsyncNumbersResource, Numbers, "list"),
     (official.AsyncAgentsResource, Agents, "list_calls"),
+    (official.AsyncAgentsResource, Agents, "list"),
+    (official.AsyncUsageResource, AccountUsage, "get"),
 ]
 
 
@@ -87,6 +91,11 @@ async def program(library: Any, emulator: Emulator) -> dict[str, Any]:
     seen["filtered"] = (filtered.data, filtered.has_more, filtered.total)
     seen["of number"] = (await client.numbers.list_calls(number, limit=3)).data
     seen["of agent"] = (await client.agents.list_calls(agent, limit=3)).data
+    lines, agents = await client.numbers.list(), await client.agents.list(limit=2)
+    seen["lines"] = ([(line.id, line.phone_number) for line in lines.data], lines.total)
+    seen["agents"] = ([(one.id, one.name) for one in agents.data], agents.has_more)
+    usage = await client.usage.get()
+    seen["usage"] = (usage.numbers.used, usage.stats.total_calls, usage.stats.calls_last_24h)
     call = await client.calls.get(page.data[0].id)
     seen["call"] = call
     seen["said on it"] = [(said.id, said.transcript, said.response) for said in call.transcripts]

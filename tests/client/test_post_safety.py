@@ -158,7 +158,7 @@ async def test_a_keep_alive_that_has_died_is_not_used_for_a_post(client_of):
 
     async with RawServer(answer_then_die) as server:
         client = client_of(server.base_url)
-        await client.calls.get("c")
+        await client.calls.get("call_new")
         idle.set()
         call = await client.calls.make("agt", "+1555")
         assert call.id == "call_new"
@@ -178,7 +178,7 @@ async def test_gets_do_share_one(client_of):
     async with RawServer(PLACED) as server:
         client = client_of(server.base_url)
         for _ in range(3):
-            await client.calls.get("c")
+            await client.calls.get("call_new")
         assert [request.connection for request in server.requests] == [0, 0, 0]
 
 

@@ -65,6 +65,31 @@ CASES: list[tuple[str, Ask, Any, str, str, Any]] = [
         "/v1/agents/agt%3F1/calls?limit=1&offset=0",
         None,
     ),
+    (
+        "Create Outbound Call, waited for",
+        lambda c: c.calls.make("agt", "+1555", wait_for_completion=True, max_wait_seconds=20),
+        CALL,
+        "POST",
+        "/v1/calls",
+        {"agentId": "agt", "toNumber": "+1555", "waitForCompletion": True, "maxWaitSeconds": 20},
+    ),
+    (
+        "List Numbers",
+        lambda c: c.numbers.list(),
+        PAGE,
+        "GET",
+        "/v1/numbers?limit=20&offset=0",
+        None,
+    ),
+    (
+        "List Agents",
+        lambda c: c.agents.list(5, 2),
+        PAGE,
+        "GET",
+        "/v1/agents?limit=5&offset=2",
+        None,
+    ),
+    ("Get Usage", lambda c: c.usage.get(), {"stats": {}}, "GET", "/v1/usage", None),
     ("Get Call", lambda c: c.calls.get("c 1"), CALL, "GET", "/v1/calls/c%201", None),
     (
         "Get Call, long-poll",
@@ -202,11 +227,11 @@ async def test_the_request(client_of, name, ask: Ask, answer, method, target, bo
 
 async def test_a_base_url_may_have_a_path(client_of):
     async with RawServer(respond(body=CALL)) as server:
-        await client_of(server.base_url + "/proxy/").calls.get("c")
-        assert server.requests[0].target == "/proxy/v1/calls/c"
+        await client_of(server.base_url + "/proxy/").calls.get("c 1")
+        assert server.requests[0].target == "/proxy/v1/calls/c%201"
 
 
 async def test_no_sub_account_no_header(client_of):
     async with RawServer(respond(body=CALL)) as server:
-        await client_of(server.base_url).calls.get("c")
+        await client_of(server.base_url).calls.get("c 1")
         assert "x-sub-account-id" not in server.requests[0].headers

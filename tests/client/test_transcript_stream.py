@@ -23,7 +23,7 @@ from agentphone_async import (
     TurnEvent,
     UnexpectedResponseError,
 )
-from agentphone_async.emulator import CallLife
+from agentphone_async.emulator import CallLife, Emulator
 from agentphone_async.models import TranscriptEvent
 from tests.conftest import Sleeps, timeless
 from tests.support.raw_server import RawServer, respond, then_close, then_hold, then_reset
@@ -317,3 +317,43 @@ async def test_the_emulator_dropping_at_every_event(emulator, client):
     assert [(e.role, e.content) for e in got if isinstance(e, TurnEvent)] == talk
     assert [e.event for e in got if not isinstance(e, TurnEvent)] == ["connected", "ended"]
     assert emulator.requests.count("transcript_stream") == 10
+
+
+FINISHED = event("connected", {"callId": "c", "status": "completed"})
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "no_answer", "Completed"])
+async def test_a_finished_call_may_end_with_its_replay(client_of, status):
+    connected = event("connected", {"callId": "c", "status": status})
+    async with RawServer(then_close(HEAD + connected + YES + NO)) as server:
+        assert said(await follow(client_of(server.base_url))) == ["connected", "yes", "no"]
+        assert len(server.requests) == 1
+
+
+async def test_a_call_that_ended_meanwhile_ends_with_the_replay_after_it(client_of):
+    async with RawServer(
+        then_close(HEAD + CONNECTED + YES), then_close(HEAD + FINISHED + YES + NO)
+    ) as server:
+        assert said(await follow(client_of(server.base_url))) == ["connected", "yes", "no"]
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        then_close(HEAD + FINISHED + YES + b"event: turn\nda"),
+        then_close(HEAD + FINISHED + YES + b"event: turn\n"),
+    ],
+)
+async def test_a_replay_that_breaks_off_is_asked_for_again(client_of, broken):
+    async with RawServer(broken, then_close(HEAD + FINISHED + YES + NO)) as server:
+        assert said(await follow(client_of(server.base_url))) == ["connected", "yes", "no"]
+        assert len(server.requests) == 2
+
+
+async def test_the_emulators_stream_may_lack_its_end(client_of):
+    async with Emulator(stream_ended=False) as emulator:
+        call = emulator.add_call(transcript=[("user", "yes"), ("agent", "no")])
+        client = client_of(emulator.base_url, api_key=emulator.api_key)
+        events = [one async for one in client.calls.stream_transcript(call.id)]
+    assert said(events) == ["connected", "yes", "no"]
