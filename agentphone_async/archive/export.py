@@ -40,6 +40,7 @@ async def export(
     *,
     states: Sequence[str] = (),
     versions: bool = False,
+    excel: bool = False,
 ) -> AsyncGenerator[str]:
     """The catalog as text, in pieces of some hundred lines; memory does not grow.
 
@@ -54,9 +55,10 @@ async def export(
         selection: which calls, as for `entries`.
         states: likewise.
         versions: likewise.
+        excel: begin CSV with a byte-order mark, without which Excel does not read UTF-8.
     """
     if format == "csv":
-        yield ",".join(COLUMNS) + "\n"
+        yield ("\ufeff" if excel else "") + ",".join(COLUMNS) + "\n"
     write = _csv if format == "csv" else _jsonl
     found = entries(catalog, selection, states=states, versions=versions)
     async with aclosing(found) as batches:

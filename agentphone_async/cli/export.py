@@ -29,12 +29,25 @@ if TYPE_CHECKING:
 @click.command("export", cls=Command)
 @readable_archive
 @archive_filters
-@option(Section.OUTPUT, "--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv",
-        help="For spreadsheets, or for programs.")  # fmt: skip
+@option(Section.OUTPUT, "--format", "format_", type=click.Choice(["csv", "jsonl", "parquet"]),
+        default="csv", help="For spreadsheets, for programs, or for data frames.")  # fmt: skip
+@option(Section.OUTPUT, "--excel", is_flag=True,
+        help="CSV with the byte-order mark by which Excel knows UTF-8.")  # fmt: skip
+@option(Section.OUTPUT, "--ids", is_flag=True,
+        help="Parquet with call ids and paths; an id is a recording's secret.")  # fmt: skip
 @option(Section.OUTPUT, "--to", "--output", "output", metavar="FILE",
-        type=File(dir_okay=False, allow_dash=True), config=False,
-        help="Write this file when all is done, instead of standard output.")  # fmt: skip
-def command(*, dest: Path, format_: Format, output: Path | None, filters: Filters) -> int:
+        type=File(allow_dash=True), config=False,
+        help="Write this file, or folder for Parquet, when all is done, instead of standard "
+        "output.")  # fmt: skip
+def command(
+    *,
+    dest: Path,
+    format_: str,
+    excel: bool,
+    ids: bool,
+    output: Path | None,
+    filters: Filters,
+) -> int:
     """Write the catalog of the archive DEST, a line for each call.
 
     JSONL is exact and includes each call as the API gave it. In CSV, control characters are
@@ -43,10 +56,22 @@ def command(*, dest: Path, format_: Format, output: Path | None, filters: Filter
 
     \b
     agentphone-async export ~/calls --to calls.csv
+    agentphone-async export ~/calls --format parquet --to calls.parquet
     """
     if output is not None:
         output = None if str(output) == "-" else _outside(output, dest)
-    finished = run(interruptible(_export(dest, format_, output, filters)))
+    if excel and format_ != "csv":
+        raise click.UsageError(f"--excel is for CSV, not for {format_}; leave it out")
+    if format_ == "parquet":
+        if output is None:
+            raise click.UsageError("Parquet is a folder of files; name it with --to DIR")
+        work = _export_parquet(dest, output, filters, ids=ids)
+    elif output is not None and output.is_dir():
+        raise click.BadParameter(f"{str(output)!r} is a folder; name a file", param_hint="--to")
+    else:
+        text: Format = "csv" if format_ == "csv" else "jsonl"
+        work = _export(dest, text, output, filters, excel=excel)
+    finished = run(interruptible(work))
     return INTERRUPTED if finished is None else DONE
 
 
@@ -61,7 +86,25 @@ def _outside(output: Path, dest: Path) -> Path:
     raise click.BadParameter(problem, param_hint="--to")
 
 
-async def _export(dest: Path, format_: Format, output: Path | None, filters: Filters) -> bool:
+async def _export_parquet(dest: Path, output: Path, filters: Filters, *, ids: bool) -> bool:
+    from agentphone_async.archive.catalog.database import Catalog
+    from agentphone_async.archive.parquet import export_parquet
+
+    async with await Catalog.open(dest, write=False) as catalog:
+        await export_parquet(
+            catalog,
+            output,
+            filters.selection,
+            states=filters.states,
+            versions=filters.versions,
+            ids=ids,
+        )
+    return True
+
+
+async def _export(
+    dest: Path, format_: Format, output: Path | None, filters: Filters, *, excel: bool
+) -> bool:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.export import export, export_to
 
@@ -72,6 +115,7 @@ async def _export(dest: Path, format_: Format, output: Path | None, filters: Fil
             filters.selection,
             states=filters.states,
             versions=filters.versions,
+            excel=excel,
         )
         if output is not None:
             await export_to(output, pieces)

@@ -93,3 +93,21 @@ def test_a_reader_that_leaves_early_is_no_error(archive: Path):
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_excel_knows_utf_8_by_its_mark(run: CommandLine, archive: Path, tmp_path: Path):
+    to = tmp_path / "calls.csv"
+    assert run("export", archive, "--excel", "--to", to).code == 0
+    assert to.read_bytes().startswith(b"\xef\xbb\xbfcall_id,")
+    refused = run("export", archive, "--excel", "--format", "jsonl")
+    assert refused.code == 2
+    assert "--excel is for CSV" in refused.err
+
+
+def test_parquet_goes_into_a_folder(run: CommandLine, archive: Path, tmp_path: Path):
+    pytest.importorskip("pyarrow")
+    assert run("export", archive, "--format", "parquet").code == 2
+    to = tmp_path / "calls.parquet"
+    assert run("export", archive, "--format", "parquet", "--to", to, "--ids").code == 0
+    assert [path.name for path in to.iterdir()] == ["date=2026-03-14"]
+    assert run("export", archive, "--to", to).code == 2, "a folder is no file"
