@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import Outcome
+from agentphone_async.transport.observer import LimitsObserver, Retry
 
 _log = logging.getLogger("agentphone_async")
 
@@ -30,6 +32,12 @@ class Observer:
 
     def settled(self, outcome: Outcome) -> None:
         """A call came to this; told once for each, of ``not ready`` when the waiting is over."""
+
+    def planned(self, calls: Sequence[Call]) -> None:
+        """The recordings of these calls are going to be fetched; longer ones come first."""
+
+    def retrying(self, retry: Retry) -> None:
+        """One request is going to be sent again."""
 
     def paused(self, seconds: float) -> None:
         """The host asked for a pause of so long, or cannot be reached (then 0.0)."""
@@ -57,6 +65,12 @@ class IsolatedObserver:
     def settled(self, outcome: Outcome) -> None:  # noqa: D102 - see Observer
         self._tell("settled", outcome)
 
+    def planned(self, calls: Sequence[Call]) -> None:  # noqa: D102 - see Observer
+        self._tell("planned", calls)
+
+    def retrying(self, retry: Retry) -> None:  # noqa: D102 - see Observer
+        self._tell("retrying", retry)
+
     def paused(self, seconds: float) -> None:  # noqa: D102 - see Observer
         self._tell("paused", seconds)
 
@@ -81,3 +95,25 @@ class IsolatedObserver:
 
 def _reason(error: OSError) -> str:
     return printable((error.strerror or str(error)).lower())
+
+
+class LimitsBridge(LimitsObserver):
+    """Passes on what slows requests down.
+
+    Args:
+        observer: of the run.
+        paused: told of pauses; 0.0 if the host cannot be reached.
+    """
+
+    def __init__(self, observer: IsolatedObserver, paused: Callable[[float], None]) -> None:
+        self._observer = observer
+        self._paused = paused
+
+    def retrying(self, retry: Retry) -> None:  # noqa: D102 - see LimitsObserver
+        self._observer.retrying(retry)
+
+    def paused(self, seconds: float, status: int | None) -> None:  # noqa: D102, ARG002 - see there
+        self._paused(seconds)
+
+    def unreachable(self, error: BaseException) -> None:  # noqa: D102, ARG002 - see there
+        self._paused(0.0)

@@ -50,6 +50,8 @@ class Report:
             calls as 8 kHz 16-bit mono. The API does not tell sizes.
         unknown_sizes: dry run only: how many of ``would_fetch`` have no length to estimate from.
         seconds: how long the run took.
+        statuses: where a status was asked for, how many of the listed calls of those days had
+            which.
         listing: ``full`` if the whole list of calls was walked, ``recent`` if the list proved that
             the rest of it is known.
         seen_since: the list was cut off by the server, and seen whole from here on; None if not.
@@ -92,6 +94,7 @@ class Report:
     stop_reason: str | None = None
     error: AgentPhoneError | None = None
     problems: list[str] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, AgentPhoneError]] = field(default_factory=list)
 
     @property

@@ -32,7 +32,7 @@ from agentphone_async.archive.catalog.runs import (
     unfinished_folders,
 )
 from agentphone_async.archive.names import Names, key_of_names
-from agentphone_async.archive.observer import IsolatedObserver
+from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Companion, Placed, RunOptions
 from agentphone_async.archive.plan import Policy, Task, is_too_young
 from agentphone_async.archive.planner import Planner, Terms
@@ -159,15 +159,17 @@ class Run:
         if limit is not None:
             line = f"it has run for {limit:g} s"
             timer = asyncio.get_running_loop().call_later(limit, self.stop, "max_duration", line)
-        listeners = self._client.session.limits.listeners
-        listeners.add(self._watcher.paused)
+        observers = self._client.session.limits.observers
+        bridge = LimitsBridge(self._observer, self._watcher.paused)
+        observers.append(bridge)
         try:
             if self._options.dry_run:
                 await self._rehearse()
             else:
                 await self._archive()
         finally:
-            listeners.discard(self._watcher.paused)
+            if bridge in observers:
+                observers.remove(bridge)
             for handle in (timer, self._dropping):
                 if handle is not None:
                     handle.cancel()
@@ -274,13 +276,27 @@ class Run:
         report.undated += plan.undated
         report.disputed += plan.disputed
         self._order.add(calls, {*plan.unknown, *plan.news})
+        self._note_statuses(calls)
         if plan.selected:
             self._observer.selected(plan.selected)
+        if plan.tasks:
+            self._observer.planned([task.call for task in plan.tasks])
         for outcome in plan.settled:
             self._results.count(outcome)
         await self._process(plan.placed)
         self._folders.update(path.parent for path in plan.adopted)
         return plan.tasks
+
+    def _note_statuses(self, calls: Sequence[Call]) -> None:
+        """Which statuses the days have, for whoever asked for one that no call has."""
+        selection = self._scope.selection
+        if selection.status is None:
+            return
+        for call in calls:
+            began = call.started_at or call.ended_at
+            if began is None or selection.contains(began):
+                status = call.status or "none"
+                self._report.statuses[status] = self._report.statuses.get(status, 0) + 1
 
     async def _still_open(self, planner: Planner, seen: set[str]) -> AsyncGenerator[list[Task]]:
         """Ask by their ids for calls that earlier runs left open, where the list was left early."""

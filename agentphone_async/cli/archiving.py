@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,10 @@ from agentphone_async.cli.display import Json, Quiet
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import SECOND_SIGNAL, interruptible
-from agentphone_async.cli.summary import Summary
+from agentphone_async.cli.slowness import Slowness
+from agentphone_async.cli.summary import Summary, statuses_seen
 from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.models import Call
 from agentphone_async.own_loop import run
 from agentphone_async.quantities import size_text
 from agentphone_async.recordings.outcomes import Outcome
@@ -39,8 +42,14 @@ class Watcher(Observer):
     """
 
     def __init__(
-        self, display: Quiet, *, quiet: bool = False, program: Program | None = None
+        self,
+        display: Quiet,
+        slowness: Slowness | None = None,
+        *,
+        quiet: bool = False,
+        program: Program | None = None,
     ) -> None:
+        self._slowness = slowness
         self._display = display
         self._quiet = quiet
         self._program = program
@@ -48,12 +57,17 @@ class Watcher(Observer):
         self.stopped = False
         self.note = display.note
 
+    def listed(self, count: int) -> None:  # noqa: ARG002 - the display counts those of interest
+        """A page of the list has come."""
+        self._answered()
+
     def selected(self, count: int) -> None:
         """These are the calls that the display counts."""
         self._display.listed(count)
 
     def bytes(self, count: int) -> None:
         """Bytes have arrived."""
+        self._answered()
         self._display.bytes(count)
 
     def settled(self, outcome: Outcome) -> None:
@@ -62,10 +76,18 @@ class Watcher(Observer):
         if self._program is not None:
             self._program.settled(outcome)
 
-    def paused(self, seconds: float) -> None:
-        """Everything waits for the host."""
-        wait = f"for {seconds:.0f} s, as the server asks" if seconds else "until it can be reached"
-        self._display.note(f"pausing {wait}")
+    def planned(self, calls: Sequence[Call]) -> None:
+        """These are going to be fetched."""
+        self._display.planned(call.duration_seconds for call in calls)
+
+    def begin(self) -> None:
+        """The client is open, and its first answer is waited for."""
+        if self._slowness is not None:
+            self._slowness.begin()
+
+    def _answered(self) -> None:
+        if self._slowness is not None:
+            self._slowness.answered()
 
     def stopping(self, reason: str) -> None:
         """The run is about to end early."""
@@ -113,7 +135,8 @@ class ArchiveJob:
         archive = dest.archive() if isinstance(dest, BucketPlace) else Archive(dest)
         display = showing.display()
         display.summary.waiting.grace = self.options.grace
-        watcher = Watcher(display, quiet=showing.quiet, program=self.program)
+        slowness = Slowness(display, client, self.connection.retry_time)
+        watcher = Watcher(display, slowness, quiet=showing.quiet, program=self.program)
 
         def stop() -> None:
             watcher.interrupted = True
@@ -140,6 +163,7 @@ class ArchiveJob:
             client,
             running(self.program, watcher.note, lambda: watcher.stopped),
         ):
+            watcher.begin()
             return await archive.run(client, self.selection, self.options, observer=watcher)
 
 
@@ -172,7 +196,7 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
             event["unknown_sizes"] = report.unknown_sizes
         display.emit(event)
         return
-    for problem in report.problems:
+    for problem in [*report.problems, *unmatched(report)]:
         display.note(problem)
     if quiet:
         if (rest := summary.rest()) is not None:
@@ -187,6 +211,13 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
     click.echo(summary.as_sentence(), err=True)
     for line in summary.notes():
         display.note(line)
+
+
+def unmatched(report: Report) -> list[str]:
+    """The line for a filter that no call has met although there were calls: a typing error?"""
+    if report.selected or not report.statuses:
+        return []
+    return [f"no call matches the filters{statuses_seen(report.statuses)}"]
 
 
 def summary_of(report: Report) -> Summary:

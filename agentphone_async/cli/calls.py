@@ -105,13 +105,23 @@ def list_(
             calls = listing(client)
             async with aclosing(_chosen(calls, most)) as rows:
                 await _print(rows, shown)
-        shown.finish("no calls match")
+            hint = "" if shown.count or status is None else await _statuses(client)
+        shown.finish(f"no calls match{hint}")
         if calls.problems:
             unread = counted(len(calls.problems), "row")
             click.echo(f"{unread} of the list could not be read; left out", err=True)
         return DONE
 
     return _run(work())
+
+
+async def _statuses(client: AsyncAgentPhone) -> str:
+    from collections import Counter
+
+    from agentphone_async.cli.summary import statuses_seen
+
+    page = await client.calls.list(LARGEST_PAGE)
+    return statuses_seen(Counter(call.status or "none" for call in page.data))
 
 
 async def _chosen(calls: CallListing, most: int | None) -> AsyncGenerator[Call]:

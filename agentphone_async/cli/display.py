@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -16,13 +17,16 @@ import click
 from agentphone_async.cli.summary import Summary, name_of
 from agentphone_async.protocol.display import printable
 from agentphone_async.quantities import size_text
-from agentphone_async.recordings.outcomes import Archived, Failed, Outcome
+from agentphone_async.recordings.outcomes import AlreadyArchived, Archived, Failed, Outcome
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 LINE_EVERY = 10.0
 UPDATES_PER_SECOND = 5
+TYPICAL_BYTES_A_SECOND = 16_000
+"""Of audio at 8 kHz in 16 bits."""
+
 NARROW = 60
 """Columns of a terminal; with fewer, the live line is counts alone."""
 
@@ -48,11 +52,41 @@ class Display(Protocol):
         """Nothing more will come; clean the screen up."""
 
 
+class Forecast:
+    """How long it takes: weighted by the lengths of the calls, since longer ones come first."""
+
+    def __init__(self) -> None:
+        self._planned = 0.0
+        self._done = 0.0
+        self._bytes = 0
+
+    def planned(self, lengths: Iterable[float | None]) -> None:
+        """Recordings of calls of these lengths, in seconds, are going to be fetched."""
+        self._planned += sum(length or 0.0 for length in lengths)
+
+    def settled(self, outcome: Outcome) -> None:
+        """One has come, or will not come."""
+        length = (outcome.call.duration_seconds if outcome.call else None) or 0.0
+        if isinstance(outcome, Archived):
+            self._done += length
+            self._bytes += outcome.recording.size
+        elif not isinstance(outcome, AlreadyArchived):
+            self._planned = max(self._done, self._planned - length)
+
+    def seconds_left(self, arrived: int, elapsed: float) -> float | None:
+        """Seconds until all have come, at the rate of until now; None if nobody can tell."""
+        if not self._planned or not arrived or elapsed <= 0:
+            return None
+        a_second = self._bytes / self._done if self._done else TYPICAL_BYTES_A_SECOND
+        return max(0.0, self._planned * a_second - arrived) * elapsed / arrived
+
+
 class Quiet:
     """Says what went wrong, and nothing else."""
 
     def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
         self.summary = summary
+        self.forecast = Forecast()
         self.arrived = 0
         self._verbose = verbose
         self._reasons = 0
@@ -62,6 +96,10 @@ class Quiet:
         """Count them."""
         self.summary.listed += count
 
+    def planned(self, lengths: Iterable[float | None]) -> None:
+        """Recordings of calls of these lengths, in seconds, are going to be fetched."""
+        self.forecast.planned(lengths)
+
     def bytes(self, count: int) -> None:
         """Count them."""
         self.arrived += count
@@ -69,6 +107,7 @@ class Quiet:
     def settled(self, outcome: Outcome) -> None:
         """Count it; say why if it failed."""
         self.summary.add(outcome)
+        self.forecast.settled(outcome)
         if isinstance(outcome, Failed):
             self._explain(str(outcome.error))
         elif isinstance(outcome, Archived) and outcome.recording.suspect:
@@ -163,7 +202,6 @@ class Live(Quiet):
             Progress,
             SpinnerColumn,
             TextColumn,
-            TimeRemainingColumn,
         )
         from rich.table import Column
 
@@ -181,7 +219,7 @@ class Live(Quiet):
             SpinnerColumn(),
             BarColumn(bar_width=24),
             *counts,
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("[cyan]{task.fields[eta]}"),
         )
         self._progress = Progress(
             *self._fitting(),
@@ -189,7 +227,7 @@ class Live(Quiet):
             refresh_per_second=UPDATES_PER_SECOND,
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None, size="", rate="")
+        self._task = self._progress.add_task("", total=None, size="", rate="", eta="-:--:--")
         self._started = self._drawn = time.monotonic()
         self._progress.start()
 
@@ -218,6 +256,16 @@ class Live(Quiet):
         """Take the live line away."""
         self._progress.stop()
 
+    def _eta(self, elapsed: float) -> str:
+        left = self.forecast.seconds_left(self.arrived, elapsed)
+        if left is None and self.summary.settled and self.summary.listed:
+            left = elapsed * self.summary.left / self.summary.settled
+        if left is None:
+            return "-:--:--"
+        minutes, seconds = divmod(round(left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}"
+
     def _fitting(self) -> tuple[ProgressColumn, ...]:
         return self._narrow if self._console.width < NARROW else self._wide
 
@@ -233,6 +281,7 @@ class Live(Quiet):
             total=self.summary.listed or None,
             size=size_text(self.arrived),
             rate=f"{size_text(self.arrived / (now - self._started))}/s",
+            eta=self._eta(now - self._started),
         )
 
 

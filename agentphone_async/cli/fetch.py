@@ -142,6 +142,7 @@ class FetchJob:
 
     async def _fetch(self) -> bool:
         from agentphone_async.cli.ids import call_ids
+        from agentphone_async.cli.slowness import Slowness
         from agentphone_async.recordings.outcomes import was_left
 
         async with (
@@ -149,15 +150,24 @@ class FetchJob:
             self._transfers.client(self._connection, key_needed=False) as client,
             running(self._program, self._display.note, lambda: self._valve.closed),
         ):
+            slowness = Slowness(self._display, client, self._connection.retry_time)
+            slowness.begin()
+
+            def arrived(count: int) -> None:
+                slowness.answered()
+                self._display.bytes(count)
+
             outcomes = self._transfers.downloads(
-                client, self._counted(ids), self._dest, self._display.bytes, self._valve
+                client, self._counted(ids), self._dest, arrived, self._valve
             )
             async with aclosing(outcomes):
                 async for outcome in outcomes:
+                    slowness.answered()
                     if not was_left(outcome):
                         self._display.settled(outcome)
                         if self._program is not None:
                             self._program.settled(outcome)
+            slowness.end()
         return True
 
     async def _counted(self, ids: AsyncGenerator[str]) -> AsyncGenerator[str]:

@@ -16,6 +16,7 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
+    from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.query import Entry
     from agentphone_async.cli.tables import Column
 
@@ -57,13 +58,22 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
                         files += 1
                         size += stored
                 rows.print(batch)
-    rows.finish("no calls match")
+        hint = "" if rows.count or filters.selection.status is None else await _statuses(catalog)
+    rows.finish(f"no calls match{hint}")
     if rows.count and rows.output == "table":
         click.echo(
             f"{counted(rows.count, 'row')}, {counted(files, 'recording')}, {size_text(size)}",
             err=True,
         )
     return True
+
+
+async def _statuses(catalog: Catalog) -> str:
+    from agentphone_async.cli.summary import statuses_seen
+
+    counted = "SELECT coalesce(status, 'none'), count(*) FROM calls GROUP BY 1"
+    found = await catalog.run(lambda connection: connection.execute(counted).fetchall())
+    return statuses_seen(dict(found))
 
 
 def _columns() -> list[Column[Entry]]:

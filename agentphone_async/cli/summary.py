@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from agentphone_async.protocol.display import printable
 from agentphone_async.quantities import counted, duration_text, size_text
 
 if TYPE_CHECKING:
@@ -205,3 +207,10 @@ class Summary:
             f"{', '.join(parts)}: {size_text(self.bytes)} in {self.seconds:.1f} s "
             f"({size_text(rate)}/s)"
         )
+
+
+def statuses_seen(counts: Mapping[str, int]) -> str:
+    """``; statuses seen: completed (120), failed (3)``, for who misspelt one; or nothing."""
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    seen = ", ".join(f"{status} ({count:,})" for status, count in ordered[:10])
+    return f"; statuses seen: {printable(seen, 500)}" if seen else ""
