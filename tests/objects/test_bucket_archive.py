@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.bucket import archive as bucket_archive
 from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.erase import forget, prune
+from agentphone_async.archive.bucket.manifest import decompress
 from agentphone_async.archive.bucket.planning import write_plan
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.bucket.work import Worker
@@ -212,3 +215,43 @@ async def test_walks_of_single_numbers_are_compared_with_the_total(emulator, buc
             BucketArchive(bucket, tmp_path), client, None, numbers=[*numbers, *numbers]
         )
     assert (made.listed, made.total, made.lacking) == (4, 4, 0)
+
+
+async def test_a_forgotten_call_stays_forgotten_on_every_machine(emulator, bucket, tmp_path):
+    ids = fill(emulator, 6)
+    await planned(emulator, bucket, tmp_path / "a", shard_size=2)
+    await run(emulator, bucket, tmp_path / "b")
+    other = Store(bucket, tmp_path / "c")  # a machine that knows of the call already
+    other.open()
+    other.pull()
+    other.close()
+    told = await forget(BucketArchive(bucket, tmp_path / "a"), ["call_2", "call_x"])
+    assert (told.calls, told.recordings, told.unknown) == (1, 1, 1)
+    assert len(recordings(bucket)) == 6
+    await forget(BucketArchive(bucket, tmp_path / "a"), ["call_2", "call_x"], dry_run=False)
+    assert sorted(recordings(bucket).values()) == sorted(
+        emulator.expected_audio(one) for one in ids if one != "call_2"
+    )
+    fetched = emulator.requests.count("recording")
+    for cache in ("a", "b", "c", "new"):
+        report = await run(emulator, bucket, tmp_path / cache)
+        assert (report.archived, report.already_archived) == (0, 5)
+        assert "call_2" not in str(rows(bucket, tmp_path / cache))
+    await asyncio.gather(work(emulator, bucket), work(emulator, bucket))
+    assert emulator.requests.count("recording") == fetched
+    assert len(recordings(bucket)) == 5
+    for head in bucket.list("_catalog"):
+        data = bucket.read(head.path)
+        if head.path.endswith(".zst"):
+            data = decompress(data, head.path).read()
+        assert b"call_2" not in data
+        assert "call_2" not in head.path
+
+
+async def test_old_calls_are_pruned(emulator, bucket, tmp_path):
+    fill(emulator, 3)
+    await run(emulator, bucket, tmp_path)
+    archive = BucketArchive(bucket, tmp_path)
+    assert (await prune(archive, timedelta(days=9_999), dry_run=False)).calls == 0
+    assert (await prune(archive, timedelta(days=1), dry_run=False)).calls == 3
+    assert recordings(bucket) == {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -67,21 +67,30 @@ def merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Ro
     Foreign keys have to be off in this connection, since rows come in any order. At the end every
     recording has a call, be it one of which only the id is known.
     """
+    without_triggers(connection, lambda: _merge(connection, parts))
+
+
+def without_triggers(connection: sqlite3.Connection, work: Callable[[], object]) -> None:
+    """Do something in one transaction of which the journal is not to know."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         drop_triggers(connection)
-        merger = _Merger(connection)
-        for name, rows in parts:
-            iterator = iter(rows)
-            while chunk := list(islice(iterator, CHUNK)):
-                merger.take(chunk)
-            connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
+        work()
         set_triggers(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
+    merger = _Merger(connection)
+    for name, rows in parts:
+        iterator = iter(rows)
+        while chunk := list(islice(iterator, CHUNK)):
+            merger.take(chunk)
+        connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
 
 
 class _Merger:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ LEASE = timedelta(minutes=3)
 """How old a claim may grow without being renewed."""
 
 JSON = {"Content-Type": "application/json"}
+_ZSTD = {"Content-Type": "application/zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,7 @@ class Shards:
 
     def write(self, plan: str, number: int, calls: Sequence[Mapping[str, Any]]) -> None:
         """Write one shard: the JSON of its calls, as the API listed them."""
-        lines = [json.dumps(call, separators=(",", ":")) for call in calls]
-        head = {"format": manifest.FORMAT, "version": manifest.VERSION, "calls": len(lines)}
-        data = "\n".join([json.dumps(head), *lines, ""]).encode()
-        self.bucket.create_now(
-            _shard(plan, number), manifest.compress(data), {"Content-Type": "application/zstd"}
-        )
+        self.bucket.create_now(_shard(plan, number), _packed(calls), _ZSTD)
 
     def finish(self, plan: Plan) -> None:
         """Write the plan itself, after all of its shards."""
@@ -169,12 +165,29 @@ class Shards:
         self._mine[plan, number] = count + 1
         return True
 
+    def scrub(self, erased: Collection[str]) -> None:
+        """Write shards that hold any of these calls again, without them."""
+        for plan in self.plans():
+            for number in range(plan.shards):
+                calls = list(self.calls(plan.name, number))
+                kept = [call for call in calls if call.get("id") not in erased]
+                if len(kept) < len(calls):
+                    self.bucket.put_now(
+                        _shard(plan.name, number), _packed(kept), _ZSTD, mode="overwrite"
+                    )
+
     def release(self, plan: str, number: int) -> None:
         """Give a shard back, done or not; what cannot be deleted runs out by itself."""
         if self._mine.pop((plan, number), None) is not None:
             for head in list(self.bucket.list(f"{CLAIMS}/{plan}/{number:06}")):
                 with suppress(DestinationError):
                     self.bucket.remove(head.path)
+
+
+def _packed(calls: Sequence[Mapping[str, Any]]) -> bytes:
+    head = {"format": manifest.FORMAT, "version": manifest.VERSION, "calls": len(calls)}
+    lines = [json.dumps(call, separators=(",", ":")) for call in calls]
+    return manifest.compress("\n".join([json.dumps(head), *lines, ""]).encode())
 
 
 def _shard(plan: str, number: int) -> str:

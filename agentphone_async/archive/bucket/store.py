@@ -13,7 +13,7 @@ import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,9 +22,18 @@ from typing import Any
 
 from agentphone_async.archive.bucket import journal, manifest
 from agentphone_async.archive.bucket.manifest import PARTS, Part
-from agentphone_async.archive.bucket.merge import merge
+from agentphone_async.archive.bucket.merge import merge, without_triggers
+from agentphone_async.archive.bucket.tombs import (
+    drop_erased,
+    fetch_tombstones,
+    forget_rows,
+    paths_of,
+    put_tombstones,
+)
 from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
+from agentphone_async.archive.catalog.rows import id_to_text
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
+from agentphone_async.archive.tombstones import Tombstones, id_hash
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.disk import FOLDER_MODE, destination_errors
@@ -154,6 +163,7 @@ class Store:
         self._hash_ids = hash_ids
         self.identity: Identity | None = None
         self._attempt = 0
+        self._tombstones = Tombstones()
         self._connection: sqlite3.Connection | None = None
 
     def open(self, *, make: bool = True) -> bool:
@@ -215,6 +225,9 @@ class Store:
             and head.path not in known
             and Part.of_name(head.path) is not None
         ]
+        tombstones = fetch_tombstones(self.bucket, self.cache, self._key)
+        fresh = tombstones.hashes != self._tombstones.hashes
+        self._tombstones = tombstones
         merged = 0
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for start in range(0, len(names), TOGETHER):
@@ -223,7 +236,33 @@ class Store:
                 with self._errors():
                     merge(self.connection, self._decoded(came))
                 merged += len(some)
+        if tombstones and (merged or fresh):
+            with self._errors():
+                without_triggers(
+                    self.connection,
+                    lambda: drop_erased(self.connection, self.bucket, tombstones),
+                )
         return merged
+
+    def erase(self, ids: Sequence[str]) -> int:
+        """Erase calls: their tombstones first, then their objects, then all that rows say.
+
+        Returns:
+            How many objects there were.
+        """
+        texts = [id_to_text(one) for one in ids]
+        put_tombstones(self.bucket, [id_hash(one, self._key) for one in ids])
+        paths = paths_of(self.connection, texts)
+        gone = sum(self.bucket.remove(path) for path in paths)
+        with self._errors():
+            without_triggers(self.connection, lambda: forget_rows(self.connection, texts))
+        return gone
+
+    @property
+    def _key(self) -> bytes:
+        if self.identity is None:
+            raise RuntimeError("the store is not open")
+        return self.identity.key
 
     def _get(self, name: str) -> bytes | None:
         try:

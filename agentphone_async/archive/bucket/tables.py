@@ -64,6 +64,8 @@ TABLES = (
         "sidecars", ("call_id", "kind"), "{}updated", ("{}updated", "{}sha256", "{}path", "{}size")
     ),
     Table("pending", ("call_id", "kind"), "{}since", ("{}since",)),
-    Table("erased", ("hash",), "{}erased", ("{}erased", "{}reason"), "erased"),
+    Table(
+        "erased", ("hash",), "{}erased", ("coalesce({}bytes, -1)", "{}erased", "{}reason"), "erased"
+    ),
 )
 """In the order in which they are written: what others refer to first."""
