@@ -10,7 +10,7 @@
     │   ├── ConnectionFailedError    DNS, refused, reset, broken before or while answering
     │   ├── TimedOutError            connecting, waiting, or slower than the minimum speed
     │   ├── CertificateError         the server cannot prove who it is; never retried
-    │   ├── MismatchedAnswerError    it names another call than was asked for
+    │   ├── MismatchedAnswerError    the answer to another request
     │   └── TooManyOpenFilesError    this process has no file descriptor left for a socket
     ├── ResponseError                an answer arrived, and it says no
     │   ├── AuthenticationError      401
@@ -151,7 +151,7 @@ class CertificateError(TransportError):
 
 
 class MismatchedAnswerError(TransportError):
-    """The answer names another call than was asked for: whose it is, nobody knows."""
+    """The answer to another request: it names another id, or the connection is out of step."""
 
 
 class TooManyOpenFilesError(TransportError):

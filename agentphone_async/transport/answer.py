@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
@@ -11,11 +12,12 @@ from typing import Self
 import aiohttp
 
 from agentphone_async.config import Timeouts
-from agentphone_async.errors import TimedOutError, UnexpectedResponseError
+from agentphone_async.errors import TimedOutError, UnexpectedResponseError, MismatchedAnswerError
 from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
+from agentphone_async.transport.connection import Trust, latest_trust
 from agentphone_async.transport.fast_path import FastResponse
 from agentphone_async.transport.limits import HostLimits
 
@@ -26,6 +28,21 @@ SMALL_LEFTOVER = 64 * 1024
 """Bytes; an unwanted body up to this size is read, so that its connection can be used again."""
 
 
+_NAMED = re.compile(r'filename="?recording-([^";]+?)\.[A-Za-z0-9]{2,4}"?\s*(?:;|$)')
+
+
+def _id_in(disposition: str | None) -> str | None:
+    """The call id in a file name such as the API gives a recording; None if there is none."""
+    found = _NAMED.search(disposition) if disposition else None
+    return found[1] if found else None
+
+
+def wrong_answer(request: Request, why: str) -> MismatchedAnswerError:
+    """The error of an answer that belongs to another request."""
+    what = what_was_asked(request)
+    return MismatchedAnswerError(f"the answer to {what} is not its own: {why}").about(request)
+
+
 class Answer:
     """An open response: its head has arrived, its body may be read once.
 
@@ -33,7 +50,16 @@ class Answer:
     and closes it otherwise.
     """
 
-    __slots__ = ("_host", "_limits", "_request", "_response", "_timeouts", "headers", "status")
+    __slots__ = (
+        "_host",
+        "_limits",
+        "_request",
+        "_response",
+        "_timeouts",
+        "headers",
+        "status",
+        "trust",
+    )
 
     def __init__(
         self,
@@ -50,6 +76,15 @@ class Answer:
         self._timeouts = timeouts
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        self.trust = latest_trust() or Trust(first=True)
+        named = _id_in(self.headers.get("Content-Disposition"))
+        if named is not None and request.call_id is not None:
+            if named == request.call_id:
+                self.trust.prove()
+            elif not self.trust.first:
+                self.trust.refuse()
+                self.close()
+                raise wrong_answer(request, "its file name is another call's")
 
     @property
     def size(self) -> int:
@@ -116,6 +151,9 @@ class Answer:
                 # Only our waiting counts: a slow disk of ours is not a slow server.
                 waited += time.monotonic() - before
                 if not chunk:
+                    self.trust.ended()
+                    if self.trust.distrusted:
+                        raise wrong_answer(self._request, "the connection is out of step")
                     return
                 arrived += len(chunk)
                 if waited >= window:

@@ -28,6 +28,7 @@ from yarl import URL
 
 from agentphone_async.config import Timeouts
 from agentphone_async.protocol.endpoints import Request
+from agentphone_async.transport.connection import latest_trust
 
 CALLED = (
     (ClientRequest, {"method", "url", "headers", "loop", "session"}),
@@ -51,7 +52,7 @@ _SESSION_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - to see that 
 class FastResponse:
     """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed."""
 
-    __slots__ = ("_connection", "_handler", "content", "headers", "status")
+    __slots__ = ("_connection", "_handler", "content", "headers", "status", "trust")
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class FastResponse:
     ) -> None:
         self._connection = connection
         self._handler = handler
+        self.trust = latest_trust()
         self.content = content
         self.status = message.code
         self.headers: Mapping[str, str] = message.headers

@@ -1,0 +1,251 @@
+"""Whose answer is it? Connections that notice when they are out of step with their requests.
+
+HTTP/1.1 names no request in an answer: the first answer after a request is taken for its answer. A
+server or proxy that answers one request twice shifts all later ones, and a recording gets another
+call's name. So every byte is counted against what the head promised, and
+
+* what arrives after an answer was complete, or while nothing was asked, is surplus: the connection
+  is closed, and the answers that it gave are distrusted, unless they are known to be right;
+* before a request goes out, the connection is looked at once more, down to the kernel's buffer.
+
+An answer is known to be right if it was the first of its connection, since nothing could have been
+in the way, or if its content names the request (`Trust.prove`). Surplus after a whole body of
+proved length does not spoil it; it only costs the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import select
+import time
+import weakref
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp import ClientRequest, ClientTimeout
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+
+QUIET = 0.1
+"""Seconds after an answer in which surplus shows, if there is any."""
+
+REMEMBERED = 64
+"""Answers of one connection that may turn out to be another request's."""
+
+LONGEST_LINE = 64 * 1024
+"""Bytes of one header line; signed addresses in ``Location`` have been seen with 9 kB."""
+
+MOST_HEADERS = 1000
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
+
+_BOUNDS = {
+    name: bound
+    for name, bound in (
+        ("max_line_size", LONGEST_LINE),
+        ("max_field_size", LONGEST_LINE),
+        ("max_headers", MOST_HEADERS),
+    )
+    if name in inspect.signature(ResponseHandler.set_response_params).parameters
+}
+
+_latest: ContextVar[Trust | None] = ContextVar("agentphone_async_trust", default=None)
+
+
+class Trust:
+    """Whether an answer may be believed to be the one to its request.
+
+    Attributes:
+        distrusted: it may be another request's: ask again, over a new connection. May become true
+            until the answer is settled.
+        first: it was the first answer of its connection.
+    """
+
+    __slots__ = ("_connection", "_ended_at", "_proved", "distrusted", "first")
+
+    def __init__(self, *, first: bool, connection: CountingHandler | None = None) -> None:
+        self._connection = None if connection is None else weakref.ref(connection)
+        self.first = first
+        self.distrusted = False
+        self._proved = first
+        self._ended_at = time.monotonic()
+
+    @property
+    def unsettled(self) -> float:
+        """Seconds until surplus behind it would have shown; 0.0 if it is known to be right."""
+        if self._proved or self.distrusted:
+            return 0.0
+        return max(0.0, self._ended_at + QUIET - time.monotonic())
+
+    def prove(self) -> None:
+        """Its content names the request."""
+        self._proved = True
+        self.distrusted = False
+
+    def distrust(self) -> None:
+        """Something was there that nobody had asked for."""
+        if not self._proved:
+            self.distrusted = True
+
+    def refuse(self) -> None:
+        """Its content names another request: use the connection no more."""
+        self.distrusted = True
+        connection = None if self._connection is None else self._connection()
+        if connection is not None:
+            connection.out_of_step()
+
+    def ended(self) -> None:
+        """The last byte has come."""
+        self._ended_at = time.monotonic()
+
+
+class CountingHandler(ResponseHandler):
+    """aiohttp's connection, which counts what comes against what was promised.
+
+    Attributes:
+        trust: of the answer that is under way, or was the last; None before the first request.
+        served: requests until now.
+        generation: when it was made, see `CheckedConnector.retire`.
+    """
+
+    generation = 0
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.trust: Trust | None = None
+        self.served = 0
+        self._given: list[Trust] = []
+        self._awaits_head = False
+        self._left: int | None = 0
+        """Bytes of the body that are still to come; None if only the parser knows."""
+        self._heads = 0
+
+    def set_response_params(self, **params: Any) -> None:
+        """A request is about to be sent."""
+        trust = Trust(first=self.served == 0, connection=self)
+        self.served += 1
+        self.trust = trust
+        self._given.append(trust)
+        del self._given[:-REMEMBERED]
+        _latest.set(trust)
+        self._awaits_head = not params.get("skip_payload")
+        self._left = None
+        self._heads = 0
+        params.update(_BOUNDS)
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the network, or (none) from the parser's own leftovers."""
+        if self._awaits_head:
+            self._awaits_head = False
+            self._left = _whole_size(data)
+        left = self._left
+        if left is None or not data:
+            super().data_received(data)
+            return
+        surplus = len(data) > left
+        if surplus:
+            data = data[:left]
+        self._left = left - len(data)
+        if data:
+            super().data_received(data)
+        if self._left == 0 and self.trust is not None:
+            self.trust.ended()
+        if surplus:
+            self.out_of_step()
+
+    def feed_data(self, data: Any, *size: int) -> None:
+        """One head was parsed."""
+        if data[0].code >= 200:
+            self._heads += 1
+        if self._heads > 1:
+            self.out_of_step()
+            return
+        super().feed_data(data, *size)
+
+    def out_of_step(self) -> None:
+        """Something came that nobody had asked for."""
+        for trust in self._given:
+            trust.distrust()
+        self.force_close()  # when what is under way has been read
+        self._left = 0
+
+    async def is_in_step(self) -> bool:
+        """Whether it may carry another request: alive, and nothing is there to be read."""
+        transport = self.transport
+        if transport is None:
+            return False
+        sock = transport.get_extra_info("socket")
+        if sock is not None and _is_readable(sock.fileno()):
+            # End of file, a TLS ticket or somebody's answer: the event loop finds out which.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if _is_readable(sock.fileno()):
+                return False
+        return self.is_connected() and not self.should_close
+
+
+def _whole_size(data: bytes) -> int | None:
+    """Bytes of head and body together, by the head that ``data`` begins with; None if unknown."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    head = data[: end + 4]
+    status = _STATUS.match(head)
+    length = _LENGTH.findall(head)
+    if status is None or len(length) != 1 or _CODED.search(head):
+        return None
+    code = int(status[1])
+    return None if code < 200 or code in {204, 304} else len(head) + int(length[0])
+
+
+def _is_readable(descriptor: int) -> bool:
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class CheckedConnector(aiohttp.TCPConnector):
+    """A pool that hands out only connections that are in step."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory: Any = partial(CountingHandler, loop=asyncio.get_running_loop())
+        self._generation = 0
+
+    def retire(self) -> None:
+        """Use none of the connections again that are open now: one of them was dead."""
+        self._generation += 1
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Connection:
+        """A connection from the pool, or a new one."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            handler = connection.protocol
+            if not isinstance(handler, CountingHandler):
+                return connection
+            if handler.served == 0:
+                handler.generation = self._generation
+                return connection
+            if handler.generation == self._generation and await handler.is_in_step():
+                return connection
+            connection.close()
+
+
+def latest_trust() -> Trust | None:
+    """Of the answer to the request that this task has sent last."""
+    return _latest.get()
