@@ -12,7 +12,7 @@ from typing import Self
 import aiohttp
 
 from agentphone_async.config import Timeouts
-from agentphone_async.errors import TimedOutError, UnexpectedResponseError, MismatchedAnswerError
+from agentphone_async.errors import MismatchedAnswerError, TimedOutError, UnexpectedResponseError
 from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import what_was_asked
