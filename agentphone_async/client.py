@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from datetime import timedelta
 from functools import cached_property
@@ -20,17 +20,35 @@ from agentphone_async.config import (
     Timeouts,
     from_environment,
 )
-from agentphone_async.errors import ConfigurationError, RecordingNotFoundError
+from agentphone_async.errors import (
+    ConfigurationError,
+    RecordingExistsError,
+    RecordingGoneError,
+    RecordingNotFoundError,
+)
 from agentphone_async.protocol import endpoints
-from agentphone_async.protocol.absence import GRACE
-from agentphone_async.protocol.recording import not_audio, promise_of, refuse_size, short
+from agentphone_async.protocol.ranges import is_whole
+from agentphone_async.protocol.recording import (
+    expected_body,
+    not_audio,
+    refuse_other,
+    refuse_size,
+    short,
+)
 from agentphone_async.protocol.responses import Reply, error_of
-from agentphone_async.recordings.downloader import Calls, Downloader, flat_target, recording_of
-from agentphone_async.recordings.fetch import BUDGET, Fetched, Fetcher, Progress
-from agentphone_async.recordings.outcomes import Outcome, Recording
-from agentphone_async.recordings.valve import Valve
-from agentphone_async.sinks.interface import Target
-from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.recordings.downloader import (
+    Calls,
+    Downloader,
+    flat_target,
+    jobs_of,
+    patient,
+    recording_of,
+)
+from agentphone_async.recordings.fetch import BUDGET, FIRST_LOOK, Fetched, Fetcher, Progress
+from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
+from agentphone_async.recordings.place import Place, affordable, place_of
+from agentphone_async.sinks.interface import Sink, Target
+from agentphone_async.sinks.local import Disk, Fsync
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session
@@ -109,6 +127,7 @@ class AsyncAgentPhone:
         )
         self.session = Session(self.settings)
         self._budget = ByteBudget(BUDGET)
+        self._disk = Disk()
 
     def __repr__(self) -> str:
         return f"<AsyncAgentPhone {self.settings.base_url}>"
@@ -179,7 +198,10 @@ class AsyncAgentPhone:
 
     async def aclose(self) -> None:
         """Close all connections. Closing twice is fine."""
-        await self.session.aclose()
+        try:
+            await self.session.aclose()
+        finally:
+            self._disk.close()
 
     async def close(self) -> None:
         """`aclose`, under the official SDK's name."""
@@ -188,48 +210,53 @@ class AsyncAgentPhone:
     async def fetch_recording(
         self,
         call_id: str,
-        dest: str | Path,
+        dest: str | Path | Sink | None = None,
         *,
+        path: str | Path | None = None,
         wait: float = 0.0,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Recording:
-        """Bring one recording to disk, verified, and visible only when whole.
+        """Store one recording, verified, and visible only when whole.
 
         Args:
             call_id: the call.
-            dest: an existing folder, or one named with a trailing slash, where the file becomes
-                ``recording-{call_id}.wav`` (``.mp3`` for MPEG audio); or the file's own path.
-            wait: seconds to go on asking, with growing pauses, while there is no recording: for
+            dest: the folder, made if it is not there, where the file becomes
+                ``recording-{call_id}`` with the extension of what it is (``.wav``, ``.mp3``,
+                ``.flac`` …); or a URL (``file://``, ``s3://``, ``gs://``, ``az://``) or a `Sink`.
+            path: the file's own path, instead of ``dest``.
+            wait: seconds to ask again, with growing pauses, while there is no recording: for
                 a call that has only just ended.
-            overwrite: replace a file that is there; in one rename, too.
+            overwrite: replace a file that is there, at once. A `Sink` of your own decides itself.
             progress: told the number of bytes as they arrive.
 
         Raises:
             RecordingNotFoundError: there is no recording, not even after ``wait``.
-            FileExistsError: a file is there already; it was kept, and nothing was fetched.
+            RecordingExistsError: a file is there already; it was kept, and nothing was fetched.
             RecordingError: what came is no whole recording; nothing was kept.
             DestinationError: the disk is full, read-only or not permitted.
             TransportError, ResponseError: no recording could be had after all attempts.
+            ConfigurationError: neither or both of ``dest`` and ``path`` are given, or ``dest``
+                cannot be one.
         """
-        folder, target = _where_to(call_id, dest)
-        sink = LocalSink(folder, fsync=Fsync.EACH, overwrite=overwrite)
-        fetcher = self._fetcher(sink, progress, self._budget)
+        folder, target = _where_to(call_id, dest, path)
+        place = self.place(folder, fsync=Fsync.EACH, overwrite=overwrite)
         try:
+            fetcher = self.fetcher(place.sink, progress)
             if not overwrite:
-                taken = (await sink.existing([target]))[0]
+                taken = (await place.sink.existing([target]))[0]
                 if taken is not None:
-                    raise FileExistsError(f"{folder / taken} is there already; it was kept")
+                    raise _exists(call_id, place.root / taken)
             fetched = await _patiently(lambda: fetcher.fetch(call_id, target), wait)
             try:
-                stored = (await sink.publish([fetched.ready]))[0]
+                stored = (await place.sink.publish([fetched.ready]))[0]
             finally:
                 fetcher.release(fetched)
             if not stored.new:
-                raise FileExistsError(f"the file in {folder} has appeared meanwhile; it was kept")
+                raise _exists(call_id, place.root / stored.name)
         finally:
-            await sink.aclose()
-        return recording_of(call_id, folder, fetched, stored)
+            await place.aclose()
+        return recording_of(call_id, place.root, fetched, stored)
 
     async def stream_recording(self, call_id: str) -> AsyncGenerator[bytes]:
         """The bytes of a recording as they arrive, for those who pipe them elsewhere.
@@ -245,125 +272,207 @@ class AsyncAgentPhone:
             TruncatedRecordingError, TransportError: it broke off; what was yielded is a part.
         """
         request = endpoints.get_recording(call_id)
+        limit = self.settings.max_file_size
 
         async def attempt(_: int) -> Answer:
             answer = await self.session.send(request, apart=True)
-            if answer.status != 200:
+            if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
                 async with answer:
                     reply = Reply(answer.status, answer.headers, await answer.beginning())
                 raise error_of(request, reply)
             return answer
 
         async with await self.session.retrier.run(request, attempt) as answer:
-            promise = promise_of(answer.headers)
-            refuse_size(request, promise.length or 0, self.settings.max_file_size)
-            if not promise.may_be_audio:
-                raise not_audio(request, promise.media_type, await answer.beginning(512))
+            expected = expected_body(answer.headers)
+            refuse_size(request, expected.length or 0, limit)
             received = 0
+            head = b""
+            looked = False
             async with aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:
                     received += len(chunk)
-                    refuse_size(request, received, self.settings.max_file_size)
+                    refuse_size(request, received, limit)
+                    if not looked:
+                        head += chunk[:FIRST_LOOK]
+                        looked = len(head) >= FIRST_LOOK or received == expected.length
+                        if looked:
+                            refuse_other(request, expected, head)
                     yield chunk
-            if promise.length is not None and received < promise.length:
-                raise short(request, received, promise.length)
+            if not received:
+                raise not_audio(request, expected.media_type, b"")
+            if expected.length is not None and received < expected.length:
+                raise short(request, received, expected.length)
 
     async def download_recordings(
         self,
         calls: Calls,
-        dest: str | Path,
+        dest: str | Path | Sink,
         *,
-        concurrency: int | Literal["auto"] = 16,
+        concurrency: int | Literal["auto"] = "auto",
+        wait: float = 0.0,
+        overwrite: bool = False,
         grace: timedelta = GRACE,
         fsync: Fsync = Fsync.BATCH,
         target_of: Callable[[str, Call | None], Target] = flat_target,
         progress: Progress | None = None,
-        valve: Valve | None = None,
-        own_loop: bool = False,
     ) -> AsyncGenerator[Outcome]:
-        """Bring many recordings into a folder; yield what became of each, as they settle.
+        """Store many recordings; yield what became of each, as they settle.
 
         Memory does not grow with their number; ``calls`` may be infinite. Leaving the loop ends
         the work and leaves no partial file; wrap it in ``contextlib.aclosing`` to be sure that
         this has happened when the next line runs.
 
         Args:
-            calls: ids or `Call` objects, from any iterable or async iterable.
-            dest: the folder; made if it is not there, with mode 0700.
+            calls: ids or `Call` objects, from any iterable or async iterable; it is closed when
+                the loop is left.
+            dest: the folder, made if it is not there, with mode 0700; or a URL (``file://``,
+                ``s3://``, ``gs://``, ``az://``) or a `Sink`.
             concurrency: transfers at a time, at least 1; ``"auto"`` finds out how many are best,
                 and keeps to that for everything else that this client does, too.
+            wait: seconds to ask again, with growing pauses, for recordings that are not ready
+                yet when all others are settled. Their ids are kept in memory until then.
+            overwrite: fetch and replace what is there. A `Sink` of your own decides itself.
             grace: how long after a call's end a 404 is `NotReadyYet` instead of `NoRecording`;
-                for an id without a `Call` it is always the latter.
+                for an id without a `Call` it is always the latter, unless you ``wait``.
             fsync: when bytes are forced to the disk; always before a file is visible, unless off.
             target_of: names a call's file; by default ``recording-{call_id}``.
             progress: told the number of bytes as they arrive.
-            valve: ends it gently: once it is closed, nothing more begins, and every call that was
-                read and not fetched is `Failed` with a ``LeftError``. Reading ``calls`` goes on.
-            own_loop: whether nothing else runs in this event loop, as in a script. Small files are
-                then written right in it, which costs less than handing them to a thread; never if
-                the disk is slow, and syncing never.
 
         Raises:
             DestinationError: the disk failed; what was yielded before is safe.
-            ValueError: ``concurrency`` is below 1.
+            ConfigurationError: ``calls`` is a single id, ``concurrency`` is below 1 or more than
+                there are file descriptors for, or ``dest`` cannot be one.
         """
-        folder = Path(dest)
-        sink = LocalSink(folder, fsync=fsync, own_loop=own_loop)
-        workers = self.workers(concurrency)
-        downloader = Downloader(
-            self._fetcher(sink, progress),
-            folder,
-            workers,
-            target_of=target_of,
-            grace=grace,
-            valve=valve,
+        if isinstance(calls, str | bytes) or not isinstance(calls, Iterable | AsyncIterable):
+            raise ConfigurationError(
+                f"calls is {type(calls).__name__}, not many; use a list of ids, or fetch_recording"
+            )
+        place = place_of(dest, self._disk, fsync=fsync, overwrite=overwrite)
+        downloader = self.downloader(
+            place, concurrency, grace=grace, skip_existing=not overwrite, progress=progress
         )
-        async with aclosing(downloader.batches(calls)) as batches:
-            async for batch in batches:
-                for outcome in batch:
-                    yield outcome
+        async with aclosing(place):
+            rounds = patient(downloader, jobs_of(calls, target_of), wait)
+            async with aclosing(rounds):
+                async for batch in rounds:
+                    for _, outcome in batch:
+                        yield outcome
+
+    def downloader(
+        self,
+        place: Place,
+        concurrency: int | Literal["auto"] = "auto",
+        *,
+        grace: timedelta = GRACE,
+        skip_existing: bool = True,
+        max_file_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> Downloader:
+        """What `download_recordings` is made of, for those who stop it or name what they get.
+
+        It shares this client's limits, connections and memory; ``place`` is closed by who made it.
+
+        Raises:
+            ConfigurationError: ``concurrency`` cannot be had.
+        """
+        fetcher = self.fetcher(place.sink, progress, max_file_size)
+        return Downloader(
+            fetcher,
+            place.root,
+            self.workers(concurrency),
+            grace=grace,
+            skip_existing=skip_existing,
+        )
+
+    def place(
+        self,
+        dest: str | Path | Sink,
+        *,
+        fsync: Fsync = Fsync.BATCH,
+        overwrite: bool = False,
+        inline: bool = False,
+    ) -> Place:
+        """A destination with this client's threads: a folder, a URL, or a sink as it is."""
+        return place_of(dest, self._disk, fsync=fsync, overwrite=overwrite, inline=inline)
 
     def workers(self, concurrency: int | Literal["auto"]) -> int:
-        """How many workers are of use for ``concurrency``; ``"auto"`` begins to adapt."""
-        if concurrency != "auto":
-            return concurrency
-        self.session.limits.adapt()
-        return self.session.limits.max_concurrency
+        """How many workers are of use for ``concurrency``; ``"auto"`` begins to adapt.
 
-    def _fetcher(
-        self, sink: LocalSink, progress: Progress | None, budget: ByteBudget | None = None
+        Raises:
+            ConfigurationError: it is below 1, or there are not so many file descriptors.
+        """
+        limits = self.session.limits
+        if concurrency == "auto":
+            limits.adapt()
+            return min(limits.max_concurrency, affordable(limits.max_concurrency))
+        if concurrency < 1:
+            raise ConfigurationError(f"concurrency is {concurrency}; use 1 or more")
+        most = affordable(concurrency)
+        if most < concurrency:
+            raise ConfigurationError(
+                f"concurrency is {concurrency}, and there are file descriptors for {most} "
+                "transfers; raise 'ulimit -n' or use fewer"
+            )
+        self.session.grow(concurrency)
+        return concurrency
+
+    def fetcher(
+        self, sink: Sink, progress: Progress | None = None, max_file_size: int | None = None
     ) -> Fetcher:
+        """Fetches single recordings with this client's connections, limits and memory."""
         return Fetcher(
             self.session,
             sink,
-            budget=budget,
-            max_file_size=self.settings.max_file_size,
+            budget=self._budget,
+            max_file_size=max_file_size or self.settings.max_file_size,
             progress=progress,
         )
 
 
 async def fetch_recording(
     call_id: str,
-    dest: str | Path,
+    dest: str | Path | Sink | None = None,
     *,
+    path: str | Path | None = None,
     wait: float = 0.0,
     overwrite: bool = False,
     base_url: str | None = None,
 ) -> Recording:
-    """Bring one recording to disk without a client of your own.
+    """Store one recording without a client of your own.
 
     No API key is needed. For more than a few, make one `AsyncAgentPhone` and use its method of the
     same name, which says what the arguments mean and what is raised.
     """
     async with AsyncAgentPhone(base_url=base_url) as client:
-        return await client.fetch_recording(call_id, dest, wait=wait, overwrite=overwrite)
+        return await client.fetch_recording(
+            call_id, dest, path=path, wait=wait, overwrite=overwrite
+        )
 
 
-def _where_to(call_id: str, dest: str | Path) -> tuple[Path, Target]:
-    path = Path(dest)
-    if path.is_dir() or str(dest).endswith(("/", "\\")):
-        return path, flat_target(call_id, None)
-    return path.parent, Target(PurePosixPath(), path.name, extension="")
+def _exists(call_id: str, path: Path) -> RecordingExistsError:
+    return RecordingExistsError(
+        f"{path} is there already; it was kept (use overwrite=True to replace it)",
+        call_id=call_id,
+        path=path,
+    )
+
+
+def _where_to(
+    call_id: str, dest: str | Path | Sink | None, path: str | Path | None
+) -> tuple[str | Path | Sink, Target]:
+    if (dest is None) == (path is None):
+        raise ConfigurationError(
+            "give either dest, the folder, or path=, the file; "
+            + ("neither is given" if dest is None else "both are given")
+        )
+    if dest is not None:
+        return dest, flat_target(call_id, None)
+    file = Path(path or "")
+    if not file.name or str(path).endswith(("/", "\\")):
+        raise ConfigurationError(
+            f"path is {str(path)!r}, not the path of a file; use dest for a folder"
+        )
+    return file.parent, Target(PurePosixPath(), file.name, extension="")
 
 
 async def _patiently(ask: Callable[[], Awaitable[Fetched]], wait: float) -> Fetched:
@@ -373,9 +482,10 @@ async def _patiently(ask: Callable[[], Awaitable[Fetched]], wait: float) -> Fetc
     while True:
         try:
             return await ask()
-        except RecordingNotFoundError:
+        except RecordingNotFoundError as error:
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or isinstance(error, RecordingGoneError):
                 raise
-        await anyio.sleep(min(pause, left))
+            asked = error.retry_after or 0.0
+        await anyio.sleep(min(max(pause, asked), left))
         pause = min(pause * 1.5, LONGEST_POLL)

@@ -18,6 +18,8 @@
     │   ├── PermissionDeniedError    403
     │   ├── NotFoundError            404
     │   │   └── RecordingNotFoundError   no recording: none, none yet, or no such call
+    │   │       ├── RecordingNotReadyError   202, 409, 423, 425: the server says "not yet"
+    │   │       └── RecordingGoneError       410: never again
     │   ├── ConflictError            409
     │   ├── ValidationError          400, 422; ``details`` names the fields
     │   ├── RateLimitError           429; ``retry_after`` in seconds
@@ -28,6 +30,7 @@
     │   ├── SurplusBytesError        more bytes than promised
     │   ├── NotAudioError            HTML, JSON, nothing, or noise where audio should be
     │   └── RecordingTooLargeError   larger than the limit that was set
+    ├── RecordingExistsError         a file of that name is there (also a FileExistsError)
     ├── RunStoppedError              not done, because the run was stopped before its turn
     └── DestinationError             the disk, not the network: full, read-only, not permitted
         ├── CatalogError             the archive's catalog: not ours, damaged, newer than we are
@@ -40,6 +43,7 @@ acts on it. Messages are one line, safe to print in a terminal, and never contai
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Protocol, Self
 
 
@@ -212,6 +216,14 @@ class RecordingNotFoundError(NotFoundError):
     """
 
 
+class RecordingNotReadyError(RecordingNotFoundError):
+    """202, 409, 423 or 425 for a recording: the server says that it is not there yet."""
+
+
+class RecordingGoneError(RecordingNotFoundError):
+    """410 for a recording: it is gone for good, and is not asked for again."""
+
+
 class ConflictError(ResponseError):
     """409: the thing is not in a state that allows this."""
 
@@ -284,6 +296,23 @@ class RunStoppedError(AgentPhoneError):
 
     def __init__(self, message: str = "the run was stopped") -> None:
         super().__init__(message)
+
+
+class RecordingExistsError(AgentPhoneError, FileExistsError):
+    """A file is there already under the recording's name; it was kept.
+
+    Attributes:
+        call_id: whose recording was asked for.
+        path: what is there.
+    """
+
+    def __init__(self, message: str, *, call_id: str, path: PurePath) -> None:
+        super().__init__(message)
+        self.call_id = call_id
+        self.path = path  # type: ignore[assignment]  # a request's path elsewhere, a file's here
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class DestinationError(AgentPhoneError):

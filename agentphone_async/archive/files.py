@@ -24,7 +24,7 @@ from agentphone_async.archive.tombstones import ERASED_NAME
 from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.recording import HEAD_BYTES, Audio, Promise, judge
+from agentphone_async.protocol.recording import HEAD_BYTES, Audio, Expected, judge
 from agentphone_async.sinks.disk import (
     destination_error,
     destination_errors,
@@ -35,7 +35,7 @@ from agentphone_async.sinks.disk import (
 )
 
 _CHUNK = 1024 * 1024
-_UNKNOWN = Promise(media_type="", length=None, framed=False, validator=None)
+_UNKNOWN = Expected(media_type="", length=None, framed=False, validator=None)
 """No response vouches for a file that was found: only its own header can tell that it is whole."""
 
 
@@ -100,7 +100,7 @@ def examine(folder: Path, path: PurePosixPath, call_id: str = "") -> Found | Non
     return Found(path, size, sha256, audio, vouched)
 
 
-def _judged(call_id: str, promise: Promise, head: bytes, size: int) -> Audio | None:
+def _judged(call_id: str, promise: Expected, head: bytes, size: int) -> Audio | None:
     request = Request("Get Call Recording", "GET", "", call_id=call_id or None)
     try:
         return judge(request, promise, head, size)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call
-from agentphone_async.protocol.absence import GRACE
+from agentphone_async.recordings.outcomes import GRACE
 from agentphone_async.sinks.local import Fsync
 
 OVERLAP = timedelta(hours=24)

@@ -18,8 +18,7 @@ from agentphone_async.archive.files import Found
 from agentphone_async.archive.names import stem_of, target_of, version_stem
 from agentphone_async.archive.options import Placed
 from agentphone_async.models import Call, RecordingState
-from agentphone_async.protocol.absence import GRACE, may_still_come
-from agentphone_async.recordings.outcomes import Outcome
+from agentphone_async.recordings.outcomes import GRACE, Outcome, may_still_come
 from agentphone_async.sinks.interface import Target
 
 GONE = "the server says that it is gone for good (410)"
@@ -144,7 +143,9 @@ class Task:
         target = target_of(self.stem)
         if self.had is None:
             return target
-        return replace(target, known=self.had, other=target_of(self._next_version()))
+        return replace(
+            target, expected_sha256=self.had, name_if_changed=target_of(self._next_version())
+        )
 
     @property
     def had(self) -> str | None:

@@ -14,7 +14,7 @@ from agentphone_async.errors import (
     PermissionDeniedError,
 )
 from agentphone_async.models import Call, RowProblem
-from agentphone_async.recordings.channel import Channel, Closed
+from agentphone_async.recordings.pipeline import Closed, Queue
 
 BATCH = 256
 """Calls that are looked up in the catalog at once."""
@@ -74,7 +74,7 @@ class Prefetcher:
     def __init__(self, listing: Listing, batch: int = BATCH) -> None:
         self._listing = listing
         self._batch = batch
-        self._channel = Channel[Call](batch)
+        self._queue = Queue[Call](batch)
         self._task: asyncio.Task[None] | None = None
         self._first: list[Call] = []
         self.listed = 0
@@ -103,7 +103,7 @@ class Prefetcher:
         """
         self._task = asyncio.create_task(self._walk(), name="agentphone-list")
         with suppress(Closed):
-            self._first = await self._channel.drain(self._batch)
+            self._first = await self._queue.drain(self._batch)
         if not self._first:
             await self._over()
             if self.error is not None:
@@ -121,7 +121,7 @@ class Prefetcher:
             while True:
                 if batch:
                     yield batch
-                batch = await self._channel.drain(self._batch)
+                batch = await self._queue.drain(self._batch)
         await self._over()
         if isinstance(self.error, FATAL):
             raise self.error
@@ -161,8 +161,8 @@ class Prefetcher:
             async with aclosing(aiter(self._listing)) as calls:
                 async for call in calls:
                     self.listed += 1
-                    await self._channel.put(call)
+                    await self._queue.put(call)
         except AgentPhoneError as error:
             self.error = error
         finally:
-            self._channel.abandon()
+            self._queue.close()

@@ -27,7 +27,7 @@ from agentphone_async.archive.plan import (
 )
 from agentphone_async.archive.planner import adopted_row
 from agentphone_async.archive.storage import Files
-from agentphone_async.errors import RecordingError, ResponseError
+from agentphone_async.errors import RecordingError
 from agentphone_async.models import RecordingState
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
@@ -131,11 +131,13 @@ class Recorder:
         match outcome:
             case Archived():
                 return outcome, self._archived_row(task, outcome, now)
-            case Failed(error=ResponseError(status=410)):
+            case NoRecording(gone=True):
                 if task.known is not None and task.known.on_disk:
                     return outcome, None
                 row = self._plain_row(task, "no_recording", now)
                 return NoRecording(task.call.id, task.call), replace(row, last_error=GONE)
+            case NotReadyYet(told=True) if task.known is None or not task.known.on_disk:
+                return outcome, self._plain_row(task, "not_ready", now)
             case Failed(error=error):
                 if task.known is not None and task.known.on_disk:
                     return outcome, None  # what was archived before is still there

@@ -50,12 +50,10 @@ from agentphone_async.archive.watch import LimitsWatcher
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.models import Call
-from agentphone_async.recordings.descriptors import affordable
-from agentphone_async.recordings.downloader import Downloader
-from agentphone_async.recordings.fetch import Fetcher
-from agentphone_async.recordings.outcomes import Archived, Outcome, was_left
+from agentphone_async.recordings.downloader import Job, Settled
+from agentphone_async.recordings.outcomes import Archived, was_left
+from agentphone_async.recordings.place import Place
 from agentphone_async.recordings.valve import LeftError, Valve
-from agentphone_async.sinks.interface import Target
 
 BYTES_PER_SECOND = 16_000
 """Of 8 kHz 16-bit mono, for estimates: the API does not tell sizes before they are fetched."""
@@ -119,7 +117,6 @@ class Run:
         self._sidecars: Sidecars | None = None
         self._report = Report()
         self._results = Results(self._report, observer, waits=options.wait > 0)
-        self._tasks: dict[str, Task] = {}
         self._valve = Valve()
         self._watcher = LimitsWatcher(
             environment.folder, options.limits, self._valve, observer, environment.free
@@ -170,6 +167,7 @@ class Run:
         finally:
             if bridge in observers:
                 observers.remove(bridge)
+            self._client.session.limits.reopen()
             for handle in (timer, self._dropping):
                 if handle is not None:
                     handle.cancel()
@@ -318,20 +316,28 @@ class Run:
                 self._observer.listed(len(calls))
                 yield await self._plan(planner, calls)
 
-    async def _tasks_of(self, planner: Planner) -> AsyncGenerator[Call]:
+    async def _tasks_of(self, planner: Planner) -> AsyncGenerator[Job]:
         async with aclosing(self._planned(planner)) as planned:
             async for tasks in planned:
                 for task in tasks:
                     if self._stopped.is_set():
                         break
-                    self._tasks[task.call.id] = task
-                    yield task.call
+                    yield _job(task)
 
-    async def _fetch(self, calls: AsyncGenerator[Call], recorder: Recorder) -> None:
+    async def _fetch(self, jobs: AsyncGenerator[Job], recorder: Recorder) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
-        downloader = self._downloader()
+        options, files = self._options, self._environment.files
+        place = Place(files.sink(options.fsync, inline=options.own_loop), files.root)
+        downloader = self._client.downloader(
+            place,
+            options.transfers,
+            skip_existing=False,
+            max_file_size=options.limits.max_file_size,
+            progress=self._watcher.arrived,
+        )
+        self._valve.watch(downloader)
         self._watcher.watch(lambda: downloader.held)
-        async with aclosing(downloader.batches(calls)) as batches:
+        async with aclosing(place), aclosing(downloader.batches(jobs)) as batches:
             async for batch in batches:
                 await self._settle(batch, recorder)
         self._refuse_blindness()
@@ -341,37 +347,15 @@ class Run:
         if self._watcher.failure is not None:
             raise self._watcher.failure
 
-    def _downloader(self) -> Downloader:
-        options, files = self._options, self._environment.files
-        fetcher = Fetcher(
-            self._client.session,
-            files.sink(options.fsync, inline=options.own_loop),
-            max_file_size=options.limits.max_file_size,
-            progress=self._watcher.arrived,
-        )
-        return Downloader(
-            fetcher,
-            files.root,
-            affordable(self._client.workers(options.transfers)),
-            target_of=self._target_of,
-            skip_existing=False,
-            valve=self._valve,
-        )
-
-    def _target_of(self, call_id: str, call: Call | None) -> Target:  # noqa: ARG002 - a Namer's
-        return self._tasks[call_id].target
-
-    async def _settle(self, outcomes: Sequence[Outcome], recorder: Recorder) -> None:
+    async def _settle(self, came: Sequence[Settled], recorder: Recorder) -> None:
         self._refuse_blindness()
-        if self._watcher.reason is not None and any(map(was_left, outcomes)):
+        if self._watcher.reason is not None and any(was_left(outcome) for _, outcome in came):
             self.stop(*self._watcher.reason)
-        batch = [(self._tasks[outcome.call_id], outcome) for outcome in outcomes]
+        batch = [(job.payload, outcome) for job, outcome in came]
         settled = await self._catalog.run(recorder.judge, batch, self._environment.now())
         await self._catalog.transaction(recorder.store, settled)
         if any(one.task.aside is not None for one in settled):
             await self._catalog.run(lambda _: recorder.tidy(settled))
-        for outcome in outcomes:
-            del self._tasks[outcome.call_id]
         for one in settled:
             self._results.count_settled(one)
             if isinstance(one.outcome, Archived):
@@ -396,12 +380,11 @@ class Run:
             async with aclosing(self._polled(poller, deadline)) as calls:
                 await self._fetch(calls, recorder)
 
-    async def _polled(self, poller: Poller, deadline: float) -> AsyncGenerator[Call]:
+    async def _polled(self, poller: Poller, deadline: float) -> AsyncGenerator[Job]:
         clock = self._environment.monotonic
         async with aclosing(poller.tasks(lambda: deadline - clock())) as tasks:
             async for task in tasks:
-                self._tasks[task.call.id] = task
-                yield task.call
+                yield _job(task)
 
     def _is_due(self, call: Call) -> bool:
         """Whether a call may be asked for now."""
@@ -484,3 +467,7 @@ class Run:
 
     def _names(self, key: bytes | None) -> Names:
         return Names(self._options.template, self._options.zone, key)
+
+
+def _job(task: Task) -> Job:
+    return Job(task.call.id, task.call, task.target, task)

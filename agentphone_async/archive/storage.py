@@ -103,7 +103,7 @@ class LocalFiles:
 
     def sink(self, fsync: Fsync, *, inline: bool) -> Sink:
         """See `Files`."""
-        return LocalSink(self.root, fsync=fsync, own_loop=inline)
+        return LocalSink(self.root, fsync=fsync, inline=inline)
 
     def free(self) -> int:
         """See `Files`."""

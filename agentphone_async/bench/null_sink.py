@@ -63,11 +63,6 @@ class NullUpload:
         """Hash, in one hop."""
         await self._pool.run(self._write, chunks)
 
-    async def restart(self) -> None:
-        """Forget all bytes so far."""
-        self._digest = hashlib.sha256()
-        self.size = 0
-
     async def stage(self, audio: Audio) -> Staged:
         """Declare it whole."""
         return Staged(self._target, self.size, audio, self._digest.hexdigest(), key="")

@@ -10,7 +10,6 @@ from agentphone_async.bench.figures import Step, Transfers, percentiles
 from agentphone_async.bench.resources import resident_bytes
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.recordings.fetch import Fetched, Fetcher
-from agentphone_async.recordings.valve import Passage
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.transport.session import Session
 
@@ -72,10 +71,10 @@ class Stopwatch(Fetcher):
         """The last failure, if there was never anything else, before `start` or after it."""
         return None if self._answered else self._error
 
-    async def fetch(self, call_id: str, target: Target, passage: Passage | None = None) -> Fetched:
+    async def fetch(self, call_id: str, target: Target, elsewhere: str | None = None) -> Fetched:
         """As `Fetcher.fetch`, counted."""
         try:
-            fetched = await super().fetch(call_id, target, passage)
+            fetched = await super().fetch(call_id, target, elsewhere)
         except DestinationError:
             raise
         except AgentPhoneError as error:

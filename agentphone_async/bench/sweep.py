@@ -19,7 +19,7 @@ from agentphone_async.bench.figures import Step, Transfers
 from agentphone_async.bench.stopwatch import Stopwatch
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import RecordingNotFoundError
-from agentphone_async.recordings.downloader import Downloader, flat_target
+from agentphone_async.recordings.downloader import Downloader, flat_target, jobs_of
 from agentphone_async.recordings.outcomes import Failed
 from agentphone_async.sinks.interface import Sink
 
@@ -73,9 +73,7 @@ class Sweep:
             stopwatch = Stopwatch(
                 client.session, self.sink(), max_file_size=client.settings.max_file_size
             )
-            downloader = Downloader(
-                stopwatch, Path(), workers, target_of=flat_target, skip_existing=False
-            )
+            downloader = Downloader(stopwatch, Path(), workers, skip_existing=False)
             fetching = asyncio.create_task(_fetch(downloader, ids))
             timing = asyncio.create_task(self._time(stopwatch, transfers))
             try:
@@ -117,9 +115,13 @@ async def probe(client: AsyncAgentPhone, call_id: str) -> None:
 
 async def _fetch(downloader: Downloader, ids: Iterator[str]) -> None:
     hopeless = 0
-    async with aclosing(downloader.batches(ids)) as batches:
+    jobs = jobs_of(ids, flat_target)
+    async with (
+        aclosing(downloader.fetcher.sink),
+        aclosing(downloader.batches(jobs)) as batches,
+    ):
         async for batch in batches:
-            for outcome in batch:
+            for _, outcome in batch:
                 if not isinstance(outcome, Failed):
                     hopeless = 0
                     continue

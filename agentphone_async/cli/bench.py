@@ -288,7 +288,7 @@ async def _storage(job: Job) -> AsyncIterator[Any]:
 
     def sink() -> Sink:
         # The same few recordings come again and again.
-        return LocalSink(Path(home.name), overwrite=True, own_loop=True)
+        return LocalSink(Path(home.name), overwrite=True, inline=True)
 
     with home:
         yield sink

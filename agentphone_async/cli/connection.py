@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone
-    from agentphone_async.recordings.downloader import Calls
+    from agentphone_async.recordings.downloader import Calls, Downloader, Jobs
     from agentphone_async.recordings.fetch import Progress
     from agentphone_async.recordings.outcomes import Outcome
+    from agentphone_async.recordings.place import Place
     from agentphone_async.recordings.valve import Valve
     from agentphone_async.sinks.local import Fsync
 
@@ -97,17 +99,14 @@ class Transfers:
     ) -> AsyncGenerator[Outcome]:
         """What becomes of each call; to be closed when it is left early.
 
-        The valve ends it gently; see `AsyncAgentPhone.download_recordings`.
+        The valve ends it gently.
         """
-        return client.download_recordings(
-            calls,
-            dest,
-            concurrency=self.count,
-            fsync=self.fsync,
-            progress=progress,
-            valve=valve,
-            own_loop=True,
-        )
+        from agentphone_async.recordings.downloader import flat_target, jobs_of
+
+        place = client.place(dest, fsync=self.fsync, inline=True)
+        downloader = client.downloader(place, self.count, progress=progress)
+        valve.watch(downloader)
+        return _outcomes(downloader, place, jobs_of(calls, flat_target))
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:
         """A client with these limits; see `Connection.client`."""
@@ -116,3 +115,10 @@ class Transfers:
         return connection.client(
             tpslimit=self.tpslimit, bwlimit=self.bwlimit, connections=connections, **more
         )
+
+
+async def _outcomes(downloader: Downloader, place: Place, jobs: Jobs) -> AsyncGenerator[Outcome]:
+    async with aclosing(place), aclosing(downloader.batches(jobs)) as batches:
+        async for batch in batches:
+            for _, outcome in batch:
+                yield outcome

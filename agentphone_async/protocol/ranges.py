@@ -11,15 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import Enum, auto
 
-from agentphone_async.protocol.http_date import parse_http_date
+from agentphone_async.protocol.retry_after import parse_http_date
 
 __all__ = [
     "ContentRange",
     "Resume",
     "Validator",
+    "is_whole",
     "judge_resume",
     "parse_content_range",
     "resume_headers",
@@ -124,6 +125,19 @@ def parse_content_range(value: str) -> ContentRange | None:
     return ContentRange(first, last, total)
 
 
+def is_whole(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a 206 that nobody asked for holds the whole representation all the same."""
+    span = parse_content_range(headers.get("Content-Range", ""))
+    return (
+        status == 206
+        and span is not None
+        and span.first == 0
+        and span.total is not None
+        and span.last == span.total - 1
+        and _is_one_part(headers)
+    )
+
+
 def judge_resume(
     status: int,
     headers: Mapping[str, str],
@@ -172,8 +186,12 @@ def _is_part(headers: Mapping[str, str]) -> bool:
 def _is_plain(headers: Mapping[str, str]) -> bool:
     """Neither encoded (offsets would count other bytes) nor in several parts."""
     coding = headers.get("Content-Encoding", "").strip().lower()
+    return coding in ("", "identity") and _is_one_part(headers)
+
+
+def _is_one_part(headers: Mapping[str, str]) -> bool:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return coding in ("", "identity") and kind != "multipart/byteranges"
+    return kind != "multipart/byteranges"
 
 
 def _is_the_rest(headers: Mapping[str, str], offset: int, total: int | None) -> bool:
@@ -191,8 +209,6 @@ def _is_the_rest(headers: Mapping[str, str], offset: int, total: int | None) -> 
 
 
 def _is_strong_date(modified: str, headers: Mapping[str, str]) -> bool:
-    # The anchor only decides the century of two-digit years, equally for both dates.
-    anchor = datetime(2000, 1, 1, tzinfo=UTC)
-    changed = parse_http_date(modified, anchor)
-    sent = parse_http_date(headers.get("Date", ""), anchor)
+    changed = parse_http_date(modified)
+    sent = parse_http_date(headers.get("Date", "").strip())
     return changed is not None and sent is not None and sent - changed >= _DATE_IS_STRONG_AFTER

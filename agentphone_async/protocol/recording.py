@@ -1,12 +1,13 @@
 """Is this answer a recording, and is it all of it? Decided from head, header and size alone.
 
-The media type is passed through from upstream (API page "Get Call Recording"), so it is a hint:
-``audio/wav`` in all spellings, ``audio/mpeg``, or a vague one. The bytes decide what may be kept;
-text never may.
+Bytes decide, labels hint. The media type is passed through from upstream (API page "Get Call
+Recording") or made up by a proxy (``text/plain`` is nginx's default), so it decides nothing: audio
+is kept as what its bytes are, and text never is, whatever it is called.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,42 +19,43 @@ from agentphone_async.errors import (
 )
 from agentphone_async.protocol.display import printable, sample
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.mpeg import looks_like_mpeg
+from agentphone_async.protocol.formats import EXTENSIONS, look_like, measure
 from agentphone_async.protocol.ranges import Validator
+from agentphone_async.protocol.riff import FORMS
 from agentphone_async.protocol.wav import Verdict, WaveFacts, inspect
 
 HEAD_BYTES = 64 * 1024
-"""How much of a body's beginning is needed to tell what it is."""
+"""How much of a body's beginning is needed to tell what it is; and of its end."""
 
-_MPEG_TYPES = frozenset({"audio/mpeg", "audio/mp3", "audio/x-mpeg", "audio/x-mp3", "audio/mpeg3"})
-_VAGUE_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+ALL_EXTENSIONS = tuple(EXTENSIONS.values())
+"""All that a recording's name may end with; the usual one first."""
+
+_USUAL = struct.Struct("<4sI4s4sIHHIIHH4sI")
+"""A WAVE header of 44 bytes, as nearly all recordings have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+@dataclass(slots=True)
+class Expected:
     """What the response head says about the body that follows.
 
     Attributes:
         media_type: lower case, without parameters; empty when not given.
         length: bytes, from Content-Length; None when not given or not meaningful.
         framed: whether the transport can tell a whole body from a cut-off one.
-        validator: what a later range request can be bound to; None when nothing can.
+        validator: what a later range request can be bound to; None when nothing can, or nobody
+            has looked.
     """
 
     media_type: str
     length: int | None
     framed: bool
-    validator: Validator | None
+    validator: Validator | None = None
 
     @property
-    def is_mpeg(self) -> bool:
-        """Whether it is called MPEG audio."""
-        return self.media_type in _MPEG_TYPES
-
-    @property
-    def may_be_audio(self) -> bool:
-        """Whether the media type leaves that open."""
-        return self.media_type.startswith("audio/") or self.media_type in _VAGUE_TYPES
+    def mark(self) -> str | None:
+        """By this a part of the same body is known again; None if nothing can prove it."""
+        proof = None if self.validator is None else self.validator.if_range
+        return None if proof is None or self.length is None else f"{self.length} {proof}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Audio:
     """What the bytes turned out to be.
 
     Attributes:
-        media_type: ``audio/wav`` or ``audio/mpeg`` or the server's own audio type.
+        media_type: ``audio/wav``, ``audio/mpeg``, ``audio/flac`` …: see `EXTENSIONS`.
         suspect: why the header and the bytes disagree, though this is what the server has; None
             for a sound file.
     """
@@ -73,19 +75,17 @@ class Audio:
     suspect: str | None = None
 
 
-def promise_of(headers: Mapping[str, str]) -> Promise:
-    """Read the head of a 200. A Content-Length beside a content coding counts coded bytes."""
+def expected_body(headers: Mapping[str, str]) -> Expected:
+    """Read the head of an answer. A Content-Length beside a content coding counts coded bytes."""
     media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    coded = headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
+    coding = headers.get("Content-Encoding")
     chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
     text = headers.get("Content-Length", "").strip()
     length = int(text) if text.isascii() and text.isdecimal() and not chunked else None
-    return Promise(
-        media_type=media_type,
-        length=None if coded else length,
-        framed=chunked or length is not None,
-        validator=None if coded else Validator.from_headers(headers),
-    )
+    framed = chunked or length is not None
+    if coding is not None and coding.strip().lower() not in {"", "identity"}:
+        length = None
+    return Expected(media_type, length, framed)
 
 
 def refuse_size(request: Request, size: int, limit: int | None) -> None:
@@ -106,72 +106,113 @@ def not_audio(request: Request, media_type: str, body: bytes) -> NotAudioError:
     what = printable(media_type, 60) if media_type else "no media type"
     brought = f"{what}, {sample(body)}" if body else "an empty body"
     return NotAudioError(
-        f"the answer for {_named(request)} is no audio: {brought}",
+        f"the answer for {_named(request)} is not audio: {brought}",
         media_type=media_type or None,
         received=len(body),
     ).about(request)
 
 
-def judge(request: Request, promise: Promise, head: bytes, size: int) -> Audio:
+def refuse_other(request: Request, expected: Expected, head: bytes) -> None:
+    """Refuse, by its first kilobytes, what will never be audio.
+
+    Raises:
+        NotAudioError: it is text, or nothing known.
+    """
+    if (head[:4] not in FORMS or head[8:12] != b"WAVE") and look_like(head) is None:
+        raise not_audio(request, expected.media_type, head)
+
+
+def judge(
+    request: Request,
+    expected: Expected,
+    head: bytes,
+    size: int,
+    chunks: Sequence[bytes] = (),
+) -> Audio:
     """Decide what a complete body is.
 
     Args:
         request: for messages.
-        promise: what the response head said.
+        expected: what the response head said.
         head: at least the first `HEAD_BYTES` of the body, or all of it.
         size: bytes of the whole body.
+        chunks: the last of them, for formats that tell their length at the end.
 
     Raises:
         NotAudioError: it is empty, or nothing that can be played.
         TruncatedRecordingError: only the WAVE header can tell that bytes are missing, and it does.
     """
+    usual = _usual_wave(head, size)
+    if usual is not None:
+        return usual
     if size == 0:
-        raise not_audio(request, promise.media_type, b"")
+        raise not_audio(request, expected.media_type, b"")
     facts = inspect(head, size)
     if facts.verdict is Verdict.NOT_WAVE:
-        return _judge_other(request, promise, head)
-    if facts.verdict is Verdict.TRUNCATED and not promise.framed:
+        return _judge_other(request, expected, head, size, chunks)
+    if facts.verdict is Verdict.TRUNCATED and not expected.framed:
         raise TruncatedRecordingError(
             f"the recording of {_named(request)} was cut off: {facts.reason}",
-            media_type=promise.media_type,
+            media_type=expected.media_type,
             received=size,
         ).about(request)
     if facts.format_tag is None and size <= len(head):
-        raise not_audio(request, promise.media_type, head)  # all was seen, and nothing can play it
+        # All was seen, and nothing can play it.
+        raise not_audio(request, expected.media_type, head)
     return Audio(
         media_type="audio/wav",
         duration_seconds=facts.duration_seconds,
         sample_rate=facts.sample_rate,
         channels=facts.channels,
-        suspect=_suspicion(facts, promise),
+        suspect=_suspicion(facts, expected),
     )
 
 
-def _suspicion(facts: WaveFacts, promise: Promise) -> str | None:
+def _usual_wave(head: bytes, size: int) -> Audio | None:
+    """What `inspect` finds in the usual case, in one step: whole PCM behind the shortest header."""
+    if len(head) < 44:
+        return None
+    riff, riff_size, wave, fmt, length, tag, channels, rate, _, block, bits, data, audio = (
+        _USUAL.unpack_from(head)
+    )
+    if (
+        (riff, wave, fmt, length, tag, data) != (b"RIFF", b"WAVE", b"fmt ", 16, 1, b"data")
+        or not audio == size - 44 == riff_size - 36
+        or audio & 1
+        or not rate
+        or block != channels * ((bits + 7) >> 3)
+        or not 0 < block <= audio
+    ):
+        return None
+    return Audio("audio/wav", (audio // block) / rate, rate, channels)
+
+
+def _suspicion(facts: WaveFacts, expected: Expected) -> str | None:
     if facts.verdict in {Verdict.WHOLE, Verdict.ODD_PAD}:
-        return "called MPEG, but the bytes are WAVE" if promise.is_mpeg else None
-    if facts.verdict is Verdict.STREAMED and promise.framed:
+        return None
+    if facts.verdict is Verdict.STREAMED and expected.framed:
         return None
     if facts.verdict is Verdict.HEADER_ONLY and (promise.framed or facts.data_size == 0):
         return None  # a call in which nothing was recorded: header and bytes agree on that
     return facts.reason
 
 
-def _judge_other(request: Request, promise: Promise, head: bytes) -> Audio:
-    if looks_like_mpeg(head):
-        expected = promise.is_mpeg or promise.media_type in _VAGUE_TYPES
-        suspect = None if expected else f"called {promise.media_type}, but the bytes are MPEG"
-        if suspect is None and not promise.framed:
-            suspect = "nothing tells whether the end is missing"
-        return Audio(media_type="audio/mpeg", suspect=suspect)
-    raise not_audio(request, promise.media_type, head)
+def _judge_other(
+    request: Request, expected: Expected, head: bytes, size: int, chunks: Sequence[bytes]
+) -> Audio:
+    media_type = look_like(head, size)
+    if media_type is None:
+        raise not_audio(request, expected.media_type, head)
+    facts = measure(media_type, head, ending(chunks) or head, size)
+    suspect = None if expected.framed else "nothing tells whether the end is missing"
+    return Audio(media_type, facts.duration_seconds, facts.sample_rate, facts.channels, suspect)
 
 
 def beginning(chunks: Sequence[bytes]) -> bytes:
     """Enough of a body's beginning to `judge` it; copies only if the first chunk is too short."""
     if not chunks:
         return b""
-    if len(chunks[0]) >= HEAD_BYTES or len(chunks) == 1:
+    if len(chunks) == 1 or len(chunks[0]) >= HEAD_BYTES:
         return chunks[0]
     head = bytearray()
     for chunk in chunks:
@@ -181,9 +222,19 @@ def beginning(chunks: Sequence[bytes]) -> bytes:
     return bytes(head)
 
 
+def ending(chunks: Sequence[bytes]) -> bytes:
+    """The last `HEAD_BYTES` of these."""
+    tail = b""
+    for chunk in reversed(chunks):
+        tail = chunk[-(HEAD_BYTES - len(tail)) :] + tail
+        if len(tail) >= HEAD_BYTES:
+            break
+    return tail
+
+
 def extension_of(media_type: str) -> str:
-    """The file name's extension for a media type: ``.mp3`` for MPEG audio, else ``.wav``."""
-    return ".mp3" if media_type in _MPEG_TYPES else ".wav"
+    """The file name's extension for a media type; that of WAVE for one that is not known."""
+    return EXTENSIONS.get(media_type, ".wav")
 
 
 def short(request: Request, received: int, expected: int | None) -> RecordingError:

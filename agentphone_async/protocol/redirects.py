@@ -8,8 +8,9 @@ client to loopback, link-local (cloud metadata) or private addresses.
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from agentphone_async.config import DEFAULT_BASE_URL
 from agentphone_async.errors import UnexpectedResponseError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
@@ -53,6 +54,31 @@ def next_hop(request: Request, current: str, location: str | None, *, status: in
         f"{_without_secrets(location)}; not followed: {why}",
         status=status,
     ).about(request)
+
+
+def other_address(request: Request, base_url: str, link: str) -> str | None:
+    """Where a call's ``recordingUrl`` leads, if that is another address than its id's own.
+
+    It is followed under the rules of a redirect from the id's address: without the key, and never
+    out of encryption or into a private network. Its query may be a secret; it is nobody's to show.
+
+    Args:
+        request: for the recording by its id.
+        base_url: where the API is; relative links begin there.
+        link: the ``recordingUrl``, of any form.
+    """
+    own = urlsplit(base_url + request.path)
+    try:
+        url = _wellformed(urljoin(base_url + "/", link.strip()))
+        target = urlsplit(url)
+        if _objection(own, target):
+            return None
+    except ValueError:
+        return None
+    hosts = {own.netloc.lower(), urlsplit(DEFAULT_BASE_URL).netloc}
+    paths = {unquote(own.path), unquote(request.path)}
+    at_home = target.netloc.lower() in hosts and unquote(target.path) in paths
+    return None if at_home and not target.query else url
 
 
 def _wellformed(url: str) -> str:

@@ -22,7 +22,9 @@ from agentphone_async.errors import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    RecordingGoneError,
     RecordingNotFoundError,
+    RecordingNotReadyError,
     ResponseError,
     ServerError,
     UnexpectedResponseError,
@@ -41,6 +43,14 @@ _KINDS: dict[int, type[ResponseError]] = {
     409: ConflictError,
     422: ValidationError,
     429: RateLimitError,
+}
+
+_RECORDING_KINDS: dict[int, type[ResponseError]] = {
+    202: RecordingNotReadyError,
+    409: RecordingNotReadyError,
+    410: RecordingGoneError,
+    423: RecordingNotReadyError,
+    425: RecordingNotReadyError,
 }
 
 _ADVICE: dict[int, str] = {
@@ -190,6 +200,8 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     if kind is NotFoundError and request.name == "Get Call Recording":
         # A page for people is no word of the API's: the recording may well exist elsewhere.
         kind = UnexpectedResponseError if _is_html(reply) else RecordingNotFoundError
+    elif request.name == "Get Call Recording":
+        kind = _RECORDING_KINDS.get(reply.status, kind)
     words = said.message or (f"the body was {sample(reply.body)}" if reply.body else "no reason")
     code = f" [{said.code}]" if said.code else ""
     fields = "".join(f"; {printable(str(detail))}" for detail in said.details)

@@ -47,6 +47,7 @@ class Layout:
         next_offset: where the next chunk should start; for `Stop.DATA`, where the audio starts.
         data_size: as declared, from ds64 where the chunk points there.
         has_fmt: the format fields below were read.
+        samples: for each channel, as a fact chunk before the data says; 0 if none does.
     """
 
     big_endian: bool
@@ -61,6 +62,7 @@ class Layout:
     byte_rate: int = 0
     block: int = 0
     bits: int = 0
+    samples: int = 0
 
 
 def read_layout(head: bytes, size: int) -> Layout:
@@ -88,6 +90,8 @@ def read_layout(head: bytes, size: int) -> Layout:
             return layout
         if ident == b"fmt " and not layout.has_fmt:
             _read_format(layout, head[body : body + min(length, 40)])
+        elif ident == b"fact" and length >= 4 and body + 4 <= seen:
+            layout.samples = header.unpack_from(head, body - 4)[1]
         elif ident == b"ds64" and is_64 and length >= 16 and body + 16 <= seen:
             layout.riff_size, data_64 = _DS64.unpack_from(head, body)
         elif not _is_ident(ident):

@@ -258,7 +258,14 @@ def _duration(layout: Layout, present: int) -> tuple[float | None, bool]:
         frame = layout.channels * ((layout.bits + 7) >> 3) or frame
         if frame:
             return (present // frame) / layout.rate, present >= frame
-    seconds = present / layout.byte_rate if layout.byte_rate else None
+    samples = layout.samples
+    if 0 < samples < 0x7FFFF000 and not _is_placeholder(layout.data_size, present):
+        # Writers get the byte rate of a codec wrong more often than the number of samples.
+        seconds: float | None = samples / layout.rate
+        if layout.data_size > present:
+            seconds = samples * present / layout.data_size / layout.rate
+    else:
+        seconds = present / layout.byte_rate if layout.byte_rate else None
     return seconds, present >= max(frame, 1)
 
 

@@ -1,42 +1,42 @@
-"""Many recordings: bounded channels, fixed workers, and outcomes in batches as they settle.
+"""Many recordings: bounded queues, fixed workers, and outcomes in batches as they settle.
 
 ::
 
-    calls ─read─▶ [ ] ─sift─▶ [ ] ─work, n times─▶ [ ] ─publish, twice─▶ [ ] outcomes
-                        └────── already there ──────┘
+    jobs ─read─▶ [longest first] ─work, n times─▶ [ ] ─publish, twice─▶ [ ] outcomes
+                       └──────── already there ────┘
 
-Every arrow is a bounded channel, so memory does not grow with the number of calls, and a slow disk
+Every arrow is a bounded queue, so memory does not grow with the number of calls, and a slow disk
 or a slow consumer slows the reading of calls. What has arrived is published in batches of as much
 as comes within a few milliseconds; the slower the disk, the larger they grow.
 
-All tasks live in one group inside one task: see `agentphone_async.recordings.batches`.
+All tasks live in one group inside one task: see `agentphone_async.recordings.pipeline`.
 """
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    Callable,
-    Iterable,
-    Sequence,
-)
-from contextlib import suppress
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import anyio
 
-from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
-from agentphone_async.protocol.absence import GRACE, may_still_come
-from agentphone_async.recordings.batches import Outcomes, batches_of
-from agentphone_async.recordings.channel import Channel, Closed
+from agentphone_async.errors import (
+    AgentPhoneError,
+    DestinationError,
+    RecordingGoneError,
+    RecordingNotFoundError,
+    RecordingNotReadyError,
+    RunStoppedError,
+)
 from agentphone_async.recordings.fetch import Fetched, Fetcher
-from agentphone_async.recordings.lookahead import LookAhead
 from agentphone_async.recordings.naming import safe_component
 from agentphone_async.recordings.outcomes import (
+    GRACE,
     AlreadyArchived,
     Archived,
     Failed,
@@ -44,19 +44,18 @@ from agentphone_async.recordings.outcomes import (
     NotReadyYet,
     Outcome,
     Recording,
+    may_still_come,
 )
-from agentphone_async.recordings.valve import Valve
-from agentphone_async.sinks.interface import Stored, Target
+from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, results_of
+from agentphone_async.sinks.interface import Staged, Stored, Target
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
 
-Calls: TypeAlias = "Iterable[str | Call] | AsyncIterable[str | Call]"
-
 BATCH = 256
 """The most recordings that are published, or looked up, at once."""
 
-LOOK_AHEAD = 256
+WINDOW = 256
 """Calls among which the longest goes first, so that no run ends on one straggler."""
 
 LINGER = 0.005
@@ -65,25 +64,45 @@ LINGER = 0.005
 PUBLISHERS = 2
 """Batches that are published at the same time: while one syncs, the next is written."""
 
+CLOSING = 5.0
+"""Seconds that the caller's iterator gets to end, when nothing more is wanted of it."""
 
 _TOP = PurePosixPath()
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call on its way through the stages."""
+    """One call on its way through the stages.
+
+    Attributes:
+        call_id: whose recording.
+        call: what the API says about it; None if nobody asked.
+        target: the name that it is to have.
+        payload: the caller's own; it comes back with the outcome.
+    """
 
     call_id: str
     call: Call | None
     target: Target
+    payload: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A recording that has arrived, and becomes an outcome when it is published."""
+class Settled(NamedTuple):
+    """A job, and what became of it."""
+
+    job: Job
+    outcome: Outcome
+
+
+class _Arrived(NamedTuple):
+    """A job whose recording waits to be published."""
 
     job: Job
     fetched: Fetched
+
+
+Calls: TypeAlias = "Iterable[str | Call] | AsyncIterable[str | Call]"
+Jobs: TypeAlias = "Iterable[Job] | AsyncIterable[Job]"
 
 
 def flat_target(call_id: str, call: Call | None) -> Target:  # noqa: ARG001 - others need the call
@@ -91,121 +110,219 @@ def flat_target(call_id: str, call: Call | None) -> Target:  # noqa: ARG001 - ot
     return Target(_TOP, f"recording-{safe_component(call_id)}")
 
 
-@dataclass(frozen=True, slots=True)
 class Downloader:
-    """How many recordings are brought from one session to one sink.
+    """Brings many recordings from one session to one sink.
 
-    Attributes:
+    Args:
         fetcher: fetches one.
-        folder: where the sink puts things, for the paths in outcomes.
+        root: what the paths in outcomes begin with; ``Path()`` if the sink is no folder.
         concurrency: workers, at least 1. The session's limits may allow fewer requests at once.
-        target_of: the name for a call.
         grace: how long after a call's end a 404 means "not yet".
         skip_existing: look whether a file is there before asking for it.
-        valve: ends it gently; None if nobody is going to.
     """
 
-    fetcher: Fetcher
-    folder: Path
-    concurrency: int = 16
-    target_of: Callable[[str, Call | None], Target] = flat_target
-    grace: timedelta = GRACE
-    skip_existing: bool = True
-    valve: Valve | None = None
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise ValueError(f"concurrency is {self.concurrency}; it takes at least 1 transfer")
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        root: Path,
+        concurrency: int = 16,
+        *,
+        grace: timedelta = GRACE,
+        skip_existing: bool = True,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency}; use 1 or more")
+        self.fetcher = fetcher
+        self._root = root
+        self._concurrency = concurrency
+        self._grace = grace
+        self._skip_existing = skip_existing
+        self._ask_all = False
+        self._dropped = False
+        self._workers: anyio.CancelScope | None = None
+        self._unpublished: list[Staged] = []
 
     @property
     def held(self) -> int:
         """Bytes in memory that are not written yet."""
         return self.fetcher.budget.held
 
-    def batches(self, calls: Calls) -> AsyncGenerator[list[Outcome]]:
+    def stop(self) -> None:
+        """Begin nothing more; what is under way goes on.
+
+        That closes the session's limits, for everything that uses them, until somebody reopens
+        them. What was read and not fetched becomes `Failed` with a `RunStoppedError`.
+        """
+        self.fetcher.session.limits.close()
+
+    def drop(self) -> None:
+        """Stop, and give up what is under way, too."""
+        self.stop()
+        self._dropped = True
+        if self._workers is not None:
+            self._workers.cancel()
+
+    def batches(self, jobs: Jobs, *, ask_all: bool = False) -> AsyncGenerator[list[Settled]]:
         """Fetch them all; yield outcomes as they settle, in lists, in no particular order.
 
         Leaving the loop, or being cancelled, ends all work and leaves no partial file; what was
-        published until then stays.
+        published until then stays. ``jobs`` is closed then, if it is an async generator. The sink
+        is not closed.
+
+        Args:
+            jobs: which.
+            ask_all: ask also for recordings of calls that were in progress when they were listed.
 
         Raises:
-            DestinationError: the disk failed; what is not published is discarded.
-            BaseException: whatever iterating over ``calls`` raises.
+            DestinationError: the sink failed; what is not published is discarded.
+            BaseException: whatever iterating over ``jobs`` raises.
         """
-        return batches_of(
-            lambda outcomes: self._run(calls, outcomes),
-            self.fetcher.sink.aclose,
-            makers=PUBLISHERS,
+        self._ask_all = ask_all
+        return results_of(
+            lambda outcomes: self._run(jobs, outcomes), self._discard_rest, producers=PUBLISHERS
         )
 
-    async def _run(self, calls: Calls, outcomes: Outcomes) -> None:
-        given: Channel[str | Call] = Channel(BATCH)
-        wanted = Channel[Job](LOOK_AHEAD, shelf=LookAhead(LOOK_AHEAD, _seconds))
-        settled = Channel[_Pending | Outcome](BATCH, makers=1 + self.concurrency)
-        async with anyio.create_task_group() as group:
-            group.start_soon(read_calls, calls, given)
-            group.start_soon(self._sift, given, wanted, settled)
-            for _ in range(self.concurrency):
-                group.start_soon(self._work, wanted, settled)
-            for _ in range(PUBLISHERS):
-                group.start_soon(self._publish, settled, outcomes)
+    async def _run(self, jobs: Jobs, outcomes: Queue[list[Settled]]) -> None:
+        wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _seconds))
+        settled = Queue[_Arrived | Settled](BATCH, producers=2)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._read, jobs, wanted, settled)
+                for _ in range(PUBLISHERS):
+                    group.start_soon(self._publish, settled, outcomes)
+                await self._work_all(wanted, settled)
+        finally:
+            for item in settled.take(BATCH):
+                if isinstance(item, _Arrived):
+                    self._give_up(item)
 
-    async def _sift(
-        self,
-        given: Channel[str | Call],
-        wanted: Channel[Job],
-        settled: Channel[_Pending | Outcome],
+    def _give_up(self, item: _Arrived) -> None:
+        """It will not be published; budget and sink are not this run's alone."""
+        self.fetcher.release(item.fetched)
+        if isinstance(item.fetched.ready, Staged):
+            self._unpublished.append(item.fetched.ready)
+
+    async def _discard_rest(self) -> None:
+        while self._unpublished:
+            with suppress(DestinationError):
+                await self.fetcher.sink.discard(self._unpublished.pop())
+
+    # ---------------------------------------------------------------- reading
+
+    async def _read(
+        self, jobs: Jobs, wanted: Queue[Job], settled: Queue[_Arrived | Settled]
     ) -> None:
-        """Name each call, and set aside what needs no request."""
-        with suppress(Closed):
-            while True:
-                jobs = [self._job(item) for item in await given.drain(BATCH)]
-                there: Sequence[PurePosixPath | None] = [None] * len(jobs)
-                if self.skip_existing:
-                    there = await self.fetcher.sink.existing([job.target for job in jobs])
-                for job, name in zip(jobs, there, strict=True):
-                    if name is not None:
-                        path = self.folder / name
-                        await settled.put(AlreadyArchived(job.call_id, path, job.call))
-                    elif job.call is not None and not job.call.is_finished:
-                        await settled.put(NotReadyYet(job.call_id, job.call))
-                    else:
-                        await wanted.put(job)
+        """Set aside what needs no request, and pass on the rest."""
+        if not isinstance(jobs, AsyncIterable):
+            given = iter(jobs)
+            while some := list(islice(given, BATCH)):
+                await self._look_up(some, wanted, settled)
+        else:
+            await self._read_ahead(jobs, wanted, settled)
         wanted.done()
         settled.done()
 
-    def _job(self, item: str | Call) -> Job:
-        call = None if isinstance(item, str) else item
-        call_id = item if isinstance(item, str) else item.id
-        return Job(call_id, call, self.target_of(call_id, call))
+    async def _read_ahead(
+        self, jobs: AsyncIterable[Job], wanted: Queue[Job], settled: Queue[_Arrived | Settled]
+    ) -> None:
+        """Look up in batches, without waiting for a batch to be full."""
+        given = Queue[Job](BATCH)
 
-    async def _work(self, wanted: Channel[Job], settled: Channel[_Pending | Outcome]) -> None:
+        async def look_up() -> None:
+            with suppress(Closed):
+                while True:
+                    await self._look_up(await given.drain(BATCH), wanted, settled)
+
+        iterator = aiter(jobs)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(look_up)
+                async for job in iterator:
+                    await given.put(job)
+                given.done()
+        finally:
+            await _close(iterator)
+
+    async def _look_up(
+        self, jobs: list[Job], wanted: Queue[Job], settled: Queue[_Arrived | Settled]
+    ) -> None:
+        there: Sequence[PurePosixPath | None] = [None] * len(jobs)
+        if self._skip_existing:
+            there = await self.fetcher.sink.existing([job.target for job in jobs])
+        for job, name in zip(jobs, there, strict=True):
+            if name is not None:
+                outcome = AlreadyArchived(job.call_id, self._root / name, job.call)
+                await settled.put(Settled(job, outcome))
+            elif not (job.call is None or self._ask_all or job.call.is_finished):
+                await settled.put(Settled(job, NotReadyYet(job.call_id, job.call)))
+            else:
+                await wanted.put(job)
+
+    # ---------------------------------------------------------------- working
+
+    async def _work_all(self, wanted: Queue[Job], settled: Queue[_Arrived | Settled]) -> None:
+        at_work: dict[int, Job] = {}
+        async with anyio.create_task_group() as workers:
+            self._workers = workers.cancel_scope
+            if self._dropped:
+                workers.cancel_scope.cancel()
+            for number in range(self._concurrency):
+                workers.start_soon(self._work, number, wanted, settled, at_work)
+        # Only after `drop` is anything left: workers go on until there is no more.
+        for job in at_work.values():
+            await settled.put(_left(job))
         with suppress(Closed):
             while True:
-                job = await wanted.get()
-                await settled.put(await self._fetch(job))
+                await settled.put(_left(await wanted.get()))
         settled.done()
 
-    async def _fetch(self, job: Job) -> _Pending | Outcome:
+    async def _work(
+        self,
+        number: int,
+        wanted: Queue[Job],
+        settled: Queue[_Arrived | Settled],
+        at_work: dict[int, Job],
+    ) -> None:
+        with suppress(Closed):
+            while True:
+                job = at_work[number] = await wanted.get()
+                item = await self._fetch(job)
+                try:
+                    await settled.put(item)
+                except BaseException:
+                    if isinstance(item, _Arrived):
+                        self._give_up(item)
+                    raise
+                del at_work[number], item  # it would keep these bytes while the next ones come
+
+    async def _fetch(self, job: Job) -> _Arrived | Settled:
+        call = job.call
+        elsewhere = None if call is None else call.recording_url
         try:
-            return _Pending(job, await self._through(job))
-        except RecordingNotFoundError:
-            if job.call and may_still_come(job.call, datetime.now(UTC), self.grace):
-                return NotReadyYet(job.call_id, job.call)
-            return NoRecording(job.call_id, job.call)
+            return _Arrived(job, await self.fetcher.fetch(job.call_id, job.target, elsewhere))
+        except RecordingNotFoundError as error:
+            return Settled(job, self._absent(job, error))
         except DestinationError:
             raise
         except AgentPhoneError as error:
-            return Failed(job.call_id, _without_frames(error), job.call)
+            return Settled(job, Failed(job.call_id, _without_frames(error), call))
 
-    async def _through(self, job: Job) -> Fetched:
-        if self.valve is None:
-            return await self.fetcher.fetch(job.call_id, job.target)
-        return await self.valve.through(
-            lambda passage: self.fetcher.fetch(job.call_id, job.target, passage)
-        )
+    def _absent(self, job: Job, error: RecordingNotFoundError) -> Outcome:
+        call = job.call
+        if isinstance(error, RecordingGoneError):
+            return NoRecording(job.call_id, call, gone=True)
+        if isinstance(error, RecordingNotReadyError):
+            return NotReadyYet(job.call_id, call, error.retry_after, told=True)
+        if call and may_still_come(call, datetime.now(UTC), self._grace):
+            return NotReadyYet(job.call_id, call, error.retry_after)
+        contradicted = call is not None and call.recording_available is True
+        return NoRecording(job.call_id, call, contradicted=contradicted)
 
-    async def _publish(self, settled: Channel[_Pending | Outcome], outcomes: Outcomes) -> None:
+    # ---------------------------------------------------------------- publishing
+
+    async def _publish(
+        self, settled: Queue[_Arrived | Settled], outcomes: Queue[list[Settled]]
+    ) -> None:
         with suppress(Closed):
             while True:
                 # No name for what is drained: it would keep these bytes while the next ones come,
@@ -215,36 +332,44 @@ class Downloader:
                 )
         outcomes.done()
 
-    async def _outcomes_of(self, batch: list[_Pending | Outcome]) -> list[Outcome]:
-        pending = [item for item in batch if isinstance(item, _Pending)]
-        done: list[Outcome] = [item for item in batch if not isinstance(item, _Pending)]
-        if pending:
-            done += await self._published(pending)
+    async def _outcomes_of(self, batch: list[_Arrived | Settled]) -> list[Settled]:
+        done: list[Settled] = []
+        arrived: list[_Arrived] = []
+        for item in batch:
+            if isinstance(item, _Arrived):
+                arrived.append(item)
+            else:
+                done.append(item)
+        if not arrived:
+            return done
+        fetcher = self.fetcher
+        try:
+            stored = await fetcher.sink.publish([item.fetched.ready for item in arrived])
+        except BaseException:
+            for item in arrived:
+                self._give_up(item)
+            raise
+        for item in arrived:
+            fetcher.release(item.fetched)
+        for item, what in zip(arrived, stored, strict=True):
+            done.append(Settled(item.job, self._archived(item, what)))
         return done
 
-    async def _published(self, pending: list[_Pending]) -> list[Outcome]:
-        try:
-            stored = await self.fetcher.sink.publish([item.fetched.ready for item in pending])
-        finally:
-            for item in pending:
-                self.fetcher.release(item.fetched)
-        return [self._archived(item, what) for item, what in zip(pending, stored, strict=True)]
-
-    def _archived(self, item: _Pending, stored: Stored) -> Outcome:
+    def _archived(self, item: _Arrived, stored: Stored) -> Outcome:
         job = item.job
         if not stored.new:  # another process was faster
-            path = self.folder / stored.name
+            path = self._root / stored.name
             return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
-        recording = recording_of(job.call_id, self.folder, item.fetched, stored)
+        recording = recording_of(job.call_id, self._root, item.fetched, stored)
         return Archived(job.call_id, recording, job.call)
 
 
-def recording_of(call_id: str, folder: Path, fetched: Fetched, stored: Stored) -> Recording:
+def recording_of(call_id: str, root: Path, fetched: Fetched, stored: Stored) -> Recording:
     """The public account of a recording that is now published."""
     audio = fetched.ready.audio
     return Recording(
         call_id=call_id,
-        path=folder / stored.name,
+        path=root / stored.name,
         size=stored.size,
         sha256=stored.sha256,
         media_type=audio.media_type,
@@ -262,15 +387,37 @@ def _seconds(job: Job) -> float | None:
     return None if job.call is None else job.call.duration_seconds
 
 
-async def read_calls(calls: Calls, given: Channel[str | Call]) -> None:
-    """Put them all into a channel, as there is room."""
+def _left(job: Job) -> Settled:
+    return Settled(job, Failed(job.call_id, RunStoppedError(), job.call))
+
+
+def jobs_of(calls: Calls, target_of: Callable[[str, Call | None], Target]) -> Jobs:
+    """A job for each call, from an iterable or an async one, which is closed with the jobs."""
+
+    def job_of(item: str | Call) -> Job:
+        if isinstance(item, str):
+            return Job(item, None, target_of(item, None))
+        return Job(item.id, item, target_of(item.id, item))
+
+    async def one_by_one(given: AsyncIterable[str | Call]) -> AsyncGenerator[Job]:
+        iterator = aiter(given)
+        try:
+            async for item in iterator:
+                yield job_of(item)
+        finally:
+            await _close(iterator)
+
     if isinstance(calls, AsyncIterable):
-        async for call in calls:
-            await given.put(call)
-    else:
-        for call in calls:
-            await given.put(call)
-    given.done()
+        return one_by_one(calls)
+    return map(job_of, calls)
+
+
+async def _close(iterator: object) -> None:
+    """Close an iterator, if it can be closed, although the task may be cancelled already."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is not None:
+        with anyio.move_on_after(CLOSING, shield=True):
+            await aclose()
 
 
 def _without_frames(error: AgentPhoneError) -> AgentPhoneError:
@@ -282,3 +429,41 @@ def _without_frames(error: AgentPhoneError) -> AgentPhoneError:
             if other is not None and other not in chain:
                 chain.append(other)
     return error
+
+
+FIRST_POLL = 1.0
+LONGEST_POLL = 15.0
+
+
+async def patient(downloader: Downloader, jobs: Jobs, wait: float) -> AsyncGenerator[list[Settled]]:
+    """As `Downloader.batches`; what is not ready yet is asked for again for ``wait`` seconds.
+
+    Calls of which nothing is known but their ids may always get a recording; so theirs count as
+    not ready as long as there is time.
+    """
+    deadline = time.monotonic() + wait
+    pause = FIRST_POLL
+    ask_all = False
+    while True:
+        absent: list[Settled] = []
+        async with aclosing(downloader.batches(jobs, ask_all=ask_all)) as batches:
+            async for batch in batches:
+                now = [each for each in batch if not _may_appear(each)] if wait > 0 else batch
+                absent += [each for each in batch if _may_appear(each)] if wait > 0 else []
+                if now:
+                    yield now
+        left = deadline - time.monotonic()
+        if left <= 0 or not absent:
+            if absent:
+                yield absent
+            return
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 1.5, LONGEST_POLL)
+        jobs, ask_all = [each.job for each in absent], True
+
+
+def _may_appear(settled: Settled) -> bool:
+    outcome = settled.outcome
+    if isinstance(outcome, NoRecording):
+        return settled.job.call is None and not outcome.gone
+    return isinstance(outcome, NotReadyYet)

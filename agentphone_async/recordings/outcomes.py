@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentphone_async.errors import AgentPhoneError
-from agentphone_async.recordings.valve import LeftError
+from agentphone_async.errors import AgentPhoneError, RunStoppedError
 
 if TYPE_CHECKING:  # who fetches by id needs no models, and they take a while to import
     from agentphone_async.models import Call
+
+GRACE = timedelta(hours=24)
+"""How long after a call's end its recording may still appear. "Shortly", says the API page "Get
+Call Recording", without a number; a day costs little, since only absent recordings are asked for
+again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,13 @@ class Recording:
 
     Attributes:
         call_id: whose it is.
-        path: where it lies.
+        path: where it lies; in a sink that is no folder, its name there.
         size: bytes.
         sha256: of those bytes, in hexadecimal.
-        media_type: what the bytes are: ``audio/wav``, ``audio/mpeg``.
-        duration_seconds: seconds of audio; None for anything but WAVE.
-        sample_rate: frames per second; None for anything but WAVE.
-        channels: None for anything but WAVE.
+        media_type: what the bytes are: ``audio/wav``, ``audio/mpeg``, ``audio/flac`` …
+        duration_seconds: seconds of audio; None where the format does not tell it cheaply.
+        sample_rate: frames per second; None likewise.
+        channels: None likewise.
         attempts: how many requests it took, at least 1.
         elapsed: seconds from the first request to the verified body.
         suspect: why header and bytes disagree, though the bytes are what the server has; None for
@@ -49,7 +54,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """The recording is on disk now."""
+    """The recording is stored now."""
 
     call_id: str
     recording: Recording
@@ -58,18 +63,32 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class NoRecording:
-    """The server has none (404), and the call is too old for one to appear."""
+    """The server has none, and the call is too old for one to appear.
+
+    Attributes:
+        contradicted: the call itself says that it has a recording (``recordingAvailable``).
+        gone: the server says that it will never have one again (410).
+    """
 
     call_id: str
     call: Call | None = None
+    contradicted: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NotReadyYet:
-    """The server has none, and it may still appear: ask again later."""
+    """The server has none, and it may still appear: ask again later.
+
+    Attributes:
+        retry_after: seconds after which the server wants to be asked again; None if it did not say.
+        told: the server itself says "not yet" (202, 409, 423, 425); with a 404 the call's age does.
+    """
 
     call_id: str
     call: Call | None = None
+    retry_after: float | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +119,18 @@ Outcome = Archived | NoRecording | NotReadyYet | AlreadyArchived | Failed
 
 def was_left(outcome: Outcome) -> bool:
     """Whether it is no failure of the call's: the run was stopped before its turn or its end."""
-    return isinstance(outcome, Failed) and isinstance(outcome.error, LeftError)
+    return isinstance(outcome, Failed) and isinstance(outcome.error, RunStoppedError)
+
+
+def may_still_come(call: Call, now: datetime, grace: timedelta = GRACE) -> bool:
+    """Whether a recording that is absent now may appear later.
+
+    It may while the call goes on, and for ``grace`` after its end, unless nobody ever spoke and
+    the API says that there is no recording. A call without any readable date is taken for old.
+    """
+    if not call.finished_at(now):
+        return True
+    if call.never_connected and call.recording_available is False:
+        return False
+    ended = call.ended_at or call.started_at
+    return ended is not None and now - ended < grace

@@ -1,4 +1,7 @@
-"""Ending many downloads gently: nothing more begins, and what is under way may be let go of."""
+"""Ending many downloads gently, for those who do not hold the downloader yet.
+
+Closing it closes the limits of the downloaders that it was given; dropping it drops them.
+"""
 
 from __future__ import annotations
 
@@ -6,139 +9,79 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from agentphone_async.errors import AgentPhoneError
+from agentphone_async.errors import RunStoppedError
+from agentphone_async.recordings.downloader import Downloader
 
 T = TypeVar("T")
 
-_STOPPED = "the run was stopped"
-
-
-class LeftError(AgentPhoneError):
-    """Not done in this run, because the run was stopped; no failure of the call's."""
-
-
-class Passage:
-    """One transfer on its way through a `Valve`: it waits for its turn, or it is under way.
-
-    Attributes:
-        under_way: its turn has come.
-        cancelled: it was let go of, and has not left yet.
-    """
-
-    __slots__ = ("_task", "_valve", "cancelled", "under_way")
-
-    def __init__(self, valve: Valve, task: asyncio.Task[Any]) -> None:
-        self._valve = valve
-        self._task = task
-        self.under_way = self.cancelled = False
-
-    def begin(self) -> None:
-        """Its turn has come.
-
-        Raises:
-            LeftError: too late.
-        """
-        if self._valve.closed:
-            raise LeftError(_STOPPED)
-        self.under_way = True
-
-    def wait(self) -> None:
-        """It was in vain, and another turn may come."""
-        self.under_way = False
-        if self._valve.closed:
-            self.let_go()
-
-    def let_go(self) -> None:
-        """Cancel it as soon as it waits for something; it may be what is running just now."""
-        asyncio.get_running_loop().call_soon(self._cancel)
-
-    def _cancel(self) -> None:
-        if not self.cancelled and self._valve.is_inside(self):
-            self.cancelled = self._task.cancel()
+LeftError = RunStoppedError
 
 
 class Valve:
-    """Lets transfers through until it is closed, and drops those inside when it is asked to.
-
-    Whoever starts downloads keeps it, and closes it; what is not begun or dropped then becomes
-    `Failed` with a `LeftError`. Belongs to one event loop.
+    """Stops downloaders, and whatever else is waited for through it.
 
     Attributes:
-        closed: nothing more begins, not even what waits for its turn already.
+        closed: nothing more begins.
         dropping: nothing goes on, either.
     """
 
     def __init__(self) -> None:
         self.closed = False
         self.dropping = False
-        self._inside: set[Passage] = set()
+        self._downloader: Downloader | None = None
+        self._ended: asyncio.Event = asyncio.Event()
+        self._dropped: asyncio.Event = asyncio.Event()
+
+    def watch(self, downloader: Downloader) -> None:
+        """Stop this one, too."""
+        self._downloader = downloader
+        if self.dropping:
+            downloader.drop()
+        elif self.closed:
+            downloader.stop()
 
     def close(self) -> None:
         """Let nothing more begin."""
-        if not self.closed:
-            self.closed = True
-            self._cut(all_of_it=False)
+        self.closed = True
+        self._ended.set()
+        if self._downloader is not None:
+            self._downloader.stop()
 
     def drop(self) -> None:
         """Close, and let go of everything that is under way."""
-        if not self.dropping:
-            self.closed = self.dropping = True
-            self._cut(all_of_it=True)
+        self.close()
+        self.dropping = True
+        self._dropped.set()
+        if self._downloader is not None:
+            self._downloader.drop()
 
-    def is_inside(self, passage: Passage) -> bool:
-        """Whether it has not left yet."""
-        return passage in self._inside
-
-    def _cut(self, *, all_of_it: bool) -> None:
-        for passage in self._inside:
-            if all_of_it or not passage.under_way:
-                passage.let_go()
-
-    async def through(self, begin: Callable[[Passage], Awaitable[T]]) -> T:
-        """Do something that waits for its turn first, and return what it returns.
-
-        Args:
-            begin: does it, and tells its passage when its turn has come.
+    async def through(self, begin: Callable[[None], Awaitable[T]]) -> T:
+        """Do something that is given up when the valve is closed.
 
         Raises:
-            LeftError: closed before its turn, or dropped on the way.
+            RunStoppedError: closed before, or meanwhile.
         """
-        if self.closed:
-            raise LeftError(_STOPPED)
-        return await self._inside_of(begin)
+        return await self._unless(self._ended, begin(None))
 
     async def to_the_end(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do something that is worth finishing even when the valve is closed.
 
         Raises:
-            LeftError: dropped before, or on the way.
+            RunStoppedError: dropped before, or on the way.
         """
-        if self.dropping:
-            raise LeftError(_STOPPED)
+        return await self._unless(self._dropped, work())
 
-        async def begin(passage: Passage) -> T:
-            passage.under_way = True
-            return await work()
-
-        return await self._inside_of(begin)
-
-    async def _inside_of(self, begin: Callable[[Passage], Awaitable[T]]) -> T:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a valve is passed inside a task")
-        before = task.cancelling()
-        passage = Passage(self, task)
-        self._inside.add(passage)
-        # As asyncio.timeout does it: a cancel scope of anyio would take as long as all else here.
+    @staticmethod
+    async def _unless(event: asyncio.Event, work: Awaitable[T]) -> T:
+        task: asyncio.Future[Any] = asyncio.ensure_future(work)
+        stop = asyncio.create_task(event.wait())
         try:
-            return await begin(passage)
-        except asyncio.CancelledError:
-            if passage.cancelled:
-                passage.cancelled = False
-                if task.uncancel() <= before:
-                    raise LeftError(_STOPPED) from None
-            raise
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            if event.is_set() and not task.done():
+                raise RunStoppedError
+            result: T = await task
+            return result
         finally:
-            self._inside.discard(passage)
-            if passage.cancelled:  # and something else came of it
-                task.uncancel()
+            for each in (task, stop):
+                each.cancel()
+            await asyncio.wait((task, stop))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import hashlib
 import itertools
 import os
 import re
@@ -31,6 +32,9 @@ FOLDER_MODE = 0o700
 _MOST_BUFFERS = 1024  # IOV_MAX on Linux, the BSDs and macOS
 _FEW_FILES = 8  # from so many on, one syncfs beats an fsync for each
 _DEAD_AFTER = 24 * 3600.0
+_PAUSE = 0.05  # seconds between two looks for a file descriptor
+KEPT_FOR = 7 * 24 * 3600.0
+"""Seconds that a part of a large recording waits for a run that goes on with it."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """What an error's number is when too many files are open; the disk has no part in it."""
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -45,6 +49,7 @@ _CAN_LOOK = os.access in os.supports_follow_symlinks  # without an exception for
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_KEPT = re.compile(r"\.agentphone-[0-9a-f]{26}\.(?:kept|note)")
 _TEMP = re.compile(r"\.agentphone-([0-9a-f]{8})-([0-9a-f]+)-([0-9a-f]{8})-[0-9a-f]+\.part")
 _TOKEN = secrets.token_hex(4)  # tells this process from others that had its number
 _STARTED = time.time()
@@ -113,12 +118,23 @@ def _this_host() -> str:
 
 
 def is_temp(name: str) -> bool:
-    """Whether a file name is one of `TempNames`, of any process."""
-    return _TEMP.fullmatch(name) is not None
+    """Whether a file name is one of `TempNames`, of any process, or that of a kept part."""
+    return _TEMP.fullmatch(name) is not None or _KEPT.fullmatch(name) is not None
 
 
-def sweep(folder: Path) -> int:
+def kept_names(folder: str, name: str) -> tuple[str, str]:
+    """Where a part of the recording of this name is kept, and the note beside it."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:26]
+    return f"{folder}.agentphone-{digest}.kept", f"{folder}.agentphone-{digest}.note"
+
+
+def sweep(folder: Path, noted: set[str] | None = None, suffixes: tuple[str, ...] = ()) -> int:
     """Remove what dead processes left in a folder; return how many such files may not go yet.
+
+    Args:
+        folder: may be absent.
+        noted: gets the names that end with one of ``suffixes``, on the way.
+        suffixes: see ``noted``.
 
     A process counts as dead if it ran on this host and has no entry in the process table any
     more, or has left its number to this one (in a container, each process is the first); or if
@@ -130,10 +146,28 @@ def sweep(folder: Path) -> int:
         _patiently(lambda: os.scandir(folder)) as entries,
     ):
         for entry in entries:
-            match = _TEMP.fullmatch(entry.name)
-            if match and entry.is_file(follow_symlinks=False):
+            name = entry.name
+            if not name.startswith(".agentphone-"):
+                if noted is not None and name.endswith(suffixes):
+                    noted.add(name)
+            elif not entry.is_file(follow_symlinks=False):
+                continue
+            elif match := _TEMP.fullmatch(name):
                 staying += not (_is_dead(match, entry) and remove(entry.path))
+            elif _KEPT.fullmatch(name):
+                if _is_older(entry, KEPT_FOR):
+                    remove(entry.path)
+                elif noted is not None:
+                    noted.add(name)
     return staying
+
+
+def _is_older(entry: os.DirEntry[str], seconds: float) -> bool:
+    try:
+        written = entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return False
+    return time.time() - written > seconds
 
 
 def _is_dead(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
@@ -230,9 +264,20 @@ def create(path: str) -> int:
     return _open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
+def open_part(path: str) -> int:
+    """Open a file of ours to read it and to write behind its end; return its descriptor."""
+    return _open(path, os.O_RDWR | os.O_APPEND)
+
+
 def _open(path: str, flags: int, *, links: bool = False) -> int:
     """Open a file; one behind a symbolic link only if ``links`` may be followed."""
     flags |= _BINARY | _CLOSE_ON_EXEC | (0 if links else _NO_LINK)
+    try:
+        return os.open(path, flags, FILE_MODE)
+    except OSError as error:
+        if error.errno not in NO_DESCRIPTOR or _in_event_loop():
+            raise
+    time.sleep(_PAUSE)
     return _patiently(lambda: os.open(path, flags, FILE_MODE))
 
 
@@ -253,7 +298,7 @@ def _patiently(opening: Callable[[], T]) -> T:
                 patience = time.monotonic() + 10.0
             elif time.monotonic() > patience:
                 raise
-        time.sleep(0.05)
+        time.sleep(_PAUSE)
 
 
 def _in_event_loop() -> bool:
@@ -310,7 +355,7 @@ def sync_each(paths: Sequence[str]) -> None:
         _sync_path(path)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | Path) -> None:
     """Force a folder's entries to the disk, where folders can be synced at all."""
     if sys.platform == "win32":
         return

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from agentphone_async.protocol.recording import Audio, extension_of
+from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio, extension_of
 
 SMALL = 128 * 1024
 """Bytes; to store a file of up to this size costs less than to hand it to a thread."""
@@ -27,19 +27,20 @@ class Target:
         folder: relative to the sink; ``.`` for its top.
         stem: file name without extension.
         extension: with its dot; None to choose it by what the bytes are.
-        known: SHA-256, in hexadecimal, of the only bytes that may have this name; None for any.
-        other: the name for other bytes than ``known``.
+        expected_sha256: of the only bytes that may have this name, in hexadecimal; None for any.
+        name_if_changed: the name for other bytes than those.
     """
 
     folder: PurePosixPath
     stem: str
     extension: str | None = None
-    known: str | None = None
-    other: Target | None = None
+    expected_sha256: str | None = None
+    name_if_changed: Target | None = None
 
     def for_bytes(self, sha256: str) -> Target:
         """The name for bytes with this hash."""
-        return self if self.other is None or sha256 == self.known else self.other
+        other = self.name_if_changed
+        return self if other is None or sha256 == self.expected_sha256 else other
 
     def file_name(self, media_type: str) -> str:
         """The name, without the folder, for audio of this type."""
@@ -50,7 +51,7 @@ class Target:
         """All names, without the folder, that it may get."""
         if self.extension is not None:
             return (self.stem + self.extension,)
-        return (self.file_name("audio/wav"), self.file_name("audio/mpeg"))
+        return tuple(self.stem + extension for extension in ALL_EXTENSIONS)
 
     def named(self, media_type: str) -> PurePosixPath:
         """The whole name for audio of this type."""
@@ -160,3 +161,14 @@ class Sink(Protocol):
 
     async def aclose(self) -> None:
         """Discard whatever was begun or staged and not published."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A sink that keeps parts of large recordings for a later run; sinks need not."""
+
+    async def keep(self, upload: Upload, mark: str) -> None:
+        """Give an upload up, but let its bytes lie, under a mark that tells what they are of."""
+
+    async def take_up(self, target: Target, mark: str) -> Upload | None:
+        """The upload of this target that was kept under this very mark; None if there is none."""

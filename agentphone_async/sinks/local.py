@@ -1,9 +1,10 @@
 """A folder on a local disk.
 
-Order of things: the bytes are written aside under a name of this process, synced, renamed, and
-their folder is synced; only then `LocalSink.publish` returns. A whole batch takes two thread hops,
-one for what keeps a core busy and one for what waits for the disk. Files are 0600 and folders 0700,
-because recordings are private. No symbolic link is followed inside the destination.
+Order of things: the bytes are written aside under a name of this process, synced, linked to their
+final name, and their folder is synced; only then `LocalSink.publish` returns. A whole batch takes
+two thread hops, one for what keeps a core busy and one for what waits for the disk. Files are 0600
+and folders 0700, because recordings are private. No symbolic link is followed inside the
+destination.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
-from agentphone_async.protocol.recording import Audio
+from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 from agentphone_async.sinks.disk import (
     NO_DESCRIPTOR,
     TempNames,
     create,
+    destination_error,
     destination_errors,
     is_there,
+    kept_names,
     link_or_replace,
     make_folder,
     remove,
@@ -36,7 +39,8 @@ from agentphone_async.sinks.disk import (
     sync_many,
     write_all,
 )
-from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
+from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target, Upload
+from agentphone_async.sinks.kept import Part, keep_part, take_part
 from agentphone_async.sinks.threads import FilePool
 
 
@@ -62,6 +66,42 @@ SYNCING = 2
 HICCUP = 0.02
 """Seconds beyond that which are forgiven: the process may not have been running."""
 
+_USUAL = ALL_EXTENSIONS[:2]
+_RARE = ALL_EXTENSIONS[2:]
+
+
+class Disk:
+    """What all local sinks of one client share: threads, and what is known of their folders.
+
+    Each folder is read once, when it is first used, for what dead processes left in it and for
+    names with rare extensions.
+
+    Args:
+        pool: threads to write and hash on; one of its own if not given.
+
+    Attributes:
+        pool: see above.
+        syncing: threads that only wait for the disk.
+        names: of temporary files.
+        rare: the names with a rare extension in each folder that has been read, by its prefix;
+            and of notes on kept parts.
+        made: folders that were made, and whose own entry is not synced yet.
+    """
+
+    def __init__(self, pool: FilePool | None = None) -> None:
+        self.pool = pool or FilePool()
+        self.syncing = FilePool(SYNCING)
+        self.names = TempNames()
+        self.rare: dict[str, set[str]] = {}
+        self.made: set[Path] = set()
+        self._own_pool = pool is None
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.syncing.close()
+        if self._own_pool:
+            self.pool.close()
+
 
 class LocalSink:
     """Recordings as files below one folder.
@@ -70,11 +110,12 @@ class LocalSink:
         folder: created, with its parents, when the first file comes.
         fsync: see `Fsync`.
         overwrite: whether a name that is taken is replaced; otherwise what is there stays.
-        own_loop: whether nothing else runs in this event loop. Batches are then written and renamed
+        inline: whether nothing else runs in this event loop. Batches are then written and linked
             right in it, as long as the disk is quick: a thread would take longer to get hold of
             the interpreter lock, six times a file, than the disk takes. Syncing is never done
             there.
-        pool: threads to write and hash on; one of its own if not given.
+        pool: threads to write and hash on; one of its own if neither this nor ``disk`` is given.
+        disk: shared with other sinks, and closed by who made it.
     """
 
     def __init__(
@@ -83,25 +124,24 @@ class LocalSink:
         *,
         fsync: Fsync = Fsync.BATCH,
         overwrite: bool = False,
-        own_loop: bool = False,
+        inline: bool = False,
         pool: FilePool | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self.folder = folder
         self._fsync = fsync
         self._overwrite = overwrite
-        self._here = own_loop
-        self._own_pool = pool is None
-        self._pool = pool or FilePool()
-        self._syncing = FilePool(SYNCING)
-        self._names = TempNames()
+        self._inline = inline
+        self._own_disk = disk is None
+        self._disk = disk or Disk(pool)
+        self._pool = self._disk.pool
         self._unpublished: set[str] = set()
         self._uploads: set[LocalUpload] = set()
         self._prefixes: dict[PurePosixPath, str] = {}
-        self._made: set[Path] = set()
 
     async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
         """For each target the name under which it is there already, or None."""
-        if self._here:
+        if self._inline:
             with self._watching(len(targets)):
                 return self._existing(targets)
         return await self._pool.run(self._existing, targets)
@@ -115,16 +155,29 @@ class LocalSink:
         return await self._pool.run(self._write, body)
 
     async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
-        """Write and hash what is in memory; then sync, rename, and sync the folders."""
-        if self._here:
-            return await self._publish_here(batch)
-        staged = await self._pool.run(self._named, batch)
-        return await self._syncing.run(self._settle, staged)
+        """Write and hash what is in memory; then sync, link, and sync the folders."""
+        if self._inline:
+            return await self._publish_inline(batch)
+        staged = await self._pool.run(self._write_all, batch)
+        return await self._disk.syncing.run(self._sync_and_link, staged)
 
     async def discard(self, ready: Ready) -> None:
         """Remove what was written of it."""
         if isinstance(ready, Staged):
             await self._pool.run(self._discard, ready.key)
+
+    async def keep(self, upload: Upload, mark: str) -> None:
+        """Give an upload up, but let its bytes lie for a later run."""
+        if isinstance(upload, LocalUpload):
+            await self._pool.run(upload._keep, mark)
+
+    async def take_up(self, target: Target, mark: str) -> LocalUpload | None:
+        """What an earlier run has kept of this very body; a hop only where there may be some."""
+        prefix = self._prefix(target.folder)
+        noted = self._disk.rare.get(prefix)
+        if noted is not None and kept_names("", target.stem)[1] not in noted:
+            return None
+        return await self._pool.run(self._take_up, target, mark)
 
     async def aclose(self) -> None:
         """Discard what was not published, and let the threads go."""
@@ -132,26 +185,25 @@ class LocalSink:
             if self._unpublished or self._uploads:
                 await self._pool.run(self._discard_all)
         finally:
-            self._syncing.close()
-            if self._own_pool:
-                self._pool.close()
+            if self._own_disk:
+                self._disk.close()
 
-    async def _publish_here(self, batch: Sequence[Ready]) -> list[Stored]:
+    async def _publish_inline(self, batch: Sequence[Ready]) -> list[Stored]:
         """The same, with hops for nothing but syncing."""
         syncing = self._fsync is not Fsync.OFF
         try:
             with self._watching(len(batch)):
-                staged = self._named(batch)
+                staged = self._write_all(batch)
         except DestinationError as error:
             if error.errno not in NO_DESCRIPTOR:
                 raise
-            staged = await self._pool.run(self._named, batch)  # there one can wait for some
+            staged = await self._pool.run(self._write_all, batch)  # there one can wait for some
         if syncing:
-            await self._syncing.run(self._sync, staged)
+            await self._disk.syncing.run(self._sync, staged)
         with self._watching(len(batch)):
-            stored = [self._reveal(item) for item in staged]
+            stored = [self._link(item) for item in staged]
         if syncing:
-            await self._syncing.run(self._sync_folders, staged)
+            await self._disk.syncing.run(self._sync_folders, staged)
         return stored
 
     @contextlib.contextmanager
@@ -160,19 +212,44 @@ class LocalSink:
         began = time.perf_counter()
         yield
         if time.perf_counter() - began > HICCUP + files * QUICK:
-            self._here = False
+            self._inline = False
 
     # What follows runs in threads, or in the loop if that is ours.
 
     def _existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
         with destination_errors(self.folder):
             self._check()
-            prefixes = {folder: self._prefix(folder) for folder in {t.folder for t in targets}}
-            return [_taken(target, prefixes[target.folder]) for target in targets]
+            prefixes = {folder: self._look_at(folder) for folder in {t.folder for t in targets}}
+            return [self._taken(target, prefixes[target.folder]) for target in targets]
+
+    def _taken(self, target: Target, prefix: str) -> PurePosixPath | None:
+        """The name under which it is there; rare ones are looked for among those noted."""
+        if target.extension is not None:
+            names: Sequence[str] = target.file_names()
+        else:
+            names = [target.stem + extension for extension in _USUAL]
+            if noted := self._disk.rare.get(prefix):
+                names += [name for name in target.file_names() if name in noted]
+        for name in names:
+            if is_there(prefix + name):
+                return target.folder / name
+        return None
 
     def _prefix(self, folder: PurePosixPath) -> str:
         """The folder as a string that a file name can follow: joining paths costs more than I/O."""
         return os.path.join(self.folder, folder, "")  # noqa: PTH118 - hot
+
+    def _look_at(self, folder: PurePosixPath) -> str:
+        """Read a folder that is there, if nobody has; how the paths in it begin."""
+        prefix = self._prefixes.get(folder) or self._prefix(folder)
+        if prefix not in self._disk.rare and os.path.isdir(prefix):  # noqa: PTH112 - hot
+            self._read(folder, prefix)
+        return prefix
+
+    def _read(self, folder: PurePosixPath, prefix: str) -> None:
+        noted: set[str] = set()
+        sweep(self.folder / folder, noted, _RARE)
+        self._disk.rare[prefix] = noted
 
     def _check(self) -> None:
         """A destination that can be none is said before anything is fetched."""
@@ -184,19 +261,21 @@ class LocalSink:
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
     def _create(self, folder: PurePosixPath) -> tuple[str, int]:
-        with destination_errors(self.folder):
-            temp = self._prepare(folder) + self._names.next()
+        try:
+            prefix = self._prefixes.get(folder) or self._prepare(folder)
+            temp = prefix + self._disk.names.next()
             fd = create(temp)
+        except OSError as error:
+            raise destination_error(error, self.folder) from error
         self._unpublished.add(temp)
         return temp, fd
 
     def _prepare(self, folder: PurePosixPath) -> str:
-        """Make a folder, if that was not done before; how the paths in it begin."""
-        prefix = self._prefixes.get(folder)
-        if prefix is None:
-            self._made.update(make_folder(self.folder, folder))
-            sweep(self.folder / folder)
-            prefix = self._prefixes[folder] = self._prefix(folder)
+        """Make a folder, and read it, if nobody has; how the paths in it begin."""
+        self._disk.made.update(make_folder(self.folder, folder))
+        prefix = self._prefixes[folder] = self._prefix(folder)
+        if prefix not in self._disk.rare:
+            self._read(folder, prefix)
         return prefix
 
     def _discard(self, temp: str) -> None:
@@ -209,98 +288,119 @@ class LocalSink:
         self._uploads.add(upload)  # in the thread: a caller who is cancelled never sees it
         return upload
 
+    def _take_up(self, target: Target, mark: str) -> LocalUpload | None:
+        prefix = self._look_at(target.folder)
+        temp = prefix + self._disk.names.next()
+        with destination_errors(temp):
+            part = take_part(prefix, target.stem, mark, temp)
+        if part is None:
+            return None
+        self._unpublished.add(temp)
+        upload = LocalUpload(self, target, temp, part.fd, part)
+        self._uploads.add(upload)
+        return upload
+
     def _discard_all(self) -> None:
         for upload in tuple(self._uploads):
             upload._abort()
         for temp in tuple(self._unpublished):
             self._discard(temp)
 
-    def _named(self, batch: Sequence[Ready]) -> list[Staged]:
-        return [self._with_name(ready) for ready in batch]
+    def _write_all(self, batch: Sequence[Ready]) -> list[Staged]:
+        staged = []
+        for ready in batch:
+            item = self._write(ready) if isinstance(ready, Body) else ready
+            if item.target.name_if_changed is not None:
+                item = self._renamed(item)
+            staged.append(item)
+        return staged
 
-    def _settle(self, staged: Sequence[Staged]) -> list[Stored]:
+    def _renamed(self, staged: Staged) -> Staged:
+        """Under the name that its bytes are to have."""
+        target = staged.target.for_bytes(staged.sha256)
+        with destination_errors(self.folder / target.folder):
+            if target.folder not in self._prefixes:
+                self._prepare(target.folder)
+        return replace(staged, target=target)
+
+    def _sync_and_link(self, staged: Sequence[Staged]) -> list[Stored]:
         self._sync(staged)
-        stored = [self._reveal(item) for item in staged]
+        stored = [self._link(item) for item in staged]
         self._sync_folders(staged)
         return stored
 
     def _sync(self, staged: Sequence[Staged]) -> None:
-        with destination_errors(self.folder):
+        try:
             if self._fsync is Fsync.BATCH:
                 sync_many([item.key for item in staged])
             elif self._fsync is Fsync.EACH:
                 sync_each([item.key for item in staged])
+        except OSError as error:
+            raise destination_error(error, self.folder) from error
 
     def _sync_folders(self, staged: Sequence[Staged]) -> None:
         if self._fsync is Fsync.OFF:
             return
-        made = tuple(self._made)
-        folders = {self.folder / folder for folder in {item.target.folder for item in staged}}
-        with destination_errors(self.folder):
-            for path in folders | {path.parent for path in made}:
-                sync_folder(path)
-        self._made.difference_update(made)  # only now: a batch beside this one relies on them, too
-
-    def _with_name(self, ready: Ready) -> Staged:
-        staged = self._write(ready) if isinstance(ready, Body) else ready
-        target = staged.target.for_bytes(staged.sha256)
-        if target is staged.target:
-            return staged
-        with destination_errors(self.folder / target.folder):
-            self._prepare(target.folder)
-        return replace(staged, target=target)
+        made = tuple(self._disk.made)
+        folders = {self._prefixes[item.target.folder] for item in staged}
+        folders.update(os.fspath(path.parent) for path in made)
+        try:
+            for path in folders:
+                sync_folder(path.rstrip("/") or path)
+        except OSError as error:
+            raise destination_error(error, self.folder) from error
+        # Only now: a batch beside this one relies on them, too.
+        self._disk.made.difference_update(made)
 
     def _write(self, body: Body) -> Staged:
         digest = hashlib.sha256()
         for chunk in body.chunks:
             digest.update(chunk)
         temp, fd = self._create(body.target.folder)
-        with destination_errors(temp):
+        try:
             try:
                 write_all(fd, body.chunks)
             finally:
                 os.close(fd)
+        except OSError as error:
+            raise destination_error(error, temp) from error
         return Staged(body.target, body.size, body.audio, digest.hexdigest(), temp)
 
-    def _reveal(self, staged: Staged) -> Stored:
+    def _link(self, staged: Staged) -> Stored:
         target = staged.target
         name = target.file_name(staged.audio.media_type)
-        final = self._prefixes[target.folder] + name
-        with destination_errors(final):
+        prefix = self._prefixes[target.folder]
+        final = prefix + name
+        try:
             if self._overwrite:
                 os.replace(staged.key, final)  # noqa: PTH105 - hot
                 new = True
             else:
                 new = link_or_replace(staged.key, final)
+        except OSError as error:
+            raise destination_error(error, final) from error
         self._unpublished.discard(staged.key)
+        if not name.endswith(_USUAL):
+            self._disk.rare.setdefault(prefix, set()).add(name)
         return Stored(target.folder / name, staged.size, staged.sha256, new)
-
-
-def _taken(target: Target, prefix: str) -> PurePosixPath | None:
-    for name in target.file_names():
-        if is_there(prefix + name):
-            return target.folder / name
-    return None
 
 
 class LocalUpload:
     """A body that is written in parts; see `agentphone_async.sinks.interface.Upload`."""
 
-    def __init__(self, sink: LocalSink, target: Target, temp: str, fd: int) -> None:
+    def __init__(
+        self, sink: LocalSink, target: Target, temp: str, fd: int, part: Part | None = None
+    ) -> None:
         self._sink = sink
         self._target = target
         self._temp = temp
         self._fd: int | None = fd
-        self._digest = hashlib.sha256()
-        self.size = 0
+        self._digest = hashlib.sha256() if part is None else part.digest
+        self.size = 0 if part is None else part.size
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         """Write and hash, in one hop."""
         await self._sink._pool.run(self._write, chunks)
-
-    async def restart(self) -> None:
-        """Forget all bytes so far."""
-        await self._sink._pool.run(self._restart)
 
     async def stage(self, audio: Audio) -> Staged:
         """Declare it whole and close it."""
@@ -321,14 +421,17 @@ class LocalUpload:
             self._digest.update(chunk)
             self.size += len(chunk)
 
-    def _restart(self) -> None:
-        if self._fd is None:
-            raise ValueError("this upload is over")
-        with destination_errors(self._temp):
-            os.ftruncate(self._fd, 0)
-            os.lseek(self._fd, 0, os.SEEK_SET)
-        self._digest = hashlib.sha256()
-        self.size = 0
+    def _keep(self, mark: str) -> None:
+        try:
+            self._close()
+            prefix = self._sink._prefix(self._target.folder)
+            keep_part(prefix, self._target.stem, mark, self._temp, self.size, self._digest)
+            noted = self._sink._disk.rare.setdefault(prefix, set())
+            noted.add(kept_names("", self._target.stem)[1])
+        except (DestinationError, OSError):  # then it was only worth trying
+            self._sink._discard(self._temp)
+        else:
+            self._sink._unpublished.discard(self._temp)
 
     def _abort(self) -> None:
         with contextlib.suppress(DestinationError):  # the file goes anyway

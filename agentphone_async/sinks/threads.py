@@ -13,9 +13,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from agentphone_async.sinks.outlast import outlast
+import anyio
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class FilePool:
             return await asyncio.shield(hop)
         except asyncio.CancelledError:
             try:
-                await outlast(hop)
+                await wait_uncancelled(hop)
             finally:
                 if not hop.cancelled():
                     hop.exception()  # seen, so that asyncio does not report it as lost
@@ -51,3 +51,21 @@ class FilePool:
     def close(self) -> None:
         """Let the threads go; what they have begun they finish."""
         self._executor.shutdown(wait=False)
+
+
+async def wait_uncancelled(work: asyncio.Future[Any]) -> None:
+    """Return when ``work`` is done, whatever its result, however often the waiter is cancelled.
+
+    Raises:
+        CancelledError: the waiter was cancelled meanwhile; ``work`` is done all the same.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    # anyio repeats a cancellation at every turn of the loop; unshielded, this would spin.
+    with anyio.CancelScope(shield=True):
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled

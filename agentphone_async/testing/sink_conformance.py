@@ -258,4 +258,4 @@ def _bytes(body: Body) -> bytes:
 
 
 def _or_else(target: Target, sha256: str, other: Target) -> Target:
-    return replace(target, known=sha256, other=other)
+    return replace(target, expected_sha256=sha256, name_if_changed=other)

@@ -126,7 +126,8 @@ class Answer:
             async for chunk in self._raw_chunks():
                 for piece in decoder.decode(chunk):
                     yield piece
-            decoder.finish()
+            for piece in decoder.finish():
+                yield piece
         except CodingError as error:
             if self.status >= 400:
                 return

@@ -142,7 +142,7 @@ class Session:
                 ttl_dns_cache=60,
                 ssl=self._tls(),
             )
-            pooled = self._client_on(connector(limit=self.settings.connections))
+            pooled = self._client_on(connector(limit=0))  # the limits know how many
             fresh = self._client_on(connector(limit=0, force_close=True))
             fast = FastPath.beside(
                 pooled, self.settings.base_url, HEADERS, self.settings.timeouts, READ_BUFFER
@@ -182,6 +182,11 @@ class Session:
             finally:
                 await clients.fresh.close()
 
+    def grow(self, connections: int) -> None:
+        """Let at least so many requests be under way at a time, each with its connection."""
+        if connections > self.limits.max_concurrency:
+            self.limits.concurrency = connections
+
     async def call(self, request: Request, *, largest: int | None = LARGEST_REPLY) -> Reply:
         """Send a request, tried again where that is safe, and read the whole answer.
 
@@ -212,7 +217,12 @@ class Session:
         return await self.retrier.run(request, attempt)
 
     async def send(
-        self, request: Request, headers: Mapping[str, str] | None = None, *, apart: bool = False
+        self,
+        request: Request,
+        headers: Mapping[str, str] | None = None,
+        *,
+        apart: bool = False,
+        start: str | None = None,
     ) -> Answer:
         """Send a request once and return when the response head is there.
 
@@ -224,16 +234,17 @@ class Session:
             headers: more headers, such as ``Range``.
             apart: over a connection of its own, which is closed afterwards: for a body that is read
                 as slowly as its reader likes, and would keep one of the pool for as long.
+            start: begin at this URL instead of the base URL's, as if redirected there.
 
         Raises:
             MissingKeyError: the endpoint needs a key and the settings have none.
             TransportError: there was no answer.
             UnexpectedResponseError: it was not HTTP, or a redirect that is not followed.
         """
-        url = self.settings.base_url + request.path
+        url = start or self.settings.base_url + request.path
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
-        for hop in itertools.count():
+        for hop in itertools.count(0 if start is None else 1):
             fast = None if hop or headers or apart else self._path_for(request)
             if fast is not None:
                 answer = await self._send_by(fast, request)

@@ -13,8 +13,7 @@ from agentphone_async.protocol.coding import PIECE, CodingError, Decoder, coding
 def decode(coding: str, *chunks: bytes) -> bytes:
     decoder = Decoder(coding)
     out = b"".join(piece for chunk in chunks for piece in decoder.decode(chunk))
-    decoder.finish()
-    return out
+    return out + b"".join(decoder.finish())
 
 
 @given(st.binary(max_size=500), st.lists(st.integers(1, 50), max_size=20))
@@ -52,12 +51,38 @@ def test_what_goes_on_after_its_end_is_noticed():
 
 def test_what_is_corrupt_is_noticed():
     with pytest.raises(CodingError, match="corrupt"):
-        decode("gzip", b"this is no gzip")
+        decode("gzip", gzip.compress(b"hello")[:10] + b"\xff" * 9)
 
 
-def test_codings_that_are_not_known():
-    with pytest.raises(CodingError, match="'br' was not asked for"):
-        Decoder("br")
+HELLO = b"RIFF hello hello hello"
+RAW = zlib.compressobj(wbits=-15)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(HELLO[:5]) + gzip.compress(HELLO[5:])),
+        ("gzip, gzip", gzip.compress(gzip.compress(HELLO))),
+        ("gzip", gzip.compress(gzip.compress(HELLO))),
+        ("deflate, gzip", gzip.compress(zlib.compress(HELLO))),
+        ("deflate", RAW.compress(HELLO) + RAW.flush()),
+        ("gzip", HELLO),
+        ("deflate", HELLO),
+        ("br", HELLO),
+        ("zstd", HELLO),
+        ("aws-chunked", HELLO),
+        ("aws-chunked, gzip", gzip.compress(HELLO)),
+        ("binary", HELLO),
+        ("utf-8", HELLO),
+        ("gzip", b"a"),
+        ("gzip", b""),
+    ],
+    ids=range(15),
+)
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_the_bytes_decide_which_coding_is_there(coding: str, body: bytes, step: int):
+    chunks = [body[at : at + step] for at in range(0, len(body), step)]
+    assert decode(coding, *chunks) == (body if len(body) < 2 else HELLO)
 
 
 @pytest.mark.parametrize("header", [None, "", " identity ", "Identity"])

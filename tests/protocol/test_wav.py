@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.protocol.mpeg import looks_like_mpeg
 from agentphone_async.protocol.wav import HEAD_SIZE, Verdict, WaveFacts, inspect
 
 STREAM = 0xFFFFFFFF
@@ -315,28 +314,25 @@ def test_a_head_full_of_tiny_chunks_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "expected"),
+    ("tag", "rate", "byte_rate", "samples", "audio", "seconds"),
     [
-        (b"ID3\x04\0\0\0\0\0\0", True),
-        (b"\xff\xfb\x90\x64", True),
-        (b"\xff\xf3\x48\xc4", True),
-        (b"\xff\xe3\x18\xc4", True),
-        (b"\xff\xf1\x50\x80", False),  # AAC in ADTS
-        (b"\xff\xfe<\0h\0t\0", False),  # UTF-16 text
-        (b"\xff\xfe{\0", False),
-        (b"\xff\xfb\xf0\x64", False),
-        (b"\xff\xfb\x9c\x64", False),
-        (b"RIFF", False),
-        (b"\xff\xfb", False),
-        (b"ID3", False),
-        (b"", False),
+        (0x11, 8000, 999, 16_000, 8_112, 2.0),  # IMA ADPCM, and a byte rate that is wrong
+        (0x31, 8000, 1, 8_000, 1_625, 1.0),
+        (0x55, 44_100, 16_000, 88_200, 32_000, 2.0),
+        (0x11, 8000, 4_055, 0, 8_110, 2.0),  # a fact that says nothing
+        (0x01, 8000, 1, 99, 16_000, 1.0),  # PCM needs none
     ],
 )
-def test_mpeg(head: bytes, *, expected: bool) -> None:
-    assert looks_like_mpeg(head) is expected
-
-
-@settings(max_examples=100)
-@given(st.binary(max_size=8))
-def test_mpeg_never_raises(head: bytes) -> None:
-    assert looks_like_mpeg(head) in (True, False)
+def test_codecs_are_as_long_as_their_fact_chunk_says(tag, rate, byte_rate, samples, audio, seconds):
+    head = struct.pack("<HHIIHH", tag, 1, rate, byte_rate, 2, 16)
+    body = riff(
+        chunk(b"fmt ", head),
+        chunk(b"fact", struct.pack("<I", samples)),
+        chunk(b"data", bytes(audio)),
+    )
+    facts = inspect(body, len(body))
+    assert facts.verdict is Verdict.WHOLE
+    assert facts.duration_seconds == pytest.approx(seconds)
+    cut = inspect(body, len(body) - audio // 2)
+    assert cut.verdict is Verdict.TRUNCATED
+    assert cut.duration_seconds == pytest.approx(seconds / 2, rel=0.01)

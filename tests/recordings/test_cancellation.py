@@ -180,7 +180,7 @@ async def test_while_clearing_up(way, gate, monkeypatch, tmp_path):
 
 async def test_what_has_arrived_and_waits_to_be_published_goes(gate, monkeypatch, tmp_path):
     """Uploads that are staged behind batches that are stuck; those hold no thread that writes."""
-    monkeypatch.setattr(LocalSink, "_settle", gate.guard(LocalSink._settle))
+    monkeypatch.setattr(LocalSink, "_sync_and_link", gate.guard(LocalSink._sync_and_link))
     body = wave(4_500_000)
     script = respond(200, body, content_type="audio/wav")
     async with RawServer(script) as server, impatient(server.base_url) as client:

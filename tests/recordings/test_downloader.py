@@ -26,7 +26,7 @@ from agentphone_async.errors import (
 from agentphone_async.models import Call
 from agentphone_async.recordings import downloader as downloader_module
 from agentphone_async.recordings import fetch as fetch_module
-from agentphone_async.recordings.downloader import Downloader
+from agentphone_async.recordings.downloader import Downloader, flat_target, jobs_of
 from agentphone_async.recordings.fetch import Fetcher
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
@@ -281,7 +281,7 @@ class TestCallsGiven:
 
     @pytest.mark.parametrize("concurrency", [0, -1])
     async def test_no_transfer_at_all_is_refused(self, concurrency, client, tmp_path):
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match="use 1 or more"):
             await collect(client.download_recordings([], tmp_path, concurrency=concurrency))
 
 
@@ -315,7 +315,7 @@ class TestConcurrency:
     async def test_tasks_and_channels_do_not_grow_with_the_count(self, client, tmp_path):
         most = 0
         async with aclosing(
-            client.download_recordings((f"call_{n}" for n in range(3000)), tmp_path)
+            client.download_recordings((f"call_{n}" for n in range(3000)), tmp_path, concurrency=16)
         ) as outcomes:
             settled = 0
             async for _ in outcomes:
@@ -352,8 +352,11 @@ class TestMemory:
         return fetcher, Downloader(fetcher, folder, concurrency)
 
     async def run(self, downloader, calls):
-        async with aclosing(downloader.batches(calls)) as batches:
-            return [outcome async for batch in batches for outcome in batch]
+        jobs = jobs_of(calls, flat_target)
+        async with aclosing(downloader.batches(jobs)) as batches:
+            outcomes = [outcome async for batch in batches for _, outcome in batch]
+        await downloader.fetcher.sink.aclose()
+        return outcomes
 
     async def test_all_of_it_comes_back_after_every_kind_of_end(self, server, client, tmp_path):
         given = [server.add_call(id=f"call_{n}", audio=wave(50_000)).id for n in range(30)]
@@ -373,13 +376,13 @@ class TestMemory:
         held = []
         given = [server.add_call(id=f"call_{n}", audio=wave(60_000)).id for n in range(30)]
         fetcher, downloader = self.downloader(client, tmp_path, budget=150_000, concurrency=8)
-        real = LocalSink._named
+        real = LocalSink._write_all
 
-        def named(sink, batch):
+        def write_all(sink, batch):
             held.append(sum(ready.size for ready in batch))
             return real(sink, batch)
 
-        monkeypatch.setattr(LocalSink, "_named", named)
+        monkeypatch.setattr(LocalSink, "_write_all", write_all)
         await self.run(downloader, given)
         assert max(held) <= 150_000
         assert sum(held) == 30 * 60_000

@@ -10,7 +10,9 @@ import stat
 import pytest
 
 from agentphone_async.errors import (
+    ConfigurationError,
     InvalidIdError,
+    RecordingExistsError,
     RecordingNotFoundError,
     RecordingTooLargeError,
     TransportError,
@@ -125,6 +127,8 @@ async def test_a_large_body_grows_beside_its_final_name_hidden_and_private(tmp_p
     assert_nothing_left(tmp_path)
 
 
+FLAC = b"fLaC\0\0\0\x22" + bytes(10) + (8000 << 44 | 15 << 36 | 16_000).to_bytes(8) + bytes(500)
+
 CONTENTS = {
     "streamed sizes": (wave(9_044, declared=0xFFFFFFFF), WAV, "wav", "audio/wav", False),
     "header only": (wave(44), WAV, "wav", "audio/wav", False),
@@ -139,8 +143,11 @@ CONTENTS = {
     "mpeg as octet-stream": (
         b"\xff\xfb\x90\xc4" * 9, "application/octet-stream", "mp3", "audio/mpeg", False,
     ),
-    "mpeg called wav": (b"\xff\xfb\x90\xc4" * 9, WAV, "mp3", "audio/mpeg", True),
-    "wav called mpeg": (SMALL, "audio/mpeg", "wav", "audio/wav", True),
+    "mpeg called wav": (b"\xff\xfb\x90\xc4" * 9, WAV, "mp3", "audio/mpeg", False),
+    "wav called mpeg": (SMALL, "audio/mpeg", "wav", "audio/wav", False),
+    "wav called text": (SMALL, "text/plain", "wav", "audio/wav", False),
+    "wav called a page": (SMALL, "text/html; charset=utf-8", "wav", "audio/wav", False),
+    "flac called wav": (FLAC, WAV, "flac", "audio/flac", False),
 }  # fmt: skip
 
 
@@ -224,11 +231,11 @@ class TestSize:
 
 
 class TestDestination:
-    async def test_a_path_that_is_no_folder_is_the_files_own(self, tmp_path):
-        dest = tmp_path / "new" / "monday.wave"
+    async def test_a_path_is_the_files_own(self, tmp_path):
+        path = tmp_path / "new" / "monday.wave"
         async with RawServer(answer(SMALL)) as server, impatient(server.base_url) as client:
-            recording = await client.fetch_recording("call_x", dest)
-        assert recording.path == dest
+            recording = await client.fetch_recording("call_x", path=path)
+        assert recording.path == path
         assert files(tmp_path) == {"new/monday.wave": SMALL}
 
     async def test_a_folder_that_exists_gets_the_usual_name(self, tmp_path):
@@ -236,17 +243,46 @@ class TestDestination:
             recording = await client.fetch_recording("call_x", str(tmp_path))
         assert recording.path == tmp_path / "recording-call_x.wav"
 
-    async def test_a_trailing_slash_names_a_folder_that_is_made(self, tmp_path):
+    @pytest.mark.parametrize("name", ["new", "new/", "day.wav", "file"])
+    async def test_dest_is_always_a_folder(self, name, tmp_path):
         async with RawServer(answer(SMALL)) as server, impatient(server.base_url) as client:
-            await client.fetch_recording("call_x", f"{tmp_path}/new/")
-        assert files(tmp_path) == {"new/recording-call_x.wav": SMALL}
+            recording = await client.fetch_recording("call_x", f"{tmp_path}/{name}")
+        assert files(tmp_path) == {f"{name.strip('/')}/recording-call_x.wav": SMALL}
+        assert recording.path == tmp_path / name / "recording-call_x.wav"
 
-    @pytest.mark.parametrize("name", ["recording-call_x.wav", "recording-call_x.mp3"])
+    async def test_a_file_url_is_a_folder_too(self, tmp_path):
+        async with RawServer(answer(SMALL)) as server, impatient(server.base_url) as client:
+            await client.fetch_recording("call_x", f"file://{tmp_path}/with%20space")
+        assert files(tmp_path) == {"with space/recording-call_x.wav": SMALL}
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            ({}, "neither is given"),
+            ({"dest": "calls", "path": "calls/x.wav"}, "both are given"),
+            ({"path": "calls/"}, "not the path of a file"),
+            ({"path": "."}, "not the path of a file"),
+            ({"dest": ""}, "dest is empty"),
+            ({"dest": 7}, "dest is int"),
+            ({"dest": "file://host/calls"}, "names no folder of this machine"),
+        ],
+    )
+    async def test_what_can_be_no_destination_is_refused(self, arguments, told, tmp_path):
+        async with RawServer(answer(SMALL)) as server, impatient(server.base_url) as client:
+            with pytest.raises(ConfigurationError, match=told):
+                await client.fetch_recording("call_x", **arguments)
+        assert server.requests == []
+
+    @pytest.mark.parametrize(
+        "name", ["recording-call_x.wav", "recording-call_x.mp3", "recording-call_x.flac"]
+    )
     async def test_what_is_there_is_kept_and_nothing_asked_for(self, name, tmp_path):
         (tmp_path / name).write_bytes(b"mine")
         async with RawServer(answer(SMALL)) as server, impatient(server.base_url) as client:
-            with pytest.raises(FileExistsError, match=r"recording-call_x.*kept"):
+            with pytest.raises(RecordingExistsError, match=r"recording-call_x.*kept") as caught:
                 await client.fetch_recording("call_x", tmp_path)
+        assert isinstance(caught.value, FileExistsError)
+        assert (caught.value.call_id, caught.value.path) == ("call_x", tmp_path / name)
         assert server.requests == []
         assert files(tmp_path) == {name: b"mine"}
 

@@ -138,7 +138,8 @@ LASTING = {
         NotAudioError,
         "<html>Just a moment",
     ),
-    "WAVE called HTML": (respond(200, SMALL, content_type="text/html"), NotAudioError, "text/html"),
+    "text behind ID3": (answer(b"ID3\x03\0\0\0\0\0\0<html>hi</html>"), NotAudioError, "<html>hi"),
+    "text in a tag": (answer(b'ID3\x03\0\0\0\0\x02\0{"error": 1}' + b" " * 999), NotAudioError, "ID3"),
     "HTML without end": (
         then_hold(respond(200, b"<p>" * 1000, content_type="text/html", content_length="9999999")),
         NotAudioError,
@@ -158,15 +159,17 @@ LASTING = {
     "escapes in HTML": (
         respond(200, b"\x1b[31mred", content_type="text/html"), NotAudioError, r"\x1b[31mred",
     ),
-    "not gzip at all": (
-        answer(SMALL, content_encoding="gzip"), UnexpectedResponseError, "corrupt",
+    "gzip that breaks": (
+        answer(gzip.compress(SMALL)[:300] + b"\xff" * 500, content_encoding="gzip"),
+        UnexpectedResponseError,
+        "corrupt",
     ),
     "gzip that ends early": (
         answer(gzip.compress(SMALL, mtime=0)[:-9], content_encoding="gzip"),
         UnexpectedResponseError,
         "cut off",
     ),
-    "an unknown coding": (answer(SMALL, content_encoding="br"), UnexpectedResponseError, "br"),
+    "a coding nobody knows": (answer(b"\x0b\x80" * 9, content_encoding="lzma"), NotAudioError, "x0b"),
     "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), UnexpectedResponseError, "HTTP"),
     "a redirect to nowhere": (respond(302), UnexpectedResponseError, "302"),
     "304 unasked": (respond(304, content_length=None), ResponseError, "304"),

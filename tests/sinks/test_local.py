@@ -53,7 +53,7 @@ def own_loop(request):
 
 @pytest.fixture(params=Fsync, ids=lambda mode: mode.value)
 async def sink(request, own_loop, tmp_path):
-    made = LocalSink(tmp_path / "dest", fsync=request.param, own_loop=own_loop)
+    made = LocalSink(tmp_path / "dest", fsync=request.param, inline=own_loop)
     yield made
     await made.aclose()
     assert open_files(tmp_path) == []
@@ -105,7 +105,7 @@ class TestPublishing:
         content = b"content"
         digest = hashlib.sha256(content if same else b"earlier").hexdigest()
         other = target("recording-a.v2", "beside")
-        wanted = replace(target(), known=digest, other=other)
+        wanted = replace(target(), expected_sha256=digest, name_if_changed=other)
         if large:
             upload = await sink.begin(wanted)
             await upload.write([content])
@@ -186,11 +186,11 @@ class TestWhereItIsDone:
         assert written == [(10, False), (20, False)]
 
     async def test_in_our_own_whole_batches(self, written, tmp_path):
-        await self.publish(LocalSink(tmp_path, own_loop=True), 10, 20)
+        await self.publish(LocalSink(tmp_path, inline=True), 10, 20)
         assert written == [(10, True), (20, True)]
 
     async def test_what_is_staged_by_itself_never(self, written, tmp_path):
-        sink = LocalSink(tmp_path, own_loop=True)
+        sink = LocalSink(tmp_path, inline=True)
         await sink.publish([await sink.stage(body(b"x" * 30))])
         await sink.aclose()
         assert written == [(30, False)]
@@ -201,17 +201,17 @@ class TestWhereItIsDone:
 
         for name in ("sync_many", "sync_each", "sync_folder"):
             monkeypatch.setattr(local, name, sync)
-        await self.publish(LocalSink(tmp_path, own_loop=True), 10)
-        await self.publish(LocalSink(tmp_path / "each", own_loop=True, fsync=Fsync.EACH), 10)
+        await self.publish(LocalSink(tmp_path, inline=True), 10)
+        await self.publish(LocalSink(tmp_path / "each", inline=True, fsync=Fsync.EACH), 10)
         monkeypatch.setattr(local.FilePool, "run", None)
-        sink = LocalSink(tmp_path / "off", own_loop=True, fsync=Fsync.OFF)
+        sink = LocalSink(tmp_path / "off", inline=True, fsync=Fsync.OFF)
         assert [stored.new for stored in await sink.publish([body()])] == [True]
 
     @pytest.mark.parametrize(("seconds", "here"), [(0.02, True), (0.021, False)])
     async def test_a_slow_disk_gets_it_once(self, seconds, here, written, monkeypatch, tmp_path):
         ticks = itertools.count()
         monkeypatch.setattr(local.time, "perf_counter", lambda: next(ticks) * seconds)
-        await self.publish(LocalSink(tmp_path, own_loop=True), 10, 20)
+        await self.publish(LocalSink(tmp_path, inline=True), 10, 20)
         assert written == [(10, True), (20, here)]
 
 
@@ -257,16 +257,6 @@ class TestExisting:
 
 
 class TestUploads:
-    async def test_restarting_forgets(self, sink):
-        upload = await sink.begin(target())
-        await upload.write([b"forget", b"this"])
-        await upload.restart()
-        assert upload.size == 0
-        await upload.write([b"kept"])
-        (stored,) = await sink.publish([await upload.stage(WAV)])
-        assert stored.sha256 == hashlib.sha256(b"kept").hexdigest()
-        assert files(sink.folder) == {"recording-a.wav": b"kept"}
-
     async def test_aborting_leaves_nothing_and_may_be_repeated(self, sink):
         upload = await sink.begin(target())
         await upload.write([b"x"])
@@ -426,14 +416,14 @@ class TestLeftovers:
 async def test_what_waits_for_the_disk_keeps_nobody_from_writing(monkeypatch, tmp_path):
     """Batches that are being synced hold no thread of those that write."""
     begun, go = threading.Semaphore(0), threading.Event()
-    real = LocalSink._settle
+    real = LocalSink._sync_and_link
 
     def stuck(sink, staged):
         begun.release()
         assert go.wait(10)
         return real(sink, staged)
 
-    monkeypatch.setattr(LocalSink, "_settle", stuck)
+    monkeypatch.setattr(LocalSink, "_sync_and_link", stuck)
     pool = FilePool(2)
     sink = LocalSink(tmp_path, pool=pool)
     batches = [asyncio.create_task(sink.publish([body(name=f"recording-{n}")])) for n in range(2)]

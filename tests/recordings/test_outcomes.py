@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentphone_async.models import Call
-from agentphone_async.protocol.absence import GRACE, may_still_come
+from agentphone_async.recordings.outcomes import GRACE, may_still_come
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentphone_async.recordings.lookahead import LookAhead
+from agentphone_async.recordings.pipeline import LongestFirst
 
 LENGTHS = st.one_of(st.none(), st.floats(0, 1e6), st.sampled_from([1.0, 2.0]), st.just(math.nan))
 
 
 def of(items, window=None, **settings):
     """A window over (name, length) pairs."""
-    look = LookAhead(window or len(items), lambda item: item[1], **settings)
+    look = LongestFirst(window or len(items), lambda item: item[1], **settings)
     for item in items:
-        look.push(item)
+        look.append(item)
     return look
 
 
 def drained(look):
-    return [look.pop() for _ in range(len(look))]
+    return [look.popleft() for _ in range(len(look))]
 
 
 def test_longest_first_and_first_come_first_served_among_equals():
@@ -43,45 +43,45 @@ def test_without_any_known_length_the_order_of_arrival_stays():
 
 
 def test_a_window_of_one_keeps_the_order_of_arrival():
-    look = LookAhead(1, float)
+    look = LongestFirst(1, float)
     for item in (1, 3, 2):
-        look.push(item)
-        assert look.pop() == item
+        look.append(item)
+        assert look.popleft() == item
 
 
 def test_the_window_is_bounded_and_says_so():
     look = of([("a", 1), ("b", 2)])
-    assert look.full
-    with pytest.raises(OverflowError, match="holds 2 calls"):
-        look.push(("c", 3))
+    assert len(look) == look.window
+    with pytest.raises(OverflowError, match="holds 2 items"):
+        look.append(("c", 3))
     drained(look)
     with pytest.raises(IndexError, match="empty"):
-        look.pop()
+        look.popleft()
     with pytest.raises(ValueError, match="at least 1"):
-        LookAhead(0, float)
+        LongestFirst(0, float)
 
 
 @given(st.lists(LENGTHS), st.integers(1, 20), st.integers(0, 30))
 def test_everything_comes_out_once(lengths, window, patience):
-    look = LookAhead(window, lambda item: item[1], patience=patience)
+    look = LongestFirst(window, lambda item: item[1], patience=patience)
     out = []
     for item in enumerate(lengths):
-        if look.full:
-            out.append(look.pop())
-        look.push(item)
+        if len(look) == look.window:
+            out.append(look.popleft())
+        look.append(item)
     out += drained(look)
     assert sorted(number for number, _ in out) == list(range(len(lengths)))
 
 
 @pytest.mark.parametrize("short", [1, None])
 def test_nothing_starves_in_an_infinite_stream(short):
-    look = LookAhead(8, lambda item: item[1])
-    look.push(("short", short))
+    look = LongestFirst(8, lambda item: item[1])
+    look.append(("short", short))
     stream = ((n, 100 + n) for n in itertools.count())
     for given_out in range(100):
-        while not look.full:
-            look.push(next(stream))
-        if look.pop()[0] == "short":
+        while len(look) < look.window:
+            look.append(next(stream))
+        if look.popleft()[0] == "short":
             assert given_out == 16  # twice the window
             return
     pytest.fail("the short call starved")
@@ -96,12 +96,12 @@ def makespan(durations, order, workers):
 
 
 def longest_first(durations, window):
-    look = LookAhead(window, durations.__getitem__)
+    look = LongestFirst(window, durations.__getitem__)
     waiting = deque(range(len(durations)))
     while waiting or len(look):
-        while waiting and not look.full:
-            look.push(waiting.popleft())
-        yield look.pop()
+        while waiting and len(look) < look.window:
+            look.append(waiting.popleft())
+        yield look.popleft()
 
 
 def test_the_run_ends_sooner_than_in_the_order_of_arrival():

@@ -1,0 +1,295 @@
+"""The parts that a run of many downloads is put together from: queues, and one task that runs it.
+
+Passing an item through an ``anyio`` memory stream costs two trips through the event loop, and an
+``asyncio.Queue`` cannot be closed before Python 3.13; a recording passes two queues, so both matter
+here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import insort
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import suppress
+from itertools import count
+from math import isnan
+from typing import Any, Generic, Protocol, TypeVar
+
+from agentphone_async.sinks.threads import wait_uncancelled
+
+T = TypeVar("T")
+
+
+class Items(Protocol[T]):
+    """What a queue keeps its items in; a ``deque``, or something that knows a better order."""
+
+    def __len__(self) -> int: ...
+
+    def append(self, item: T, /) -> None:
+        """Put an item in."""
+
+    def popleft(self) -> T:
+        """Take the next one out."""
+
+
+class Closed(Exception):  # noqa: N818 - a signal like StopIteration, not an error
+    """The queue is empty, and nothing will come any more."""
+
+
+class Queue(Generic[T]):
+    """A bounded queue for one event loop, closed when all of its producers are done.
+
+    Args:
+        size: items that it holds at most; `put` waits while it is full.
+        producers: how many tasks put into it; it is closed when each has called `done`.
+        items: keeps them; first in, first out by default.
+    """
+
+    def __init__(self, size: int, *, producers: int = 1, items: Items[T] | None = None) -> None:
+        self._size = size
+        self._producers = producers
+        self._items: Items[T] = deque() if items is None else items
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._putters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    async def put(self, item: T) -> None:
+        """Add an item, when there is room."""
+        while len(self._items) >= self._size:
+            await _wait_in(self._putters)
+        self._items.append(item)
+        if self._getters:
+            _wake_one(self._getters)
+
+    async def get(self) -> T:
+        """Take the next item, when there is one.
+
+        Raises:
+            Closed: there is none, and none will come.
+        """
+        while not len(self._items):
+            if not self._producers:
+                raise Closed
+            await _wait_in(self._getters)
+        item = self._items.popleft()
+        if self._putters:
+            _wake_one(self._putters)
+        return item
+
+    async def drain(self, most: int, *, linger: float = 0.0) -> list[T]:
+        """Take all that is there, ``most`` at the most, when there is at least one.
+
+        Nothing has been taken if this is cancelled.
+
+        Args:
+            most: items.
+            linger: seconds to let more come, once there is one.
+
+        Raises:
+            Closed: there is none, and none will come.
+        """
+        items = self._items
+        while True:
+            while not len(items):
+                if not self._producers:
+                    raise Closed
+                await _wait_in(self._getters)
+            if linger and self._producers and len(items) < most:
+                await self._linger(linger)
+            if taken := self.take(most):
+                return taken
+
+    async def _linger(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except BaseException:
+            _wake_one(self._getters)  # what woke us is still there
+            raise
+
+    def take(self, most: int) -> list[T]:
+        """Take what is there now, ``most`` at the most, without waiting."""
+        items = self._items
+        taken: list[T] = []
+        while len(items) and len(taken) < most:
+            taken.append(items.popleft())
+            if self._putters:
+                _wake_one(self._putters)
+        return taken
+
+    def done(self) -> None:
+        """One producer will put nothing more."""
+        self._producers -= 1
+        if not self._producers:
+            while self._getters:
+                _wake_one(self._getters)
+
+    def close(self) -> None:
+        """No producer will put anything more, whether it said so or not."""
+        self._producers = 1
+        self.done()
+
+
+async def _wait_in(line: deque[asyncio.Future[None]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    line.append(waiter)
+    try:
+        await waiter
+    except BaseException:
+        if waiter.cancelled():
+            with suppress(ValueError):  # passed over already
+                line.remove(waiter)
+        else:
+            _wake_one(line)  # woken and cancelled at once: the next one takes the turn
+        raise
+
+
+def _wake_one(line: deque[asyncio.Future[None]]) -> None:
+    while line:
+        waiter = line.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            return
+
+
+class LongestFirst(Generic[T]):
+    """A bounded priority queue that gives the longest first, so that no run ends on one straggler.
+
+    Scheduling the longest job first is never worse than 4/3 of the best possible makespan (Graham
+    1969), where arrival order may be almost 2. Among items of equal length, the first that came is
+    the first that goes. One whose length is not known counts as the median of those known (or all
+    are alike, if none is). None is overtaken by more than ``patience`` later ones: after that it
+    goes next, whatever its length, so that an infinite stream starves nothing.
+
+    Args:
+        window: items held at most, at least 1; 1 keeps the order of arrival.
+        length: how long an item is, in any unit (``duration_seconds`` of a call); None if
+            not known.
+        patience: items taken after which the oldest one's turn has come; twice the window if None.
+    """
+
+    def __init__(
+        self, window: int, length: Callable[[T], float | None], *, patience: int | None = None
+    ) -> None:
+        if window < 1:
+            raise ValueError(f"the window must hold at least 1 item, not {window}")
+        self.window = window
+        self._length = length
+        self._patience = 2 * window if patience is None else patience
+        self._numbers = count()
+        self._taken = 0
+        # Ascending by (length, -number): the last is the longest, and the first to come of those.
+        self._known: list[tuple[float, int]] = []
+        self._unknown: deque[int] = deque()
+        self._arrivals: deque[tuple[int, int]] = deque()  # (number, items taken when it came)
+        self._items: dict[int, T] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def append(self, item: T, /) -> None:
+        """Add an item.
+
+        Raises:
+            OverflowError: the window is full; take one first.
+        """
+        if len(self._items) >= self.window:
+            raise OverflowError(f"the window holds {self.window} items already")
+        number = next(self._numbers)
+        self._items[number] = item
+        self._arrivals.append((number, self._taken))
+        length = self._length(item)
+        if length is None or isnan(length):  # NaN has no place in any order
+            self._unknown.append(number)
+        else:
+            insort(self._known, (length, -number))
+
+    def popleft(self) -> T:
+        """Remove and return the next item.
+
+        Raises:
+            IndexError: there is none.
+        """
+        if not self._items:
+            raise IndexError("the priority queue is empty")
+        number = self._overdue()
+        if number is None:
+            number = self._unknown.popleft() if self._unknown_first() else -self._known.pop()[1]
+        self._taken += 1
+        return self._items.pop(number)
+
+    def _overdue(self) -> int | None:
+        """Take the oldest item out of the order if it was overtaken too often."""
+        while self._arrivals[0][0] not in self._items:
+            self._arrivals.popleft()
+        number, came = self._arrivals[0]
+        if self._taken - came < self._patience:
+            return None
+        if self._unknown and self._unknown[0] == number:
+            self._unknown.popleft()
+        else:
+            index = next(i for i, (_, key) in enumerate(self._known) if key == -number)
+            del self._known[index]
+        return number
+
+    def _unknown_first(self) -> bool:
+        if not self._unknown or not self._known:
+            return bool(self._unknown)
+        middle = self._known[len(self._known) // 2][0]
+        longest, key = self._known[-1]
+        return middle > longest or (middle == longest and self._unknown[0] < -key)
+
+
+async def results_of(
+    work: Callable[[Queue[T]], Coroutine[Any, Any, None]],
+    end: Callable[[], Awaitable[None]],
+    *,
+    producers: int = 1,
+) -> AsyncGenerator[T]:
+    """Run ``work`` in a task, and yield what it puts into its queue.
+
+    No cancel scope is open while the consumer holds a result. When the consumer leaves, or is
+    cancelled, the work is cancelled, ended and waited for, whatever happens meanwhile.
+
+    Args:
+        work: puts results into the queue that it is given.
+        end: tidies up; called once, when the task is over.
+        producers: how many tasks of the work say that they are done.
+
+    Raises:
+        BaseException: whatever ended the work first; a group is undone.
+    """
+    results = Queue[T](8, producers=producers)
+    run = asyncio.create_task(work(results), name="agentphone-download")
+    # Work that fails ends in the middle, with producers that never say so: wake up for it, too.
+    run.add_done_callback(lambda _: results.close())
+    try:
+        with suppress(Closed):
+            while True:
+                yield await results.get()
+        try:
+            await run
+        except BaseExceptionGroup as failures:
+            raise _first_of(failures) from failures
+    finally:
+        run.cancel()
+        ending = asyncio.create_task(_end(run, end), name="agentphone-download-end")
+        await wait_uncancelled(ending)
+        ending.result()
+
+
+async def _end(run: asyncio.Task[None], end: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.wait([run])
+    if not run.cancelled():
+        run.exception()  # seen; it was raised to the consumer, unless that has left
+    await end()
+
+
+def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that began it; the others followed from it."""
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,0 +1,96 @@
+"""Parts of large recordings that outlive a run: the bytes, and a note beside them.
+
+The note tells of which body they are a part, and their SHA-256; bytes that are not what it says are
+worth nothing. Both are private, lie where the recording would lie, and are swept after a week.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentphone_async.sinks.disk import create, kept_names, open_part, remove, write_all
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_STEP = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The beginning of a body, open for writing at its end.
+
+    Attributes:
+        fd: its descriptor.
+        size: bytes.
+        digest: the hash of them, to be gone on with.
+    """
+
+    fd: int
+    size: int
+    digest: _Hash
+
+
+def keep_part(prefix: str, stem: str, mark: str, temp: str, size: int, digest: _Hash) -> None:
+    """Let a closed temporary file lie for a later run; the note comes last.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    kept, note = kept_names(prefix, stem)
+    remove(note)
+    os.replace(temp, kept)  # noqa: PTH105 - strings all the way down here
+    said = json.dumps({"mark": mark, "size": size, "sha256": digest.hexdigest()})
+    fd = create(note)
+    try:
+        write_all(fd, [said.encode()])
+    finally:
+        os.close(fd)
+
+
+def take_part(prefix: str, stem: str, mark: str, temp: str) -> Part | None:
+    """Make what was kept under this mark a temporary file of this process; None if nothing was.
+
+    Two processes cannot take the same: the file is renamed, which only one of them can do. What
+    turns out to be something else is removed.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    kept, note = kept_names(prefix, stem)
+    try:
+        with open(note, "rb") as file:  # noqa: PTH123 - strings all the way down here
+            said = json.loads(file.read(4096))
+        if said["mark"] != mark:
+            remove(note)
+            remove(kept)
+            return None
+        os.rename(kept, temp)  # noqa: PTH104
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        remove(note)
+        return None
+    remove(note)
+    fd = open_part(temp)
+    try:
+        digest = hashlib.sha256()
+        size = 0
+        while block := os.read(fd, _STEP):
+            digest.update(block)
+            size += len(block)
+        if size == said["size"] and digest.hexdigest() == said["sha256"]:
+            return Part(fd, size, digest)
+    except BaseException:
+        with suppress(OSError):
+            os.close(fd)
+        remove(temp)
+        raise
+    os.close(fd)
+    remove(temp)
+    return None
