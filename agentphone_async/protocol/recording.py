@@ -106,7 +106,7 @@ def not_audio(request: Request, media_type: str, body: bytes) -> NotAudioError:
     what = printable(media_type, 60) if media_type else "no media type"
     brought = f"{what}, {sample(body)}" if body else "an empty body"
     return NotAudioError(
-        f"the answer for {_named(request)} is not audio: {brought}",
+        f"the answer for {_named(request)} is no audio: {brought}",
         media_type=media_type or None,
         received=len(body),
     ).about(request)
@@ -192,7 +192,7 @@ def _suspicion(facts: WaveFacts, expected: Expected) -> str | None:
         return None
     if facts.verdict is Verdict.STREAMED and expected.framed:
         return None
-    if facts.verdict is Verdict.HEADER_ONLY and (promise.framed or facts.data_size == 0):
+    if facts.verdict is Verdict.HEADER_ONLY and (expected.framed or facts.data_size == 0):
         return None  # a call in which nothing was recorded: header and bytes agree on that
     return facts.reason
 
