@@ -7,10 +7,10 @@ import stat
 
 from agentphone_async.errors import RecordingError, TruncatedRecordingError
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.recording import HEAD_BYTES, Promise, judge
+from agentphone_async.protocol.recording import HEAD_BYTES, Expected, judge
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_UNKNOWN = Promise(media_type="", length=None, framed=False, validator=None)
+_UNKNOWN = Expected(media_type="", length=None, framed=False, validator=None)
 _REQUEST = Request("Get Call Recording", "GET", "")
 
 
