@@ -153,7 +153,7 @@ async def test_the_probe_tells_a_wrong_address(client_of, monkeypatch):
     async with RawServer(b"") as server:
         url = server.base_url
     client = client_of(url, retry=RetryPolicy(attempts=1, first_delay=0.0, total=0.0))
-    monkeypatch.setattr(client.session.limits._outage, "_first_contact_budget", 0.0)
+    monkeypatch.setattr(client.session.limits._circuit, "_first_contact_budget", 0.0)
     with pytest.raises(ConnectionFailedError):
         await probe(client, "call_x")
 
