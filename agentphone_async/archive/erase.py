@@ -152,7 +152,7 @@ async def prune(
     """
     folder = Path(dest)
     before = (now or datetime.now(UTC)) - older_than
-    wanted = _keeper(keep or {})
+    wanted = keeper(keep or {})
     held = frozenset(load_settings(folder).held)
     report = ErasureReport(dry_run)
 
@@ -367,7 +367,8 @@ def _moment(row: CallRow) -> datetime:
     return row.ended or row.started or row.first_seen
 
 
-def _keeper(keep: Mapping[str, Sequence[str]]) -> Callable[[CallRow], bool]:
+def keeper(keep: Mapping[str, Sequence[str]]) -> Callable[[CallRow], bool]:
+    """Tells of a call whether any of these values keeps it from being pruned."""
     unknown = [name for name in keep if name not in _FIELDS]
     if unknown:
         raise ConfigurationError(

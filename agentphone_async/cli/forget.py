@@ -9,7 +9,8 @@ import click
 
 from agentphone_async.cli.exit_codes import INTERRUPTED
 from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
-from agentphone_async.cli.param_types import File, Folder, Seconds
+from agentphone_async.cli.param_types import File, Place, Seconds
+from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -18,19 +19,21 @@ if TYPE_CHECKING:
 
 
 @click.command("forget", cls=Command)
-@click.argument("dest", type=Folder())
+@click.argument("dest", type=Place())
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
 @option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
         help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
 @option(Section.WHAT, "--yes", is_flag=True, config=False,
         help="Erase; without it, only say what there is.")  # fmt: skip
+@catalog_option
 @option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
         help="Wait for another process on the same archive.")  # fmt: skip
 @output_option("text", "json")
 @quiet_option
 def command(
     *,
-    dest: Path,
+    dest: Path | str,
+    cache: Path | None,
     call_ids: tuple[str, ...],
     from_file: Path | None,
     yes: bool,
@@ -48,7 +51,7 @@ def command(
     \b
     agentphone-async forget ~/calls call_abc123 --yes
     """
-    report = run(interruptible(_forget(dest, call_ids, from_file, wait_lock, yes=yes)))
+    report = run(interruptible(_forget(dest, cache, call_ids, from_file, wait_lock, yes=yes)))
     if report is None:
         return INTERRUPTED
     from agentphone_async.cli.erasing import conclude
@@ -57,10 +60,22 @@ def command(
 
 
 async def _forget(
-    dest: Path, arguments: tuple[str, ...], file: Path | None, wait_lock: float, *, yes: bool
+    dest: Path | str,
+    cache: Path | None,
+    arguments: tuple[str, ...],
+    file: Path | None,
+    wait_lock: float,
+    *,
+    yes: bool,
 ) -> ErasureReport:
     from agentphone_async.archive.erase import forget
     from agentphone_async.cli.erasing import ids_of, others
 
     ids = await ids_of(arguments, file)
+    if not isinstance(dest, Path):
+        from agentphone_async.archive.bucket import erase
+        from agentphone_async.archive.bucket.archive import BucketArchive
+
+        return await erase.forget(BucketArchive(dest, cache), ids, dry_run=not yes)
+    refuse_cache(cache)
     return await forget(dest, ids, dry_run=not yes, wait_lock=wait_lock, also=others())

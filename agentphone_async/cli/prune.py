@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from agentphone_async.cli.options import (
     quiet_option,
 )
 from agentphone_async.cli.param_types import Seconds
+from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 
 @click.command("prune", cls=Command)
-@archive_folder
+@partial(archive_folder, urls=True)
+@catalog_option
 @option(Section.WHAT, "--older-than", type=Seconds(), required=True, config=False, metavar="AGE",
         help="Calls that ended longer ago than this, such as 365d.")  # fmt: skip
 @option(Section.WHAT, "--keep", multiple=True, metavar="FIELD=VALUE",
@@ -40,7 +43,8 @@ if TYPE_CHECKING:
 @quiet_option
 def command(
     *,
-    dest: Path,
+    dest: Path | str,
+    cache: Path | None,
     older_than: float,
     keep: tuple[str, ...],
     yes: bool,
@@ -55,7 +59,7 @@ def command(
     \b
     agentphone-async prune ~/calls --older-than 365d --keep direction=outbound --yes
     """
-    work = _prune(dest, older_than, _fields(keep), wait_lock, yes=yes)
+    work = _prune(dest, cache, older_than, _fields(keep), wait_lock, yes=yes)
     report = run(interruptible(work))
     if report is None:
         return INTERRUPTED
@@ -77,10 +81,23 @@ def _fields(keep: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 async def _prune(
-    dest: Path, older_than: float, keep: dict[str, list[str]], wait_lock: float, *, yes: bool
+    dest: Path | str,
+    cache: Path | None,
+    older_than: float,
+    keep: dict[str, list[str]],
+    wait_lock: float,
+    *,
+    yes: bool,
 ) -> ErasureReport:
-    from agentphone_async.archive.erase import prune
+    from agentphone_async.archive.erase import keeper, prune
     from agentphone_async.cli.erasing import others
 
     age = timedelta(seconds=older_than)
+    if not isinstance(dest, Path):
+        from agentphone_async.archive.bucket import erase
+        from agentphone_async.archive.bucket.archive import BucketArchive
+
+        archive = BucketArchive(dest, cache)
+        return await erase.prune(archive, age, keeps=keeper(keep), dry_run=not yes)
+    refuse_cache(cache)
     return await prune(dest, age, keep=keep, dry_run=not yes, wait_lock=wait_lock, also=others())

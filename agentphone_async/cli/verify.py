@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +23,7 @@ from agentphone_async.cli.options import (
     quiet_option,
 )
 from agentphone_async.cli.param_types import Seconds
+from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
@@ -34,7 +37,10 @@ _EXAMPLES = 5
 
 
 @click.command("verify", cls=Command)
-@archive_folder
+@partial(archive_folder, urls=True)
+@catalog_option
+@option(Section.WHAT, "--deep", is_flag=True, config=False,
+        help="In a bucket: read every object, instead of asking the store for sums.")  # fmt: skip
 @option(Section.WHAT, "--repair", is_flag=True, config=False,
         help="Fetch again what is missing or bad.")  # fmt: skip
 @option(Section.WHAT, "--accept", multiple=True, metavar="CALL_ID", config=False,
@@ -51,7 +57,9 @@ _EXAMPLES = 5
 @quiet_option
 def command(
     *,
-    dest: Path,
+    dest: Path | str,
+    cache: Path | None,
+    deep: bool,
     repair: bool,
     accept: tuple[str, ...],
     threads: int | None,
@@ -68,6 +76,14 @@ def command(
     fetched again; a bad file is kept under a name that ends in .altered- or .suspect-.
     """
     teller = _Teller(as_json=output == "json", quiet=quiet)
+    if not isinstance(dest, Path):
+        if accept or repair:
+            raise click.UsageError(
+                "in a bucket, --repair and --accept are not needed: delete what is bad, and "
+                "'archive --refresh' fetches it again"
+            )
+        return _told(teller, _verify_bucket(dest, cache, teller, deep=deep))
+    refuse_cache(cache)
     if accept and repair:
         raise click.UsageError("--accept and --repair exclude each other; leave one out")
     if accept:
@@ -77,11 +93,25 @@ def command(
         if repair
         else _verify(dest, teller, threads)
     )
+    return _told(teller, work)
+
+
+def _told(teller: _Teller, work: Coroutine[Any, Any, VerifyReport]) -> int:
     report = run(interruptible(work))
     if report is None:
         return INTERRUPTED
     teller.conclude(report)
     return DONE if report.clean else SOME_FAILED
+
+
+async def _verify_bucket(
+    dest: str, cache: Path | None, teller: _Teller, *, deep: bool
+) -> VerifyReport:
+    from agentphone_async.archive.bucket.archive import BucketArchive
+    from agentphone_async.archive.bucket.check import verify
+
+    archive = BucketArchive(dest, cache)
+    return await verify(archive, deep=deep, found=teller.found, progress=teller.progress)
 
 
 def _accept(

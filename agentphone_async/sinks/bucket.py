@@ -326,4 +326,7 @@ def _open(stores: Any, scheme: str, container: str, prefix: str) -> Any:
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
     if endpoint.startswith(_LOOPBACK):
         settings["client_options"]["allow_http"] = True
-    return stores.S3Store(container, checksum_algorithm="SHA256", **settings)
+    # Some stores know no DeleteObjects; DeleteObject is known to all.
+    return stores.S3Store(
+        container, checksum_algorithm="SHA256", disable_bulk_delete=True, **settings
+    )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentphone_async.emulator import EmulatorThread
 from tests.support import weed
 
 _numbers = itertools.count(1)
@@ -31,3 +32,10 @@ def s3(server: weed.Weed, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     return f"s3://{weed.BUCKET}/{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def emulator_thread() -> Iterator[EmulatorThread]:
+    """An emulated API without calls, in a thread: for commands with a loop of their own."""
+    with EmulatorThread() as running:
+        yield running
