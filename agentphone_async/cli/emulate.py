@@ -69,8 +69,12 @@ _HOUR = 3_600_000
 
 
 @click.command("emulate", cls=Command, short_help="Serve an emulated AgentPhone API on loopback.")
+@option(Section.CONNECTION, "--host", default="127.0.0.1", metavar="HOST",
+              help="Address to listen on. Beyond loopback only with --allow-remote.")  # fmt: skip
+@option(Section.CONNECTION, "--allow-remote", is_flag=True,
+              help="Let other machines and containers in.")  # fmt: skip
 @option(Section.CONNECTION, "--port", type=click.IntRange(0, 65535), default=0,
-              help="Port on 127.0.0.1; 0 takes a free one.")  # fmt: skip
+              help="Port to listen on; 0 takes a free one.")  # fmt: skip
 @option(Section.WHAT, "--calls", type=click.IntRange(min=0), default=800,
               help="How many calls the day has.")  # fmt: skip
 @option(Section.WHAT, "--seed", type=int, default=1,
@@ -86,6 +90,16 @@ _HOUR = 3_600_000
               help="Serve the WAV files below this folder: one call for each.")  # fmt: skip
 @option(Section.WHAT, "--fault", "faults", metavar="RULE", callback=_faults, multiple=True,
               help="Like route=recording,status=503,times=3. May be repeated.")  # fmt: skip
+@option(Section.WHAT, "--new-calls", type=_RATE, metavar="N",
+              help="Calls a minute that begin while it runs, and end.")  # fmt: skip
+@option(Section.WHAT, "--not-ready-status", type=click.IntRange(200, 599), default=404,
+              help="What recordings answer that are still to come, like 202 or 425.")  # fmt: skip
+@option(Section.WHAT, "--webhook", metavar="URL",
+              help="Send a signed agent.call_ended event there when a call ends.")  # fmt: skip
+@option(Section.WHAT, "--webhook-secret", metavar="SECRET", default="whsec_emulator",
+              help="What events are signed with.")  # fmt: skip
+@option(Section.WHAT, "--webhook-backlog", is_flag=True,
+              help="Send events for the calls of the day, too, at once.")  # fmt: skip
 @option(Section.LIMITS, "--rate", type=_RATE, metavar="N",
               help="Requests a second; more are answered 429.")  # fmt: skip
 @option(Section.LIMITS, "--capacity", type=click.IntRange(min=1), metavar="N",
@@ -121,6 +135,9 @@ def command(
 
     The day has as many calls as --calls says, and a few more on the days before and after it,
     so that a date filter has something to leave out.
+
+    With --host 0.0.0.0 and --allow-remote other containers reach it; links in its answers then
+    begin with the host that they asked.
     """
     options: Options = {
         **same,  # type: ignore[typeddict-item] # these options have the emulator's own names
@@ -149,6 +166,8 @@ def _emulator(options: Options) -> Emulator:
         raise click.BadParameter(
             f"{folder}: {error.strerror or error}", param_hint="--recordings"
         ) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _key(file: Path) -> str:
@@ -183,7 +202,7 @@ async def _serve(emulator: Emulator, shown_key: str | None) -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise click.BadParameter(
-            f"cannot listen on 127.0.0.1:{emulator.settings.port}: {reason}",
+            f"cannot listen on {emulator.settings.host}:{emulator.settings.port}: {reason}",
             param_hint="--port",
         ) from error
     stopped = asyncio.Event()

@@ -100,6 +100,15 @@ def generate(plan: Population, now: datetime) -> Iterator[EmulatedCall]:
             yield _call(plan, f"{name}/{position}", moment, now)
 
 
+def new_call(plan: Population, number: int, now: datetime, recording_delay: float) -> EmulatedCall:
+    """A call that begins now: it is talked on at once, ends, and then gets its recording."""
+    call = _call(plan, f"new/{number}", now, now)
+    if call.outcome == "completed":
+        call.recording_delay = recording_delay
+    call.settled = False
+    return call
+
+
 def from_folder(
     found: Sequence[FolderRecording],
     day: tuple[datetime, datetime],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -26,6 +27,7 @@ from agentphone_async.emulator.factories import (
     day_bounds,
     from_folder,
     generate,
+    new_call,
     numbers,
     yesterday,
 )
@@ -91,6 +93,8 @@ class Emulator:
                 f"host {settings.host!r} lets other machines in; "
                 "use 127.0.0.1, or set allow_remote as well (--allow-remote)"
             )
+        if settings.webhook and urlsplit(settings.webhook).scheme not in {"http", "https"}:
+            raise ValueError(f"webhook {settings.webhook!r} is not an http or https URL")
         self.requests = RequestLog(settings.keep_requests)
         world = Account(agents(settings.seed), numbers(settings.seed))
         world.sub_accounts.update(settings.sub_accounts)
@@ -99,8 +103,8 @@ class Emulator:
         now = settings.clock.now()
         self.day: date = settings.day or yesterday(now, settings.zone)
         folder = settings.recordings
-        world.populate(self._generated(now) if folder is None else self._filed(folder))
-        self._added = 0
+        world.populate(generate(self._population(), now) if folder is None else self._filed(folder))
+        self._added = self._begun = 0
         self._faults = FaultBook(settings.seed)
         for fault in settings.faults:
             self.fail(fault)
@@ -108,6 +112,7 @@ class Emulator:
         self._dispatcher = Dispatcher(self._service, self.requests, self._faults)
         self._listener: asyncio.Server | None = None
         self._web: web.Server | None = None
+        self._beginning: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         where = self._service.base_url or "not started"
@@ -145,6 +150,8 @@ class Emulator:
         )
         self._web = server
         self._webhooks.start()
+        if settings.new_calls:
+            self._beginning = asyncio.create_task(self._begin_calls(60 / settings.new_calls))
         scheme = "https" if settings.tls else "http"
         settings.port = self._listener.sockets[0].getsockname()[1]
         self._service.base_url = f"{scheme}://{_reachable(settings.host)}:{settings.port}"
@@ -155,6 +162,9 @@ class Emulator:
         Calls and logs can be read afterwards; ``start`` listens again, on the same port.
         """
         await self._webhooks.stop()
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
         listener, self._listener = self._listener, None
         server, self._web = self._web, None
         if listener is None or server is None:
@@ -322,9 +332,19 @@ class Emulator:
         """The file of ``recordings`` that is served for a call; None for generated audio."""
         return self._service.store.path(call_id)
 
-    def _generated(self, now: datetime) -> Iterator[EmulatedCall]:
+    async def _begin_calls(self, pause: float) -> None:
+        """Let a call begin every so many seconds."""
+        settings, account = self.settings, self._service.account
+        while True:
+            self._begun += 1
+            now = settings.clock.now()
+            call = new_call(self._population(), self._begun, now, settings.life.recording)
+            account.add(call)
+            await settings.clock.sleep(pause)
+
+    def _population(self) -> Population:
         settings = self.settings
-        plan = Population(
+        return Population(
             calls=settings.calls,
             neighbours=settings.neighbours,
             day=self.day,
@@ -335,7 +355,6 @@ class Emulator:
             agents=self.agents,
             numbers=self.numbers,
         )
-        return generate(plan, now)
 
     def _filed(self, folder: Path) -> Iterator[EmulatedCall]:
         found = list(scan(folder))

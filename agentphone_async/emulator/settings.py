@@ -28,6 +28,8 @@ class Settings:
         seed: Ids, audio, transcripts and the dice of faults follow from it.
         day: The day of the calls; yesterday in ``zone`` by default.
         zone: The zone in which the day begins and ends; None is the machine's own.
+        new_calls: Calls a minute that begin while the emulator runs; each is live, ends after
+            ``seconds`` or so, and gets its recording.
         neighbours: Calls on the day before, and again on the day after.
         seconds: Half of the generated calls are shorter than this.
         spread: Sigma of the logarithm of their lengths; 0 makes all equally long.
@@ -77,6 +79,7 @@ class Settings:
     day: date | None = None
     zone: tzinfo | None = UTC
     neighbours: int = 0
+    new_calls: float | None = None
     seconds: float = 60.0
     spread: float = 1.0
     recordings: Path | None = None
@@ -118,6 +121,7 @@ class Options(TypedDict, total=False):
     day: date | None
     zone: tzinfo | None
     neighbours: int
+    new_calls: float | None
     seconds: float
     spread: float
     recordings: Path | None

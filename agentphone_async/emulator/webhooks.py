@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +17,11 @@ from agentphone_async.emulator.models import EmulatedCall, WebhookDelivery
 from agentphone_async.emulator.routes import Match
 from agentphone_async.emulator.seeding import digest
 from agentphone_async.emulator.serializers import number, timestamp
+from agentphone_async.webhooks import sign_webhook
 
 EVENT = "agent.call_ended"
 _AT_ONCE = 32
 _TOO_OLD = 600
-
-
-def signature(body: bytes, secret: str, moment: str) -> str:
-    """What ``X-Webhook-Signature`` says of a body that is sent at a moment (unix seconds)."""
-    signed = f"{moment}.".encode() + body
-    return "sha256=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
 def event_json(service: Service, call: EmulatedCall, *, test: bool = False) -> dict[str, Any]:
@@ -196,7 +189,7 @@ class WebhookSender:
             "X-Webhook-ID": delivery.id,
             "X-Webhook-Event": EVENT,
             "X-Webhook-Timestamp": said,
-            "X-Webhook-Signature": signature(body, secret, said),
+            "X-Webhook-Signature": sign_webhook(body, secret, said),
         }
         delivery.attempts += 1
         delivery.last_attempt = self._service.now()

@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from agentphone_async.emulator import (
+    CallLife,
     Emulator,
     EmulatorThread,
     RequestLog,
@@ -212,3 +213,18 @@ async def test_links_ignore_a_foreign_host_on_loopback(emulator, ask):
     call = emulator.add_call()
     answer = await ask(emulator, f"/v1/calls/{call.id}", headers={"Host": "evil.example"})
     assert answer.json()["recordingUrl"].startswith(emulator.base_url)
+
+
+async def test_new_calls_begin_end_and_get_their_recording(clock, ask):
+    async with Emulator(
+        clock=clock, new_calls=6, seconds=8, spread=0, life=CallLife(recording=3)
+    ) as emulator:
+        for _ in range(6):
+            await clock.until_sleeping()
+            clock.advance(10)
+        await clock.until_sleeping()
+        statuses = [call.status(clock.now()) for call in emulator.calls]
+        assert len(statuses) == 7
+        assert statuses[0] in {"in-progress", "ringing"}
+        talked = next(call for call in reversed(emulator.calls) if call.recorded)
+        assert (await ask(emulator, f"/v1/calls/{talked.id}/recording")).status == 200
