@@ -56,6 +56,7 @@ _RECORDING_KINDS: dict[int, type[ResponseError]] = {
 _ADVICE: dict[int, str] = {
     401: "check the API key",
     402: "top up the account",
+    407: "a proxy wants a user and a password: give them in the proxy's URL",
     403: "this key may not do that",
 }
 
@@ -197,6 +198,8 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     kind = _KINDS.get(reply.status, ServerError if reply.status >= 500 else ResponseError)
     if 300 <= reply.status < 400:
         kind = UnexpectedResponseError
+    if reply.status in {401, 403} and not _is_about_the_key(request, reply):
+        kind = ResponseError if _is_json(reply.body) else UnexpectedResponseError
     if kind is NotFoundError and request.name == "Get Call Recording":
         # A page for people is no word of the API's: the recording may well exist elsewhere.
         kind = UnexpectedResponseError if _is_html(reply) else RecordingNotFoundError
@@ -215,7 +218,7 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
         status=reply.status,
         code=said.code,
         details=said.details,
-        retry_after=retry_after.parse(reply.headers.get("Retry-After"), now or datetime.now(UTC)),
+        retry_after=retry_after.of(reply.headers, now or datetime.now(UTC)),
     ).about(request)
     error.attempts = reply.attempts
     return error
@@ -230,6 +233,13 @@ def _advice(request: Request, reply: Reply) -> str:
     return f"; {_ADVICE[reply.status]}" if reply.status in _ADVICE else ""
 
 
+def _is_about_the_key(request: Request, reply: Reply) -> bool:
+    """Whether it is the API that refuses the key: not a proxy, a CDN or a storage in its place."""
+    if not request.authenticated:
+        return False
+    return _is_json(reply.body) or (reply.status == 401 and not _is_html(reply))
+
+
 def _is_json(body: bytes) -> bool:
     try:
         json.loads(body)
@@ -239,7 +249,9 @@ def _is_json(body: bytes) -> bool:
 
 
 def _is_html(reply: Reply) -> bool:
-    return reply.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
+    """Whether it is a page for people, or a storage's XML: nothing that the API says."""
+    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in {"text/html", "application/xml", "text/xml"}
 
 
 def what_was_asked(request: Request) -> str:

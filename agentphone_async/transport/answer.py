@@ -57,6 +57,7 @@ class Answer:
         "_response",
         "_timeouts",
         "headers",
+        "redirected",
         "status",
         "trust",
     )
@@ -76,6 +77,7 @@ class Answer:
         self._timeouts = timeouts
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        self.redirected = False
         self.trust = latest_trust() or Trust(first=True)
         named = _id_in(self.headers.get("Content-Disposition"))
         if named is not None and request.call_id is not None:

@@ -45,6 +45,9 @@ READ_BUFFER = 64 * 1024
 HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
 """What goes along with every request."""
 
+REFUSALS = frozenset({400, 401, 403, 404, 410})
+"""What a storage answers when a signed address has expired, or was never right."""
+
 FIRST_CONTACT = 10.0
 """Seconds that a host which has never answered is waited for: the address may be mistyped."""
 
@@ -241,16 +244,33 @@ class Session:
             TransportError: there was no answer.
             UnexpectedResponseError: it was not HTTP, or a redirect that is not followed.
         """
+        answer = await self._follow(request, headers, start, apart=apart)
+        if answer.redirected and answer.status in REFUSALS:
+            # The address may have expired on the way; the origin gives a fresh one.
+            answer.close()
+            answer = await self._follow(request, headers, start, apart=apart)
+        return answer
+
+    async def _follow(
+        self,
+        request: Request,
+        headers: Mapping[str, str] | None,
+        start: str | None,
+        *,
+        apart: bool,
+    ) -> Answer:
         url = start or self.settings.base_url + request.path
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
-        for hop in itertools.count(0 if start is None else 1):
+        first = 0 if start is None else 1
+        for hop in itertools.count(first):
             fast = None if hop or headers or apart else self._path_for(request)
             if fast is not None:
                 answer = await self._send_by(fast, request)
             else:
                 client = self._client_for(request, apart=apart)
                 answer = await self._send_once(client, request, url, headers, at_home=hop == 0)
+            answer.redirected = hop > first
             if answer.status not in REDIRECTS:
                 return answer
             location = answer.headers.get("Location")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.protocol.retry_after import parse, parse_http_date
+from agentphone_async.protocol.retry_after import of, parse, parse_http_date
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 MOMENT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
@@ -94,3 +94,34 @@ def test_every_date_that_python_writes_is_read_back(moment: datetime) -> None:
 def test_it_never_raises_and_never_gives_nonsense(value: str) -> None:
     seconds = parse(value, NOW)
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
+
+
+SERVER = "Sat, 21 Nov 2026 13:00:00 GMT"  # an hour ahead of ours
+EPOCH = int(NOW.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7", "X-RateLimit-Reset": "99"}, 7),
+        ({"Retry-After": "Sat, 21 Nov 2026 13:00:30 GMT", "Date": SERVER}, 30),
+        ({"Retry-After": "Sat, 21 Nov 2026 12:00:30 GMT"}, 30),
+        ({"X-RateLimit-Reset": "45"}, 45),
+        ({"X-RateLimit-Reset": str(EPOCH + 45)}, 45),
+        ({"X-RateLimit-Reset": str(EPOCH + 3645), "Date": SERVER}, 45),
+        ({"X-RateLimit-Reset": str((EPOCH + 45) * 1000)}, 45),
+        ({"X-RateLimit-Reset": str(EPOCH - 45)}, 0),
+        ({"X-RateLimit-Reset": "45", "X-RateLimit-Remaining": "0"}, 45),
+        ({"X-RateLimit-Reset": "45", "X-RateLimit-Remaining": "3"}, None),
+        ({"X-RateLimit-Reset-After": "1.5"}, 1.5),
+        ({"RateLimit-Reset": "45", "X-RateLimit-Reset": "1"}, 45),
+        ({"RateLimit-Reset": "Sat, 21 Nov 2026 12:01:00 GMT"}, 60),
+        ({"RateLimit": '"default";r=0;t=30'}, 30),
+        ({"RateLimit": '"default";r=5;t=30'}, None),
+        ({"RateLimit": "limit=100, remaining=0, reset=50"}, 50),
+        ({"RateLimit": "nonsense", "RateLimit-Reset": "soon"}, None),
+    ],
+)
+def test_every_way_to_say_how_long(headers, seconds):
+    assert of(headers, NOW) == seconds
