@@ -120,3 +120,11 @@ def test_types_are_shipped():
 def test_the_version_is_one():
     importlib.import_module("agentphone_async._version")
     assert agentphone_async.__version__[0].isdigit()
+
+
+def test_the_list_of_names_is_the_table_of_their_homes():
+    import agentphone_async
+
+    names = {"__version__", *agentphone_async._HOME_OF}
+    assert set(agentphone_async.__all__) == names
+    assert len(agentphone_async.__all__) == len(names)
