@@ -29,6 +29,7 @@ from agentphone_async.archive.planner import adopted_row
 from agentphone_async.archive.storage import Files
 from agentphone_async.errors import RecordingError
 from agentphone_async.models import RecordingState
+from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
     Archived,
@@ -208,6 +209,7 @@ class Recorder:
             # Unchanged since last time; or another process has archived it meanwhile.
             return AlreadyArchived(outcome.call_id, root / known.path, task.call), None
         owners = owners_of(connection, [path.as_posix() for path in there])
+        kept: PurePosixPath | None = None
         for path in there:
             if owners.get(path.as_posix(), task.call.id) != task.call.id:
                 continue  # another call's
@@ -216,10 +218,8 @@ class Recorder:
                 row = adopted_row(task.call.id, task.known, found, now, self.run)
                 return AlreadyArchived(outcome.call_id, root / path, task.call), row
             if path.as_posix() not in owners and files.written_before(path, self.began):
-                files.quarantine(path)  # of a run that was killed
-        error = RecordingError(
-            f"a file that is no whole recording was in the way at {stem.name}; run again"
-        )
+                kept = files.quarantine(path)  # of a run that was killed
+        error = RecordingError(_obstacle(root, stem, kept))
         error.call_id = task.call.id
         failed = Failed(task.call.id, error, task.call)
         return self._row(task, failed, now)
@@ -232,3 +232,19 @@ class Recorder:
     def _inside(self, path: Path) -> PurePosixPath:
         """A path of an outcome, relative to the archive."""
         return PurePosixPath(path.relative_to(self.files.root))
+
+
+def _obstacle(root: Path, stem: PurePosixPath, kept: PurePosixPath | None) -> str:
+    """What was in the way of a recording, and what is to be done about it."""
+    if kept is not None:
+        return (
+            "a file that is not a whole recording was in the way; it is kept as "
+            f"{printable(kept.as_posix(), 300)}, and the next run fetches the recording"
+        )
+    for path in target_of(stem).candidates():
+        at = root / path
+        if at.is_symlink() or at.exists():
+            what = "a symbolic link" if at.is_symlink() else "a folder" if at.is_dir() else "a file"
+            shown = printable(path.as_posix(), 300)
+            return f"{what} that is not this recording is in the way at {shown}; move it away"
+    return f"something was in the way at {printable(stem.name, 300)} and has gone; run again"

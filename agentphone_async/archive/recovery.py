@@ -51,6 +51,7 @@ _TABLES = {
     "sidecars": "sidecars",
     "pending": "pending",
     "owed": "pending",  # as it was called in the first schema
+    "absent": "absent",
     "erased": "erased",
     "accepted": "accepted",
 }
@@ -61,7 +62,8 @@ _WITHOUT_CALLS = """
     SELECT call_id, json_object('id', call_id), seen, seen FROM (
         SELECT call_id, updated AS seen FROM recordings
         UNION ALL SELECT call_id, updated FROM sidecars
-        UNION ALL SELECT call_id, since FROM pending)
+        UNION ALL SELECT call_id, since FROM pending
+        UNION ALL SELECT call_id, since FROM absent)
 """
 _BATCH = 256
 _LARGEST_JSON = 16 * 1024 * 1024

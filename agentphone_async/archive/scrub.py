@@ -17,6 +17,7 @@ from agentphone_async.sinks.threads import FilePool
 _TABLES = {
     "pending": "call_id",
     "owed": "call_id",  # as it was called in the first schema
+    "absent": "call_id",
     "accepted": "call_id",
     "sidecars": "call_id",
     "recordings": "call_id",

@@ -25,7 +25,12 @@ from typing import Self
 
 import anyio
 
-from agentphone_async.archive.catalog.calls import note_pending, pending_of
+from agentphone_async.archive.catalog.calls import (
+    absent_of,
+    note_absent,
+    note_pending,
+    pending_of,
+)
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.options import Companion, Placed
 from agentphone_async.archive.report import MOST_KEPT
@@ -102,7 +107,8 @@ class TranscriptReport:
 
     Attributes:
         written: transcripts that were new or have changed.
-        absent: calls that have none, or none yet; asked again by the next runs, for a week.
+        absent: calls that have none, or none yet; asked again by the next runs, until a week has
+            passed since the call's end.
         failed: transcripts that could not be had; asked again by the next runs, for ever.
         failures: of those, ids and errors; the first 100.
     """
@@ -159,6 +165,7 @@ class Transcripts:
             batch = over[start : start + _BATCH]
             known = await self._files.known([placed.call.id for placed in batch])
             wanted = [placed for placed in batch if self._is_wanted(placed.call, known)]
+            wanted = await self._without_absent(wanted)
             if wanted:
                 await self._bring(wanted, known)
 
@@ -172,9 +179,18 @@ class Transcripts:
         ended = call.ended_at
         return ended is not None and timedelta(0) <= row.updated - ended < SETTLED
 
+    async def _without_absent(self, wanted: list[Placed]) -> list[Placed]:
+        """Leave out calls whose transcripts did not appear in time."""
+        if not wanted:
+            return wanted
+        catalog = await self._files.catalog()
+        absent = await catalog.run(absent_of, [one.call.id for one in wanted], TRANSCRIPT)
+        return [one for one in wanted if one.call.id not in absent]
+
     async def _bring(self, wanted: Sequence[Placed], known: Known) -> None:
         files: list[Sidecar] = []
         owed: set[str] = set()
+        absent: list[str] = []
 
         async def bring(placed: Placed) -> None:
             try:
@@ -190,6 +206,8 @@ class Transcripts:
                 self.report.absent += 1
                 if self._may_still_come(placed.call):
                     owed.add(placed.call.id)
+                else:
+                    absent.append(placed.call.id)
                 return
             name = f"transcript-{self._files.named(placed.call.id)}"
             folder = placed.stem.parent
@@ -201,6 +219,9 @@ class Transcripts:
         await work_on(wanted, bring, at_once=min(self._at_once, len(wanted)))
         await self._files.store(files)
         await self._remember([placed.call.id for placed in wanted], owed)
+        if absent:
+            catalog = await self._files.catalog()
+            await catalog.transaction(note_absent, TRANSCRIPT, self._files.now(), absent)
 
     async def _remember(self, asked: Sequence[str], owed: AbstractSet[str]) -> None:
         catalog = await self._files.catalog()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.options import Placed, RunOptions
+from agentphone_async.archive.rebuild import rebuild
 from agentphone_async.archive.sidecar_files import SidecarFiles, pretty, sha256_of, transcript_text
 from agentphone_async.archive.sidecars import Metadata, Sidecars, Transcripts
 from agentphone_async.archive.template import Template
@@ -169,7 +170,8 @@ async def test_either_file_of_a_transcript_comes_back(
 async def test_a_transcript_that_appears_later_is_picked_up_later(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
-    fill(emulator, 1, transcript=())
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    fill(emulator, 1, transcript=(), started_at=yesterday)
     async with Sidecars(tmp_path, client, transcripts=True) as beside:
         call = (await client.calls.list()).data[0]
         await beside.process([_placed(call)])
@@ -177,9 +179,25 @@ async def test_a_transcript_that_appears_later_is_picked_up_later(
         assert beside.transcripts.report.absent == 1
         assert not list(tmp_path.rglob("transcript*"))
         emulator.remove_call("call_0")
-        fill(emulator, 1, transcript=[("user", "At last.")])
+        fill(emulator, 1, transcript=[("user", "At last.")], started_at=yesterday)
         await beside.process([_placed(call)])
     assert "At last." in (tmp_path / FOLDER / "transcript-call_0.txt").read_text()
+
+
+async def test_a_transcript_that_did_not_come_in_a_week_is_not_asked_for_any_more(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    fill(emulator, 1, transcript=())
+    young = emulator.add_call(
+        id="young", started_at=datetime.now(UTC) - timedelta(days=6), transcript=(), duration=1.0
+    )
+    for runs in (1, 2, 3):
+        await archived(client, tmp_path, transcripts=True)
+        assert emulator.requests.count("transcript", call_id=young.id) == runs
+        assert emulator.requests.count("transcript", call_id="call_0") == 1
+    await rebuild(tmp_path)
+    await archived(client, tmp_path, transcripts=True)
+    assert emulator.requests.count("transcript", call_id="call_0") == 1, "a rebuild keeps that"
 
 
 async def test_a_transcript_taken_right_after_the_call_is_taken_once_more(

@@ -166,6 +166,28 @@ def pending_of(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     return {id_from_text(text) for (text,) in rows}
 
 
+def absent_of(connection: sqlite3.Connection, ids: Sequence[str], kind: str) -> set[str]:
+    """Those of some calls, at most a few hundred, that have no file of a kind, for good."""
+    marks = ",".join("?" * len(ids))
+    rows = connection.execute(
+        f"SELECT call_id FROM absent WHERE kind = ? AND call_id IN ({marks})",  # noqa: S608 - marks
+        [kind, *(id_to_text(call_id) for call_id in ids)],
+    )
+    return {id_from_text(text) for (text,) in rows}
+
+
+def note_absent(
+    connection: sqlite3.Connection, kind: str, now: datetime, absent: Iterable[str]
+) -> None:
+    """Note which calls have no file of a kind, for good: nobody asks for it again."""
+    texts = [id_to_text(call_id) for call_id in absent]
+    ensure_calls(connection, dict.fromkeys(texts, stamp(now)))
+    connection.executemany(
+        "INSERT OR REPLACE INTO absent (call_id, kind, since) VALUES (?, ?, ?)",
+        [(text, kind, stamp(now)) for text in texts],
+    )
+
+
 def note_pending(
     connection: sqlite3.Connection,
     kind: str,

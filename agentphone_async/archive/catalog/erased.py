@@ -55,6 +55,7 @@ def erase_rows(
     for table, column in (
         ("sidecars", "call_id"),
         ("pending", "call_id"),
+        ("absent", "call_id"),
         ("accepted", "call_id"),
         ("recordings", "call_id"),
         ("calls", "id"),

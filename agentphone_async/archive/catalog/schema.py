@@ -277,6 +277,17 @@ THIRD = (
     """,
 )
 
+FOURTH = (
+    """
+    CREATE TABLE absent (
+        call_id TEXT NOT NULL REFERENCES calls (id),
+        kind    TEXT NOT NULL,         -- of a sidecar that did not appear in time
+        since   TEXT NOT NULL,         -- when it was asked for last
+        PRIMARY KEY (call_id, kind)
+    ) WITHOUT ROWID
+    """,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -290,6 +301,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("first", FIRST),
     Migration("views, foreign keys and scopes of runs", SECOND),
     Migration("what was erased and accepted", THIRD),
+    Migration("sidecars that are not waited for any more", FOURTH),
 )
 
 
