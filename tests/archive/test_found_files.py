@@ -77,8 +77,10 @@ async def test_what_a_sum_vouches_for_is_not_moved_for_an_older_catalogs_word(
     emulator.fail(route="recording", wav="streamed")
     await archived(client, tmp_path)
     await execute(tmp_path, "UPDATE recordings SET sha256 = ?, size = 7", "0" * 64)
+    asked = emulator.requests.count("recording")
     report = await archived(client, tmp_path)
-    assert report.failed == 0
+    assert (report.failed, report.already_archived) == (0, 1)
+    assert emulator.requests.count("recording") == asked
     assert not list(tmp_path.rglob("*.damaged*"))
 
 
