@@ -93,6 +93,23 @@ def test_waiting_for_the_end_of_a_call(api, run):
     assert api.requests[-1].query == {"wait": "true", "timeout": "10"}
 
 
+@pytest.mark.parametrize("shape", ["list", "speakers", "text"])
+def test_a_transcript_in_any_shape(api, run, shape):
+    api.settings.transcript_shape = shape
+    api.add_call(id="c", duration=10, transcript=[("agent", "Hello"), ("user", "Grüße")])
+    lines = run("transcript", "c").stdout.splitlines()
+    assert [line.split()[1:] for line in lines] == [["agent", "Hello"], ["user", "Grüße"]]
+    assert "Hello" in run("transcript", "c", "--json").stdout
+
+
+def test_following_a_finished_call_ends_with_its_replay(api, run):
+    api.settings.stream_ended = False
+    api.add_call(id="c", duration=10, transcript=[("agent", "Hello")])
+    result = run("follow", "c")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
+    assert api.requests.count("transcript_stream") == 1
+
+
 def test_a_transcript(api, run):
     api.add_call(id="c", duration=10, transcript=[("agent", "Hello"), ("user", "Grüße")])
     lines = run("transcript", "c").stdout.splitlines()
