@@ -26,24 +26,28 @@ from tests.conftest import Sleeps
 from tests.faults.conftest import Scene
 
 
-async def test_404_is_no_recording_and_asked_again_while_the_call_is_young(scene: Scene):
+async def test_a_404_is_asked_again_while_the_call_is_young_or_the_list_says_otherwise(scene: Scene):
     young = scene.add(id="young", started_at=datetime.now(UTC) - timedelta(hours=1), duration=0.1)
     scene.fail_one(status=404)
     scene.emulator.fail(route="recording", call_id=young.id, status=404)
     report = await scene.run()
-    assert (report.no_recording, report.not_ready, report.archived) == (1, 1, 5)
+    assert (report.disputed, report.not_ready, report.archived) == (1, 2, 5)
     again = await scene.run()
-    assert (again.no_recording, again.not_ready) == (1, 1)
+    assert (again.disputed, again.not_ready) == (1, 2)
     assert scene.emulator.requests.count("recording", call_id=scene.first.id) == 1
     assert scene.emulator.requests.count("recording", call_id=young.id) == 2
     scene.oracle.options = RunOptions(recheck=True)
     await scene.oracle.holds(report)
 
 
-async def test_410_is_a_failure_that_is_not_retried(scene: Scene):
+async def test_410_is_final(scene: Scene):
     scene.fail_one(status=410)
-    error = await scene.fails_one(AgentPhoneError, "410")
-    assert error.attempts == 1  # type: ignore[attr-defined]
+    report = await scene.run()
+    assert (report.no_recording, report.failed, report.archived) == (1, 0, 5)
+    assert (await scene.run()).no_recording == 1
+    assert scene.emulator.requests.count("recording", call_id=scene.first.id) == 1
+    scene.oracle.options = RunOptions(recheck=True)
+    await scene.oracle.holds(report)
 
 
 @pytest.mark.parametrize(
