@@ -19,10 +19,13 @@ from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Companion, RunOptions
 from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Prefetcher
+from agentphone_async.archive.remembered import remember, resolved
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.run import Environment, Run, Scope
+from agentphone_async.archive.run import Run
+from agentphone_async.archive.scope import Environment, Scope
 from agentphone_async.archive.selection.coverage import BEGINNING
 from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.archive.storage import Files, LocalFiles, free_space
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
@@ -141,6 +144,7 @@ class Archive:
         options = options or RunOptions()
         try:
             there = self._look(dry=options.dry_run)
+            options = resolved(options, load_settings(self.folder))
             scope = await self._scope(client, selection or Selection(), options, there=there)
             if calls is not None:
                 scope = replace(scope, recent=False, covers=False)
@@ -178,6 +182,7 @@ class Archive:
         with lock:
             async with await Catalog.open(self.folder) as catalog:
                 await resume(self.folder, catalog)
+                remember(self.folder, wish.options)
                 account = _account(await catalog.transaction(scope_key), wish.client)
                 wish = replace(wish, scope=replace(wish.scope, account=account))
                 return await self._with_catalog(wish, prefetcher, catalog)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
-from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
+from agentphone_async.archive.template import Template
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call
 from agentphone_async.recordings.outcomes import GRACE
 from agentphone_async.sinks.local import Fsync
+
+Mode = Literal["private", "group", "umask"]
 
 OVERLAP = timedelta(hours=24)
 """How far ``since_last`` goes back behind the end of the last complete run: calls have been seen
@@ -67,12 +69,16 @@ class RunOptions:
         wait: seconds to go on asking, within this run, for recordings that are not ready yet.
         dry_run: find out what would be fetched; write nothing and fetch nothing.
         limits: when to end early.
-        template: how files are named; archived ones keep their names when it changes.
-        zone: in which the dates in names are written.
+        template: how files are named; archived ones keep their names when it changes. None: as
+            the last run of this archive named them, or by the default.
+        zone: in which the dates in names are written. None: as in the last run, or UTC.
+        mode: who may read files and folders: ``"private"``, their owner (0600, 0700);
+            ``"group"`` (0640, 2750); ``"umask"``, as the umask says. None: as in the last run, or
+            private.
         hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog, and
             an archive that has one goes on using it, whatever later runs say.
-        metadata: write each call's JSON beside its recording.
-        transcripts: write each call's transcript, as JSON and as text.
+        metadata: write each call's JSON beside its recording. None: as the last run did, or not.
+        transcripts: write each call's transcript, as JSON and as text. None: likewise.
         checksums: keep ``SHA256SUMS`` in every folder.
         full_list: walk the whole list of calls, even where a part of it would do.
         full_list_every: how often at least the whole list is walked.
@@ -93,11 +99,12 @@ class RunOptions:
     wait: float = 0.0
     dry_run: bool = False
     limits: Limits = field(default_factory=Limits)
-    template: Template = field(default_factory=lambda: Template.parse(DEFAULT_TEMPLATE))
-    zone: tzinfo = UTC
+    template: Template | None = None
+    zone: tzinfo | None = None
+    mode: Mode | None = None
     hash_ids: bool = False
-    metadata: bool = False
-    transcripts: bool = False
+    metadata: bool | None = None
+    transcripts: bool | None = None
     checksums: bool = True
     full_list: bool = False
     full_list_every: timedelta = FULL_LIST_EVERY

@@ -15,6 +15,9 @@ from agentphone_async.recordings.outcomes import (
     Outcome,
 )
 
+BYTES_PER_SECOND = 16_000
+"""Of 8 kHz 16-bit mono, for estimates: the API does not tell sizes before they are fetched."""
+
 
 @dataclass(slots=True)
 class Report:
@@ -145,6 +148,14 @@ class Report:
                 self.failed += 1
                 if len(self.failures) < MOST_KEPT:
                     self.failures.append((call_id, error))
+
+    def estimate(self, seconds: float | None) -> None:
+        """Count a recording that would be fetched, by the length of its call."""
+        self.would_fetch += 1
+        if seconds is None:
+            self.unknown_sizes += 1
+        else:
+            self.estimated_bytes += 44 + int(seconds * BYTES_PER_SECOND)
 
     def add_problem(self, line: str) -> None:
         """Keep a line, unless there are very many already."""

@@ -5,20 +5,18 @@
     prefetcher ─▶ planner ─▶ valve ─▶ Downloader ─▶ recorder ─▶ observer, sidecars
                      └──────── needs no request ───────────────────▶
 
-Every arrow is bounded. The catalog and the disk are asked a batch at a time, on the catalog's
-thread; the loop only passes batches on. The catalog is written after the bytes are on the disk, and
-the observer is told after the catalog is written. The limits watcher closes the valve in time.
+Every arrow is bounded. Catalog and disk are asked a batch at a time, on the catalog's thread. The
+catalog is written after the bytes are on the disk, and the observer is told after that. The limits
+watcher closes the valve in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import open_calls
@@ -34,17 +32,22 @@ from agentphone_async.archive.catalog.runs import (
 from agentphone_async.archive.names import Names, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Companion, Placed, RunOptions
-from agentphone_async.archive.plan import Policy, Task, is_too_young
+from agentphone_async.archive.plan import Task, is_too_young
 from agentphone_async.archive.planner import Planner, Terms
-from agentphone_async.archive.poll import Poller, ask_by_id
+from agentphone_async.archive.poll import Poller, ask_by_id, sleep_unless
 from agentphone_async.archive.prefetch import Prefetcher
 from agentphone_async.archive.recent import NewestFirst
 from agentphone_async.archive.record import Recorder
+from agentphone_async.archive.remembered import share
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.results import Results
-from agentphone_async.archive.selection.selection import Selection
-from agentphone_async.archive.sidecars import Sidecars
-from agentphone_async.archive.storage import Files
+from agentphone_async.archive.scope import (
+    Environment,
+    Scope,
+    names_of,
+    policy_of,
+    sidecars_of,
+)
 from agentphone_async.archive.tombstones import Tombstones
 from agentphone_async.archive.watch import LimitsWatcher
 from agentphone_async.client import AsyncAgentPhone
@@ -55,41 +58,7 @@ from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.place import Place
 from agentphone_async.recordings.valve import LeftError, Valve
 
-BYTES_PER_SECOND = 16_000
-"""Of 8 kHz 16-bit mono, for estimates: the API does not tell sizes before they are fetched."""
-
 INCIDENT = "nearly everything that the run asked for was refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a run needs of the world; tests bring their own."""
-
-    folder: Path
-    files: Files
-    now: Callable[[], datetime]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], Awaitable[object]]
-    free: Callable[[Path], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a run is about.
-
-    Attributes:
-        selection: which calls.
-        opened: the moment before the list of calls was asked for.
-        account: whose list it is; None if that does not matter.
-        recent: the list may be left early, if it proves that the rest is known.
-        covers: later runs may resume from this one, if it is complete.
-    """
-
-    selection: Selection
-    opened: datetime
-    account: str | None = None
-    recent: bool = False
-    covers: bool = True
 
 
 class Run:
@@ -114,7 +83,6 @@ class Run:
         self._options = options
         self._observer = observer
         self._companions = list(companions)
-        self._sidecars: Sidecars | None = None
         self._report = Report()
         self._results = Results(self._report, observer, waits=options.wait > 0)
         self._valve = Valve()
@@ -173,21 +141,12 @@ class Run:
                     handle.cancel()
         return self._report
 
-    # ---------------------------------------------------------------- dry
-
     async def _rehearse(self) -> None:
-        planner = self._planner(self._names(None), None)
+        planner = self._planner(names_of(self._options, None), None)
         async for tasks in self._planned(planner):
             for task in tasks:
-                self._report.would_fetch += 1
-                length = task.call.duration_seconds
-                if length is None:
-                    self._report.unknown_sizes += 1
-                else:
-                    self._report.estimated_bytes += 44 + int(length * BYTES_PER_SECOND)
+                self._report.estimate(task.call.duration_seconds)
         self._conclude(left=0)
-
-    # ---------------------------------------------------------------- the real thing
 
     async def _archive(self) -> None:
         catalog, options, scope = self._catalog, self._options, self._scope
@@ -196,9 +155,11 @@ class Run:
         run = await catalog.transaction(begin_run, scope.selection, now, scope.account, listing)
         await catalog.transaction(reopen_of_dead, run, INCIDENT)
         await self._sweep(run)
-        names = self._names(await key_of_names(catalog, hash_ids=options.hash_ids))
+        names = names_of(options, await key_of_names(catalog, hash_ids=options.hash_ids))
         async with AsyncExitStack() as stack:
-            await self._open_sidecars(stack)
+            sidecars = sidecars_of(options, self._environment.folder, self._client, catalog)
+            if sidecars is not None:
+                self._companions.append(await stack.enter_async_context(sidecars))
             planner = self._planner(names, run)
             recorder = Recorder(self._environment.files, run, options.grace, options.min_age)
             async with aclosing(self._tasks_of(planner)) as tasks:
@@ -211,29 +172,12 @@ class Run:
             if not self._stopped.is_set():
                 for companion in self._companions:
                     await companion.finish(sorted(self._folders))
-            if self._sidecars is not None:
-                self._report.beside_failed = self._sidecars.failed
-                self._report.problems += self._sidecars.problems()
+            if sidecars is not None:
+                self._report.beside_failed = sidecars.failed
+                self._report.problems += sidecars.problems()
         await self._finish(run)
-
-    async def _open_sidecars(self, stack: AsyncExitStack) -> None:
-        options = self._options
-        if not (options.metadata or options.transcripts or options.checksums):
-            return
-        self._sidecars = await stack.enter_async_context(
-            Sidecars(
-                self._environment.folder,
-                self._client,
-                metadata=options.metadata,
-                transcripts=options.transcripts,
-                sums=options.checksums,
-                zone=options.zone,
-                hash_ids=options.hash_ids,
-                fsync=options.fsync,
-                catalog=self._catalog,
-            )
-        )
-        self._companions.append(self._sidecars)
+        folder, mode = self._environment.folder, options.mode or "private"
+        await catalog.run(lambda _: share(folder, self._folders, mode))
 
     async def _sweep(self, run: int) -> None:
         """Remove what dead runs left, in the folders that they had noted."""
@@ -299,8 +243,7 @@ class Run:
     async def _still_open(self, planner: Planner, seen: set[str]) -> AsyncGenerator[list[Task]]:
         """Ask by their ids for calls that earlier runs left open, where the list was left early."""
         await self._prefetcher.aclose()
-        after: str | None = None
-        now, account = self._environment.now(), self._scope.account
+        after, now, account = None, self._environment.now(), self._scope.account
         while ids := await self._catalog.run(open_calls, account, now, after):
             after = ids[-1]
             if self._stopped.is_set():
@@ -362,18 +305,14 @@ class Run:
                 self._folders.add(one.placed.stem.parent)
         await self._process([one.placed for one in settled])
 
-    # ---------------------------------------------------------------- waiting
-
     async def _wait(self, run: int, names: Names, recorder: Recorder) -> None:
         """Keep asking for what is not ready, with growing pauses, until the deadline."""
         poller = Poller(self._client, self._catalog, names, run, self._is_due, self._valve)
-        clock = self._environment.monotonic
-        deadline = clock() + self._options.wait
-        left = self._options.wait
-        pause = 2.0
+        clock, left, pause = self._environment.monotonic, self._options.wait, 2.0
+        deadline = clock() + left
         while left > 0 and self._report.waitable and not self._stopped.is_set():
             pause = min(pause, left)
-            if await self._sleep(pause):
+            if await sleep_unless(self._stopped, self._environment.sleep, pause):
                 return
             left = min(left - pause, deadline - clock())
             pause = min(pause * 1.5, 30.0)
@@ -391,21 +330,6 @@ class Run:
         now = self._environment.now()
         young = is_too_young(call, self._options.min_age, now)
         return not self._stopped.is_set() and call.finished_at(now) and not young
-
-    async def _sleep(self, seconds: float) -> bool:
-        """Sleep, and return True if that ended with a stop."""
-        timer = asyncio.ensure_future(self._environment.sleep(seconds))
-        stop = asyncio.create_task(self._stopped.wait())
-        try:
-            await asyncio.wait((timer, stop), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in (timer, stop):
-                waiter.cancel()
-                with suppress(asyncio.CancelledError):
-                    await waiter
-        return self._stopped.is_set()
-
-    # ---------------------------------------------------------------- counting
 
     async def _process(self, placed: Sequence[Placed]) -> None:
         if placed and not self._options.dry_run:
@@ -452,21 +376,12 @@ class Run:
         )
 
     def _planner(self, names: Names, run: int | None) -> Planner:
-        options = self._options
-        policy = Policy(
-            grace=options.grace,
-            min_age=options.min_age,
-            recheck=options.recheck,
-            probe_all=options.probe_all,
-            refresh=options.refresh,
-        )
         placing = bool(self._companions) and run is not None
         tombstones = Tombstones.load(self._environment.folder)
-        terms = Terms(self._environment.files, policy, names, run, placing, tombstones)
+        terms = Terms(
+            self._environment.files, policy_of(self._options), names, run, placing, tombstones
+        )
         return Planner(terms, self._scope.selection)
-
-    def _names(self, key: bytes | None) -> Names:
-        return Names(self._options.template, self._options.zone, key)
 
 
 def _job(task: Task) -> Job:

@@ -12,7 +12,7 @@ import os
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
@@ -42,6 +42,8 @@ class ArchiveSettings:
         erasure_key: hashes call ids in tombstones; None if nothing was ever erased.
         template: how the last run named files.
         zone: in which it wrote dates.
+        mode: who may read it: ``private``, ``group`` or ``umask``.
+        metadata, transcripts: whether runs write these beside recordings.
         held: ids of calls that are not to be erased or pruned.
     """
 
@@ -49,6 +51,9 @@ class ArchiveSettings:
     erasure_key: bytes | None = None
     template: str | None = None
     zone: str | None = None
+    mode: Literal["private", "group", "umask"] | None = None
+    metadata: bool | None = None
+    transcripts: bool | None = None
     held: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +64,9 @@ class ArchiveSettings:
             "erasure_key": None if self.erasure_key is None else self.erasure_key.hex(),
             "template": self.template,
             "zone": self.zone,
+            "mode": self.mode,
+            "metadata": self.metadata,
+            "transcripts": self.transcripts,
             "held": list(self.held),
         }
 
@@ -139,6 +147,9 @@ def _settings(said: Any) -> ArchiveSettings:
         erasure_key=_key(said.get("erasure_key")),
         template=_text(said.get("template")),
         zone=_text(said.get("zone")),
+        mode=_mode(said.get("mode")),
+        metadata=_flag(said.get("metadata")),
+        transcripts=_flag(said.get("transcripts")),
         held=tuple(str(call_id) for call_id in held),
     )
 
@@ -149,3 +160,11 @@ def _key(text: Any) -> bytes | None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _mode(value: Any) -> Literal["private", "group", "umask"] | None:
+    return value if value in {"private", "group", "umask"} else None

@@ -19,6 +19,7 @@ from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.files import walk
 from agentphone_async.archive.hasher import Checked, Finding, Hasher
 from agentphone_async.archive.report import MOST_KEPT
+from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.sinks.threads import FilePool
 
 __all__ = ["Finding", "Verifier", "VerifyReport", "verify"]
@@ -84,6 +85,11 @@ class VerifyReport:
     def clean(self) -> bool:
         """Whether the archive is what its catalog says, and holds nothing else."""
         return not self.remaining
+
+    def forget_exposed(self) -> None:
+        """What others may read is meant for them."""
+        self.exposed = 0
+        self.exposed_paths.clear()
 
     def add(self, finding: Finding) -> None:
         """Count a finding."""
@@ -158,6 +164,8 @@ class Verifier:
                         self.report.add(finding)
                         yield finding
         finally:
+            if load_settings(self._folder).mode in {"group", "umask"}:
+                self.report.forget_exposed()  # others are meant to read it
             self.report.seconds = time.monotonic() - began
             pool.close()
 

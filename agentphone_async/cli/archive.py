@@ -27,6 +27,8 @@ from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.showing import Showing
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from agentphone_async.archive.options import RunOptions
 
 
@@ -61,8 +63,11 @@ class ArchiveCommand(Command):
         help="For a bucket: work on this Dask cluster, tcp://…, or on a local one.")  # fmt: skip
 @period_options
 @option(Section.WHERE, "--template", metavar="TEXT",
-        default="{started:%Y/%m/%d}/recording-{call_id}",
-        help="How files are named, without extension.")  # fmt: skip
+        help="How files are named, without extension; the archive remembers it.  "
+             "[default: {started:%Y/%m/%d}/recording-{call_id}]")  # fmt: skip
+@option(Section.WHERE, "--mode", type=click.Choice(["private", "group", "umask"]),
+        help="Who may read files: their owner, the group, or as the umask says; the archive "
+             "remembers it.  [default: private]")  # fmt: skip
 @option(Section.WHERE, "--hash-ids", is_flag=True,
         help="Name files by a keyed hash of the id; the archive keeps to it.")  # fmt: skip
 @option(Section.WHERE, "--metadata", is_flag=True,
@@ -138,7 +143,7 @@ def command(
     job = ArchiveJob(
         place,
         period.selection(),
-        run_options(period, transfers, settings),
+        run_options(place if isinstance(place, Path) else None, period, transfers, settings),
         connection,
         transfers,
         program,
@@ -158,7 +163,18 @@ def _is_said(name: str) -> bool:
     return source is not click.core.ParameterSource.DEFAULT
 
 
-def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) -> RunOptions:
+def _zone(dest: Path | None, period: Period) -> tzinfo | None:
+    """The zone of dates in names; None if it is the one that the archive remembers."""
+    from agentphone_async.archive.settings_file import load_settings
+
+    if period.tz is None and dest is not None and load_settings(dest).zone is not None:
+        return None
+    return period.zone()
+
+
+def run_options(
+    dest: Path | None, period: Period, transfers: Transfers, settings: dict[str, Any]
+) -> RunOptions:
     """The options of a run, from those of the command line."""
     from datetime import timedelta
 
@@ -172,8 +188,8 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
         grace=timedelta(seconds=settings["grace"]),
         min_age=timedelta(seconds=settings["min_age"]),
         since_last=period.since_last,
-        metadata=settings["metadata"],
-        transcripts=settings["transcripts"],
+        metadata=settings["metadata"] or None,
+        transcripts=settings["transcripts"] or None,
         full_list=settings["full_list"],
         full_list_every=timedelta(seconds=settings["full_list_every"]),
         recheck=settings["recheck"],
@@ -187,8 +203,9 @@ def run_options(period: Period, transfers: Transfers, settings: dict[str, Any]) 
             max_file_size=settings["max_file_size"],
             min_free_space=settings["min_free_space"],
         ),
-        template=Template.parse(settings["template"]),
-        zone=period.zone(),
+        template=None if settings["template"] is None else Template.parse(settings["template"]),
+        zone=_zone(dest, period),
+        mode=settings["mode"],
         hash_ids=settings["hash_ids"],
         wait_lock=settings["wait_lock"],
     )

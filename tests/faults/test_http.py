@@ -26,7 +26,9 @@ from tests.conftest import Sleeps
 from tests.faults.conftest import Scene
 
 
-async def test_a_404_is_asked_again_while_the_call_is_young_or_the_list_says_otherwise(scene: Scene):
+async def test_a_404_is_asked_again_while_the_call_is_young_or_the_list_says_otherwise(
+    scene: Scene,
+):
     young = scene.add(id="young", started_at=datetime.now(UTC) - timedelta(hours=1), duration=0.1)
     scene.fail_one(status=404)
     scene.emulator.fail(route="recording", call_id=young.id, status=404)
