@@ -143,7 +143,9 @@ async def test_an_incident_makes_nothing_final_and_a_healthy_run_brings_all(
     assert bad.failures_met
     assert "no_recording" not in set((await states(tmp_path)).values())
     emulator.clear_faults()
-    healthy = await archive.run(client)
+    settings = {"base_url": emulator.base_url, "api_key": client.settings.api_key}
+    async with AsyncAgentPhone(**settings) as tomorrows:
+        healthy = await archive.run(tomorrows)
     assert (healthy.archived, healthy.incident) == (30, None)
 
 

@@ -706,7 +706,7 @@ async def test_nothing_is_made_before_the_api_has_answered(
     address = emulator.base_url
     await emulator.stop()
     client = client_of(address)
-    client.session.limits._outage._first_contact_budget = 0.0
+    client.session.limits._circuit._first_contact_budget = 0.0
     with pytest.raises(ConnectionFailedError):
         await Archive(folder).run(client)
     assert not folder.exists()

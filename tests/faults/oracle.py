@@ -154,6 +154,7 @@ class Oracle:
             self._sums(self.folder / name)
         files -= sums
         files = {name for name in files if not name.startswith(".agentphone-index/")}
+        files.discard("archive.json")
         partial = {name for name in files if name.endswith(".part")}
         assert killed or not partial, partial
         files -= partial
