@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
-
-import anyio
 
 from agentphone_async.config import (
     LARGEST_RECORDING,
@@ -23,8 +20,6 @@ from agentphone_async.config import (
 from agentphone_async.errors import (
     ConfigurationError,
     RecordingExistsError,
-    RecordingGoneError,
-    RecordingNotFoundError,
 )
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.ranges import is_whole
@@ -36,16 +31,11 @@ from agentphone_async.protocol.recording import (
     short,
 )
 from agentphone_async.protocol.responses import Reply, error_of
-from agentphone_async.recordings.downloader import (
-    Calls,
-    Downloader,
-    flat_target,
-    jobs_of,
-    patient,
-    recording_of,
-)
-from agentphone_async.recordings.fetch import BUDGET, FIRST_LOOK, Fetched, Fetcher, Progress
+from agentphone_async.recordings.downloader import Downloader, recording_of
+from agentphone_async.recordings.fetch import BUDGET, FIRST_LOOK, Fetcher, Progress
+from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of
 from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
+from agentphone_async.recordings.patience import believed, patient, patiently
 from agentphone_async.recordings.place import Place, affordable, place_of
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Disk, Fsync
@@ -59,9 +49,6 @@ if TYPE_CHECKING:
     from agentphone_async.resources.agents import Agents
     from agentphone_async.resources.calls import Calls as CallsResource
     from agentphone_async.resources.numbers import Numbers
-
-FIRST_POLL = 1.0
-LONGEST_POLL = 15.0
 
 
 class AsyncAgentPhone:
@@ -247,7 +234,7 @@ class AsyncAgentPhone:
                 taken = (await place.sink.existing([target]))[0]
                 if taken is not None:
                     raise _exists(call_id, place.root / taken)
-            fetched = await _patiently(lambda: fetcher.fetch(call_id, target), wait)
+            fetched = await patiently(lambda: believed(fetcher, call_id, target), wait)
             try:
                 stored = (await place.sink.publish([fetched.ready]))[0]
             finally:
@@ -473,19 +460,3 @@ def _where_to(
             f"path is {str(path)!r}, not the path of a file; use dest for a folder"
         )
     return file.parent, Target(PurePosixPath(), file.name, extension="")
-
-
-async def _patiently(ask: Callable[[], Awaitable[Fetched]], wait: float) -> Fetched:
-    """Ask again, with growing pauses, while there is no recording and ``wait`` is not over."""
-    deadline = time.monotonic() + wait
-    pause = FIRST_POLL
-    while True:
-        try:
-            return await ask()
-        except RecordingNotFoundError as error:
-            left = deadline - time.monotonic()
-            if left <= 0 or isinstance(error, RecordingGoneError):
-                raise
-            asked = error.retry_after or 0.0
-        await anyio.sleep(min(max(pause, asked), left))
-        pause = min(pause * 1.5, LONGEST_POLL)

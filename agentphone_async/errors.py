@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,13 @@ class RecordingNotFoundError(NotFoundError):
 
     The three cannot be told apart from the answer (API page "Get Call Recording"); the call's
     age can tell "not yet" from "never".
+
+    Attributes:
+        trust: whether the answer belongs to this request, for those who must be sure; None if
+            nobody has to wait for that.
     """
+
+    trust: Any = None
 
 
 class RecordingNotReadyError(RecordingNotFoundError):

@@ -53,7 +53,7 @@ from agentphone_async.archive.watch import LimitsWatcher
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.models import Call
-from agentphone_async.recordings.downloader import Job, Settled
+from agentphone_async.recordings.jobs import Job, Settled
 from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.place import Place
 from agentphone_async.recordings.valve import LeftError, Valve

@@ -19,7 +19,8 @@ from agentphone_async.bench.figures import Step, Transfers
 from agentphone_async.bench.stopwatch import Stopwatch
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import RecordingNotFoundError
-from agentphone_async.recordings.downloader import Downloader, flat_target, jobs_of
+from agentphone_async.recordings.downloader import Downloader
+from agentphone_async.recordings.jobs import flat_target, jobs_of
 from agentphone_async.recordings.outcomes import Failed
 from agentphone_async.sinks.interface import Sink
 

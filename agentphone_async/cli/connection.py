@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone
-    from agentphone_async.recordings.downloader import Calls, Downloader, Jobs
+    from agentphone_async.recordings.downloader import Downloader
     from agentphone_async.recordings.fetch import Progress
+    from agentphone_async.recordings.jobs import Calls, Jobs
     from agentphone_async.recordings.outcomes import Outcome
     from agentphone_async.recordings.place import Place
     from agentphone_async.recordings.valve import Valve
@@ -101,7 +102,7 @@ class Transfers:
 
         The valve ends it gently.
         """
-        from agentphone_async.recordings.downloader import flat_target, jobs_of
+        from agentphone_async.recordings.jobs import flat_target, jobs_of
 
         place = client.place(dest, fsync=self.fsync, inline=True)
         downloader = client.downloader(place, self.count, progress=progress)

@@ -14,14 +14,12 @@ All tasks live in one group inside one task: see `agentphone_async.recordings.pi
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import anyio
 
@@ -33,8 +31,8 @@ from agentphone_async.errors import (
     RecordingNotReadyError,
     RunStoppedError,
 )
-from agentphone_async.recordings.fetch import Fetched, Fetcher
-from agentphone_async.recordings.naming import safe_component
+from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
+from agentphone_async.recordings.jobs import Job, Jobs, Settled, close_iterator
 from agentphone_async.recordings.outcomes import (
     GRACE,
     AlreadyArchived,
@@ -47,10 +45,11 @@ from agentphone_async.recordings.outcomes import (
     may_still_come,
 )
 from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, results_of
-from agentphone_async.sinks.interface import Staged, Stored, Target
+from agentphone_async.sinks.interface import Staged, Stored
+from agentphone_async.transport.connection import Trust
 
 if TYPE_CHECKING:
-    from agentphone_async.models import Call
+    pass
 
 BATCH = 256
 """The most recordings that are published, or looked up, at once."""
@@ -64,34 +63,8 @@ LINGER = 0.005
 PUBLISHERS = 2
 """Batches that are published at the same time: while one syncs, the next is written."""
 
-CLOSING = 5.0
-"""Seconds that the caller's iterator gets to end, when nothing more is wanted of it."""
-
-_TOP = PurePosixPath()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One call on its way through the stages.
-
-    Attributes:
-        call_id: whose recording.
-        call: what the API says about it; None if nobody asked.
-        target: the name that it is to have.
-        payload: the caller's own; it comes back with the outcome.
-    """
-
-    call_id: str
-    call: Call | None
-    target: Target
-    payload: Any = None
-
-
-class Settled(NamedTuple):
-    """A job, and what became of it."""
-
-    job: Job
-    outcome: Outcome
+ASKED_AGAIN = 3
+"""Times that a recording is asked for because its answer may have been another's."""
 
 
 class _Arrived(NamedTuple):
@@ -100,14 +73,21 @@ class _Arrived(NamedTuple):
     job: Job
     fetched: Fetched
 
+    @property
+    def trust(self) -> Trust | None:
+        """Whether the answer is this job's."""
+        return self.fetched.trust
 
-Calls: TypeAlias = "Iterable[str | Call] | AsyncIterable[str | Call]"
-Jobs: TypeAlias = "Iterable[Job] | AsyncIterable[Job]"
+
+class _Absent(NamedTuple):
+    """A job for which there is no recording, if the answer is to be believed."""
+
+    job: Job
+    outcome: Outcome
+    trust: Trust | None
 
 
-def flat_target(call_id: str, call: Call | None) -> Target:  # noqa: ARG001 - others need the call
-    """The default name: ``recording-{call_id}`` right in the destination, made safe."""
-    return Target(_TOP, f"recording-{safe_component(call_id)}")
+_Item: TypeAlias = _Arrived | _Absent | Settled
 
 
 class Downloader:
@@ -184,17 +164,15 @@ class Downloader:
 
     async def _run(self, jobs: Jobs, outcomes: Queue[list[Settled]]) -> None:
         wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _seconds))
-        settled = Queue[_Arrived | Settled](BATCH, producers=2)
+        results = Queue[_Item](BATCH, producers=2)
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._read, jobs, wanted, settled)
+                group.start_soon(self._read, jobs, wanted, results)
                 for _ in range(PUBLISHERS):
-                    group.start_soon(self._publish, settled, outcomes)
-                await self._work_all(wanted, settled)
+                    group.start_soon(self._publish, results, outcomes)
+                await self._work_all(wanted, results)
         finally:
-            for item in settled.take(BATCH):
-                if isinstance(item, _Arrived):
-                    self._give_up(item)
+            self._give_up_all(results.take(BATCH))
 
     def _give_up(self, item: _Arrived) -> None:
         """It will not be published; budget and sink are not this run's alone."""
@@ -209,21 +187,19 @@ class Downloader:
 
     # ---------------------------------------------------------------- reading
 
-    async def _read(
-        self, jobs: Jobs, wanted: Queue[Job], settled: Queue[_Arrived | Settled]
-    ) -> None:
+    async def _read(self, jobs: Jobs, wanted: Queue[Job], results: Queue[_Item]) -> None:
         """Set aside what needs no request, and pass on the rest."""
         if not isinstance(jobs, AsyncIterable):
             given = iter(jobs)
             while some := list(islice(given, BATCH)):
-                await self._look_up(some, wanted, settled)
+                await self._look_up(some, wanted, results)
         else:
-            await self._read_ahead(jobs, wanted, settled)
+            await self._read_ahead(jobs, wanted, results)
         wanted.done()
-        settled.done()
+        results.done()
 
     async def _read_ahead(
-        self, jobs: AsyncIterable[Job], wanted: Queue[Job], settled: Queue[_Arrived | Settled]
+        self, jobs: AsyncIterable[Job], wanted: Queue[Job], results: Queue[_Item]
     ) -> None:
         """Look up in batches, without waiting for a batch to be full."""
         given = Queue[Job](BATCH)
@@ -231,7 +207,7 @@ class Downloader:
         async def look_up() -> None:
             with suppress(Closed):
                 while True:
-                    await self._look_up(await given.drain(BATCH), wanted, settled)
+                    await self._look_up(await given.drain(BATCH), wanted, results)
 
         iterator = aiter(jobs)
         try:
@@ -241,46 +217,44 @@ class Downloader:
                     await given.put(job)
                 given.done()
         finally:
-            await _close(iterator)
+            await close_iterator(iterator)
 
-    async def _look_up(
-        self, jobs: list[Job], wanted: Queue[Job], settled: Queue[_Arrived | Settled]
-    ) -> None:
+    async def _look_up(self, jobs: list[Job], wanted: Queue[Job], results: Queue[_Item]) -> None:
         there: Sequence[PurePosixPath | None] = [None] * len(jobs)
         if self._skip_existing:
             there = await self.fetcher.sink.existing([job.target for job in jobs])
         for job, name in zip(jobs, there, strict=True):
             if name is not None:
                 outcome = AlreadyArchived(job.call_id, self._root / name, job.call)
-                await settled.put(Settled(job, outcome))
+                await results.put(Settled(job, outcome))
             elif not (job.call is None or self._ask_all or job.call.is_finished):
-                await settled.put(Settled(job, NotReadyYet(job.call_id, job.call)))
+                await results.put(Settled(job, NotReadyYet(job.call_id, job.call)))
             else:
                 await wanted.put(job)
 
     # ---------------------------------------------------------------- working
 
-    async def _work_all(self, wanted: Queue[Job], settled: Queue[_Arrived | Settled]) -> None:
+    async def _work_all(self, wanted: Queue[Job], results: Queue[_Item]) -> None:
         at_work: dict[int, Job] = {}
         async with anyio.create_task_group() as workers:
             self._workers = workers.cancel_scope
             if self._dropped:
                 workers.cancel_scope.cancel()
             for number in range(self._concurrency):
-                workers.start_soon(self._work, number, wanted, settled, at_work)
+                workers.start_soon(self._work, number, wanted, results, at_work)
         # Only after `drop` is anything left: workers go on until there is no more.
         for job in at_work.values():
-            await settled.put(_left(job))
+            await results.put(_left(job))
         with suppress(Closed):
             while True:
-                await settled.put(_left(await wanted.get()))
-        settled.done()
+                await results.put(_left(await wanted.get()))
+        results.done()
 
     async def _work(
         self,
         number: int,
         wanted: Queue[Job],
-        settled: Queue[_Arrived | Settled],
+        results: Queue[_Item],
         at_work: dict[int, Job],
     ) -> None:
         with suppress(Closed):
@@ -288,20 +262,20 @@ class Downloader:
                 job = at_work[number] = await wanted.get()
                 item = await self._fetch(job)
                 try:
-                    await settled.put(item)
+                    await results.put(item)
                 except BaseException:
                     if isinstance(item, _Arrived):
                         self._give_up(item)
                     raise
                 del at_work[number], item  # it would keep these bytes while the next ones come
 
-    async def _fetch(self, job: Job) -> _Arrived | Settled:
+    async def _fetch(self, job: Job) -> _Item:
         call = job.call
         elsewhere = None if call is None else call.recording_url
         try:
             return _Arrived(job, await self.fetcher.fetch(job.call_id, job.target, elsewhere))
         except RecordingNotFoundError as error:
-            return Settled(job, self._absent(job, error))
+            return _Absent(job, self._absent(job, error), error.trust)
         except DestinationError:
             raise
         except AgentPhoneError as error:
@@ -320,26 +294,24 @@ class Downloader:
 
     # ---------------------------------------------------------------- publishing
 
-    async def _publish(
-        self, settled: Queue[_Arrived | Settled], outcomes: Queue[list[Settled]]
-    ) -> None:
+    async def _publish(self, results: Queue[_Item], outcomes: Queue[list[Settled]]) -> None:
         with suppress(Closed):
             while True:
                 # No name for what is drained: it would keep these bytes while the next ones come,
                 # outside of the budget.
                 await outcomes.put(
-                    await self._outcomes_of(await settled.drain(BATCH, linger=LINGER))
+                    await self._outcomes_of(await results.drain(BATCH, linger=LINGER))
                 )
         outcomes.done()
 
-    async def _outcomes_of(self, batch: list[_Arrived | Settled]) -> list[Settled]:
+    async def _outcomes_of(self, batch: list[_Item]) -> list[Settled]:
         done: list[Settled] = []
         arrived: list[_Arrived] = []
-        for item in batch:
+        for item in await self._believed(batch):
             if isinstance(item, _Arrived):
                 arrived.append(item)
             else:
-                done.append(item)
+                done.append(Settled(item.job, item.outcome))
         if not arrived:
             return done
         fetcher = self.fetcher
@@ -354,6 +326,40 @@ class Downloader:
         for item, what in zip(arrived, stored, strict=True):
             done.append(Settled(item.job, self._archived(item, what)))
         return done
+
+    async def _believed(self, batch: list[_Item]) -> list[_Item]:
+        """The batch, with those asked for again whose answers turned out to be another request's.
+
+        A server that answers twice is one answer ahead of us from then on; see `Trust`.
+        """
+        for _ in range(ASKED_AGAIN):
+            try:
+                await settled([item.trust for item in batch if not isinstance(item, Settled)])
+            except BaseException:
+                self._give_up_all(batch)
+                raise
+            again = [
+                number
+                for number, item in enumerate(batch)
+                if not isinstance(item, Settled) and item.trust and item.trust.distrusted
+            ]
+            if not again:
+                break
+            for number in again:
+                job = batch[number].job
+                self._give_up_all([batch[number]])
+                batch[number] = _left(job)  # unless it comes
+                try:
+                    batch[number] = await self._fetch(job)
+                except BaseException:
+                    self._give_up_all(batch)
+                    raise
+        return batch
+
+    def _give_up_all(self, batch: list[_Item]) -> None:
+        for item in batch:
+            if isinstance(item, _Arrived):
+                self._give_up(item)
 
     def _archived(self, item: _Arrived, stored: Stored) -> Outcome:
         job = item.job
@@ -391,35 +397,6 @@ def _left(job: Job) -> Settled:
     return Settled(job, Failed(job.call_id, RunStoppedError(), job.call))
 
 
-def jobs_of(calls: Calls, target_of: Callable[[str, Call | None], Target]) -> Jobs:
-    """A job for each call, from an iterable or an async one, which is closed with the jobs."""
-
-    def job_of(item: str | Call) -> Job:
-        if isinstance(item, str):
-            return Job(item, None, target_of(item, None))
-        return Job(item.id, item, target_of(item.id, item))
-
-    async def one_by_one(given: AsyncIterable[str | Call]) -> AsyncGenerator[Job]:
-        iterator = aiter(given)
-        try:
-            async for item in iterator:
-                yield job_of(item)
-        finally:
-            await _close(iterator)
-
-    if isinstance(calls, AsyncIterable):
-        return one_by_one(calls)
-    return map(job_of, calls)
-
-
-async def _close(iterator: object) -> None:
-    """Close an iterator, if it can be closed, although the task may be cancelled already."""
-    aclose = getattr(iterator, "aclose", None)
-    if aclose is not None:
-        with anyio.move_on_after(CLOSING, shield=True):
-            await aclose()
-
-
 def _without_frames(error: AgentPhoneError) -> AgentPhoneError:
     """The error without tracebacks: kept as an outcome, they would keep the transfer's buffers."""
     chain: list[BaseException] = [error]
@@ -429,41 +406,3 @@ def _without_frames(error: AgentPhoneError) -> AgentPhoneError:
             if other is not None and other not in chain:
                 chain.append(other)
     return error
-
-
-FIRST_POLL = 1.0
-LONGEST_POLL = 15.0
-
-
-async def patient(downloader: Downloader, jobs: Jobs, wait: float) -> AsyncGenerator[list[Settled]]:
-    """As `Downloader.batches`; what is not ready yet is asked for again for ``wait`` seconds.
-
-    Calls of which nothing is known but their ids may always get a recording; so theirs count as
-    not ready as long as there is time.
-    """
-    deadline = time.monotonic() + wait
-    pause = FIRST_POLL
-    ask_all = False
-    while True:
-        absent: list[Settled] = []
-        async with aclosing(downloader.batches(jobs, ask_all=ask_all)) as batches:
-            async for batch in batches:
-                now = [each for each in batch if not _may_appear(each)] if wait > 0 else batch
-                absent += [each for each in batch if _may_appear(each)] if wait > 0 else []
-                if now:
-                    yield now
-        left = deadline - time.monotonic()
-        if left <= 0 or not absent:
-            if absent:
-                yield absent
-            return
-        await anyio.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_POLL)
-        jobs, ask_all = [each.job for each in absent], True
-
-
-def _may_appear(settled: Settled) -> bool:
-    outcome = settled.outcome
-    if isinstance(outcome, NoRecording):
-        return settled.job.call is None and not outcome.gone
-    return isinstance(outcome, NotReadyYet)

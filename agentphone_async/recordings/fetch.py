@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -60,6 +60,7 @@ from agentphone_async.sinks.interface import (
 )
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.connection import Trust
 from agentphone_async.transport.session import Session
 
 GATHERED = 4 * 1024 * 1024
@@ -102,6 +103,7 @@ class Fetched:
         first_byte: seconds from sending the last request to the head of its answer.
         last_byte: seconds from sending it to the end of the body; without the waiting for a slot
             that ``elapsed`` includes.
+        trust: whether the answer belongs to this request; see `settled`.
     """
 
     ready: Ready
@@ -111,6 +113,14 @@ class Fetched:
     etag: str | None
     first_byte: float = 0.0
     last_byte: float = 0.0
+    trust: Trust | None = None
+
+
+async def settled(trusts: Sequence[Trust | None]) -> None:
+    """Wait until it has shown whether answers are believed; some of them may be distrusted then."""
+    wait = max((trust.unsettled for trust in trusts if trust is not None), default=0.0)
+    if wait > 0:
+        await asyncio.sleep(wait)
 
 
 class Fetcher:
@@ -182,6 +192,8 @@ class Fetcher:
             ready = await self.session.retrier.run(request, transfer.attempt)
         except BaseException as error:
             await transfer.give_up(error)
+            if isinstance(error, RecordingNotFoundError):
+                error.trust = transfer.trust
             raise
         now = time.monotonic()
         held = 0
@@ -197,6 +209,7 @@ class Fetcher:
             transfer.etag,
             transfer.first_byte,
             now - transfer.sent,
+            transfer.trust,
         )
 
     async def _stage(self, body: Body) -> Staged:
@@ -238,6 +251,7 @@ class _Transfer:
         "etag",
         "first_byte",
         "sent",
+        "trust",
     )
 
     def __init__(self, fetcher: Fetcher, request: Request, target: Target, url: str | None) -> None:
@@ -251,6 +265,7 @@ class _Transfer:
         self._arrived = 0  # bytes, in this attempt
         self.attempts = 0
         self.etag: str | None = None
+        self.trust: Trust | None = None
         self.sent = self.first_byte = 0.0
 
     async def attempt(self, number: int) -> Ready:
@@ -280,6 +295,7 @@ class _Transfer:
         self.sent = time.monotonic()
         answer = await self._fetcher.session.send(self._request, headers, start=self._url)
         self.first_byte = time.monotonic() - self.sent
+        self.trust = answer.trust
         return answer
 
     async def give_up(self, error: BaseException) -> None:

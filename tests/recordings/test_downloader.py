@@ -26,8 +26,9 @@ from agentphone_async.errors import (
 from agentphone_async.models import Call
 from agentphone_async.recordings import downloader as downloader_module
 from agentphone_async.recordings import fetch as fetch_module
-from agentphone_async.recordings.downloader import Downloader, flat_target, jobs_of
+from agentphone_async.recordings.downloader import Downloader
 from agentphone_async.recordings.fetch import Fetcher
+from agentphone_async.recordings.jobs import flat_target, jobs_of
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
     Archived,
@@ -274,7 +275,7 @@ class TestCallsGiven:
         def broken(call_id, _call):
             if call_id == "call_0003":
                 raise ZeroDivisionError
-            return downloader_module.flat_target(call_id, None)
+            return flat_target(call_id, None)
 
         with pytest.raises(ZeroDivisionError):
             await collect(client.download_recordings(add(server, 5), tmp_path, target_of=broken))

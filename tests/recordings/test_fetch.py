@@ -18,8 +18,8 @@ from agentphone_async.errors import (
     TransportError,
 )
 from agentphone_async.recordings import fetch as fetch_module
-from agentphone_async.recordings.downloader import flat_target
 from agentphone_async.recordings.fetch import Fetcher
+from agentphone_async.recordings.jobs import flat_target
 from agentphone_async.sinks import interface
 from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import assert_nothing_left, files, impatient, open_files, wave
