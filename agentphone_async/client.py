@@ -32,13 +32,15 @@ from agentphone_async.protocol.recording import (
 )
 from agentphone_async.protocol.responses import Reply, error_of
 from agentphone_async.recordings.downloader import Downloader, recording_of
-from agentphone_async.recordings.fetch import BUDGET, FIRST_LOOK, Fetcher, Progress
+from agentphone_async.recordings.fetch import BUDGET, Fetcher, Progress
 from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of
 from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
 from agentphone_async.recordings.patience import believed, patient, patiently
 from agentphone_async.recordings.place import Place, affordable, place_of
+from agentphone_async.recordings.transfer import FIRST_LOOK
 from agentphone_async.sinks.interface import Sink, Target
-from agentphone_async.sinks.local import Disk, Fsync
+from agentphone_async.sinks.local import Fsync
+from agentphone_async.sinks.shared import Disk
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session

@@ -15,7 +15,8 @@ from agentphone_async.sinks.threads import wait_uncancelled
 
 if TYPE_CHECKING:
     from agentphone_async.sinks.interface import Sink
-    from agentphone_async.sinks.local import Disk, Fsync
+    from agentphone_async.sinks.local import Fsync
+from agentphone_async.sinks.shared import Disk
 
 RESERVED = 24
 """Descriptors for all but connections: catalog, lock, files being written, standard streams."""

@@ -24,7 +24,6 @@ from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 from agentphone_async.sinks.disk import (
     NO_DESCRIPTOR,
-    TempNames,
     create,
     destination_error,
     destination_errors,
@@ -41,6 +40,7 @@ from agentphone_async.sinks.disk import (
 )
 from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target, Upload
 from agentphone_async.sinks.kept import Part, keep_part, take_part
+from agentphone_async.sinks.shared import Disk
 from agentphone_async.sinks.threads import FilePool
 
 
@@ -60,47 +60,11 @@ class Fsync(enum.Enum):
 QUICK = 0.0005
 """Seconds a file; a disk that takes longer is slow, and its work is no longer done in the loop."""
 
-SYNCING = 2
-"""Batches that wait for the disk at the same time, in threads that no writing needs."""
-
 HICCUP = 0.02
 """Seconds beyond that which are forgiven: the process may not have been running."""
 
 _USUAL = ALL_EXTENSIONS[:2]
 _RARE = ALL_EXTENSIONS[2:]
-
-
-class Disk:
-    """What all local sinks of one client share: threads, and what is known of their folders.
-
-    Each folder is read once, when it is first used, for what dead processes left in it and for
-    names with rare extensions.
-
-    Args:
-        pool: threads to write and hash on; one of its own if not given.
-
-    Attributes:
-        pool: see above.
-        syncing: threads that only wait for the disk.
-        names: of temporary files.
-        rare: the names with a rare extension in each folder that has been read, by its prefix;
-            and of notes on kept parts.
-        made: folders that were made, and whose own entry is not synced yet.
-    """
-
-    def __init__(self, pool: FilePool | None = None) -> None:
-        self.pool = pool or FilePool()
-        self.syncing = FilePool(SYNCING)
-        self.names = TempNames()
-        self.rare: dict[str, set[str]] = {}
-        self.made: set[Path] = set()
-        self._own_pool = pool is None
-
-    def close(self) -> None:
-        """Let the threads go."""
-        self.syncing.close()
-        if self._own_pool:
-            self.pool.close()
 
 
 class LocalSink:

@@ -26,6 +26,7 @@ from agentphone_async.errors import (
 from agentphone_async.models import Call
 from agentphone_async.recordings import downloader as downloader_module
 from agentphone_async.recordings import fetch as fetch_module
+from agentphone_async.recordings import transfer
 from agentphone_async.recordings.downloader import Downloader
 from agentphone_async.recordings.fetch import Fetcher
 from agentphone_async.recordings.jobs import flat_target, jobs_of
@@ -331,7 +332,7 @@ class TestConcurrency:
         """Waiting for memory while holding all connections would stop both for ever."""
         monkeypatch.setattr(downloader_module, "BATCH", 8)
         monkeypatch.setattr(fetch_module, "BUDGET", 300_000)
-        monkeypatch.setattr(fetch_module, "PATIENCE", 0.05)
+        monkeypatch.setattr(transfer, "PATIENCE", 0.05)
         given = [server.add_call(id=f"call_{n}", audio=wave(100_000)).id for n in range(200)]
         server.add_call(id="call_other", audio=wave(1000))
         async with (

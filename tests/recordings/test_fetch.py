@@ -17,7 +17,7 @@ from agentphone_async.errors import (
     RecordingTooLargeError,
     TransportError,
 )
-from agentphone_async.recordings import fetch as fetch_module
+from agentphone_async.recordings import transfer
 from agentphone_async.recordings.fetch import Fetcher
 from agentphone_async.recordings.jobs import flat_target
 from agentphone_async.sinks import interface
@@ -382,8 +382,8 @@ async def test_progress_counts_every_byte_that_arrives(tmp_path):
 
 
 async def test_large_bodies_never_lie_in_memory_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_module, "GATHERED", 100_000)
-    monkeypatch.setattr(fetch_module, "STEP", 50_000)
+    monkeypatch.setattr(transfer, "GATHERED", 100_000)
+    monkeypatch.setattr(transfer, "STEP", 50_000)
     held = []
     async with RawServer(answer(GATHERED)) as server, impatient(server.base_url) as client:
         await client.fetch_recording(

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from agentphone_async.errors import RecordingNotFoundError, ServerError
-from agentphone_async.recordings import fetch as fetch_module
+from agentphone_async.recordings import transfer
 from tests.support.downloads import assert_nothing_left, files, impatient, open_files, wave
 from tests.support.raw_server import RawServer, chunk, respond, then_close, then_reset
 
@@ -25,9 +25,9 @@ LONGER = wave(SIZE + 2000, seed=2)
 @pytest.fixture
 def small_steps(monkeypatch):
     """The same rules at a tenth of the sizes, so that the table below stays quick."""
-    monkeypatch.setattr(fetch_module, "GATHERED", 100_000)
-    monkeypatch.setattr(fetch_module, "STEP", 100_000)
-    monkeypatch.setattr(fetch_module, "RESUMED", 400_000)
+    monkeypatch.setattr(transfer, "GATHERED", 100_000)
+    monkeypatch.setattr(transfer, "STEP", 100_000)
+    monkeypatch.setattr(transfer, "RESUMED", 400_000)
 
 
 def whole(body, *, etag=ETAG, **headers):

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agentphone_async.recordings import patience
 from agentphone_async.errors import RecordingNotFoundError, ServerError
+from agentphone_async.recordings import patience
 from tests.support.downloads import assert_nothing_left, impatient, wave
 from tests.support.raw_server import RawServer, respond
 

@@ -1,0 +1,319 @@
+"""One recording over all its attempts: what came of it, and how the next one goes on from there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from agentphone_async.errors import (
+    AgentPhoneError,
+    DestinationError,
+    NotAudioError,
+    RecordingError,
+    ResponseError,
+    RunStoppedError,
+    SurplusBytesError,
+    TransportError,
+)
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.ranges import (
+    Resume,
+    Validator,
+    is_whole,
+    judge_resume,
+    resume_headers,
+)
+from agentphone_async.protocol.recording import (
+    Audio,
+    Expected,
+    beginning,
+    expected_body,
+    judge,
+    refuse_other,
+    refuse_size,
+    short,
+)
+from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
+from agentphone_async.sinks.interface import (
+    Body,
+    Keeping,
+    Ready,
+    Staged,
+    Target,
+    Upload,
+)
+from agentphone_async.transport.answer import Answer
+from agentphone_async.transport.connection import Trust
+
+if TYPE_CHECKING:
+    from agentphone_async.recordings.fetch import Fetcher
+
+GATHERED = 4 * 1024 * 1024
+"""Bytes; bodies up to this size are held in memory and written in one hop."""
+
+STEP = 1024 * 1024
+"""Bytes; larger bodies are written whenever this much has arrived."""
+
+SHORT_STEP = 128 * 1024
+"""Bytes; the same while the budget gives nothing."""
+
+FIRST_LOOK = 64
+"""Bytes from which on it is decided whether a body can be audio at all, long before its end."""
+
+PATIENCE = 1.0
+"""Seconds to wait for the budget before doing without."""
+
+RESUMED = 8 * 1024 * 1024
+"""Bytes; only bodies larger than this are worth a range request."""
+
+
+class Transfer:
+    """The state of one recording over its attempts."""
+
+    __slots__ = (
+        "_arrived",
+        "_expected",
+        "_fetcher",
+        "_head",
+        "_request",
+        "_target",
+        "_upload",
+        "_url",
+        "attempts",
+        "etag",
+        "first_byte",
+        "sent",
+        "trust",
+    )
+
+    def __init__(self, fetcher: Fetcher, request: Request, target: Target, url: str | None) -> None:
+        self._fetcher = fetcher
+        self._request = request
+        self._target = target
+        self._url = url
+        self._upload: Upload | None = None
+        self._expected: Expected | None = None
+        self._head = b""
+        self._arrived = 0  # bytes, in this attempt
+        self.attempts = 0
+        self.etag: str | None = None
+        self.trust: Trust | None = None
+        self.sent = self.first_byte = 0.0
+
+    async def attempt(self, number: int) -> Ready:
+        """Try once, from where the last attempt broke off if that is possible."""
+        self.attempts = number
+        self._arrived = 0
+        try:
+            while True:
+                if self._upload is not None:
+                    resumed = await self._resume(self._upload)
+                    if resumed is not None:
+                        return resumed
+                    await self._forget()
+                answer = await self._send(None)
+                try:
+                    ready = await self._receive(answer)
+                finally:
+                    answer.close()
+                if ready is not None:
+                    return ready
+        except AgentPhoneError as error:
+            error.brought = self._arrived > 0
+            error.kept = error.brought and self._upload is not None
+            raise
+
+    async def _send(self, headers: Mapping[str, str] | None) -> Answer:
+        self.sent = time.monotonic()
+        answer = await self._fetcher.session.send(self._request, headers, start=self._url)
+        self.first_byte = time.monotonic() - self.sent
+        self.trust = answer.trust
+        return answer
+
+    async def give_up(self, error: BaseException) -> None:
+        """Leave nothing behind but what a later run can go on with."""
+        upload, expected, sink = self._upload, self._expected, self._fetcher.sink
+        mark = None if expected is None else expected.mark
+        useless = isinstance(error, RecordingError | DestinationError | ResponseError)
+        if upload is None or mark is None or useless or not isinstance(sink, Keeping):
+            await self._forget()
+            return
+        self._upload = None
+        await sink.keep(upload, mark)
+
+    async def _forget(self) -> None:
+        self._head = b""
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            await upload.abort()
+
+    # ---------------------------------------------------------------- going on
+
+    async def _resume(self, upload: Upload) -> Ready | None:
+        """Go on with what is there; None if only a fresh request can help."""
+        expected = self._expected
+        if expected is None or expected.validator is None:
+            return None
+        validator = expected.validator
+        answer = await self._send(resume_headers(validator, upload.size))
+        try:
+            if answer.status >= 400 and answer.status != 416:
+                raise await self._refusal(answer)
+            match judge_resume(
+                answer.status, answer.headers, upload.size, expected.length, validator
+            ):
+                case Resume.CONTINUE:
+                    return await self._drain(answer, expected)
+                case Resume.RESTART_WITH_THIS_BODY:
+                    await self._forget()
+                    return await self._receive(answer)
+                case Resume.RESTART:
+                    return None
+        finally:
+            answer.close()
+
+    async def _take_up(self, expected: Expected) -> bool:
+        """Whether an earlier run has left a part of this very body."""
+        sink = self._fetcher.sink
+        if not isinstance(sink, Keeping) or expected.mark is None:
+            return False
+        self._upload = await sink.take_up(self._target, expected.mark)
+        return self._upload is not None
+
+    # ---------------------------------------------------------------- receiving
+
+    async def _receive(self, answer: Answer) -> Ready | None:
+        """Take a body from its first byte; None if an earlier run has left a part of it."""
+        if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
+            raise await self._refusal(answer)
+        expected = self._expected = expected_body(answer.headers)
+        self.etag = answer.headers.get("ETag")
+        length = expected.length
+        if length is not None:
+            refuse_size(self._request, length, self._fetcher.max_file_size)
+            if length > RESUMED:
+                expected.validator = Validator.from_headers(answer.headers)
+                if await self._take_up(expected):
+                    return None
+        return await self._drain(answer, expected)
+
+    async def _refusal(self, answer: Answer) -> AgentPhoneError:
+        if answer.status < 300 and answer.status != 202:  # 204, 206 unasked: no error by HTTP
+            return NotAudioError(
+                f"{answer.status} from {what_was_asked(self._request)} brings no whole recording"
+            ).about(self._request)
+        reply = Reply(answer.status, answer.headers, await answer.beginning())
+        return error_of(self._request, reply)
+
+    async def _drain(self, answer: Answer, expected: Expected) -> Ready:
+        """Read what remains of the body into memory or, if it is large, into an upload."""
+        length = expected.length
+        small = length is not None and length <= GATHERED
+        held = await self._memory(length if small and length is not None else 2 * STEP)
+        most = SHORT_STEP if not held else held if small else STEP
+        budget = self._fetcher.budget
+        chunks: list[bytes] = []
+        try:
+            received = await self._read(answer, expected, chunks, most)
+            head = self._head or beginning(chunks)
+            audio = judge(self._request, expected, head, received, chunks)
+            if held and self._upload is None:
+                if held > received:
+                    budget.release(held - received)
+                held = 0  # the rest goes back when it is published
+                return Body(self._target, tuple(chunks), received, audio)
+            return await self._stage(chunks, audio)
+        except TransportError:
+            if self._upload is not None:
+                if expected.mark is not None:
+                    await self._upload.write(chunks)
+                else:
+                    await self._forget()
+            raise
+        except (RunStoppedError, asyncio.CancelledError):
+            raise  # what is there may be worth keeping
+        except BaseException:
+            await self._forget()
+            raise
+        finally:
+            if held:
+                budget.release(held)
+            chunks.clear()  # an error's traceback would keep them
+
+    async def _memory(self, amount: int) -> int:
+        """Take bytes of the budget; none if they do not come free, and then short steps must do.
+
+        A transfer has a connection while it waits here. What frees memory may itself be waiting for
+        a connection (a consumer that asks the API about each outcome), so it must not be for ever.
+        """
+        budget = self._fetcher.budget
+        if budget.try_acquire(amount):
+            return amount
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await budget.acquire(amount)
+        except TimeoutError:
+            return 0
+        return amount
+
+    async def _stage(self, chunks: list[bytes], audio: Audio) -> Staged:
+        upload = self._upload
+        if upload is None:
+            upload = self._upload = await self._fetcher.sink.begin(self._target)
+        if chunks:
+            await upload.write(chunks)
+        staged = await upload.stage(audio)
+        self._upload = None
+        return staged
+
+    async def _read(
+        self, answer: Answer, expected: Expected, chunks: list[bytes], most: int
+    ) -> int:
+        """Collect chunks; pass them on to the upload whenever more than ``most`` bytes are there.
+
+        Leaves in ``chunks`` what was not passed on, and returns the size of the whole body.
+        """
+        fetcher = self._fetcher
+        length = expected.length
+        limit = fetcher.max_file_size
+        start = received = self._upload.size if self._upload is not None else 0
+        looked = start > 0
+        gathered = 0
+        async with aclosing(answer.chunks()) as body:
+            async for chunk in body:
+                size = len(chunk)
+                received += size
+                gathered += size
+                self._arrived = received - start
+                if limit is not None and received > limit:
+                    refuse_size(self._request, received, limit)
+                chunks.append(chunk)
+                if not looked and received >= FIRST_LOOK:
+                    looked = True
+                    refuse_other(self._request, expected, beginning(chunks))
+                if fetcher.progress is not None:
+                    fetcher.tell(size)
+                if gathered > most:
+                    await self._pass_on(chunks)
+                    gathered = 0
+        if length is not None and received != length:
+            raise _other_length(self._request, received, length)
+        return received
+
+    async def _pass_on(self, chunks: list[bytes]) -> None:
+        if self._upload is None:
+            self._head = beginning(chunks)
+            self._upload = await self._fetcher.sink.begin(self._target)
+        await self._upload.write(chunks)
+        chunks.clear()
+
+
+def _other_length(request: Request, received: int, length: int) -> AgentPhoneError:
+    if received < length:
+        return short(request, received, length)
+    return SurplusBytesError(
+        f"{received} bytes came where {length} were promised", received=received, expected=length
+    ).about(request)
