@@ -20,6 +20,7 @@ COMMANDS = {
     "archive": "Archive the recordings of a day or a range.",
     "fetch": "Fetch recordings by call id.",
     "watch": "Archive each call soon after its end, as webhooks tell of it.",
+    "serve": "Search an archive and listen, on a page on this machine.",
     "verify": "Check an archive against its catalog.",
     "forget": "Erase calls from an archive for good.",
     "prune": "Erase old calls from an archive.",

@@ -1,0 +1,55 @@
+"""``agentphone-async serve``: a page on this machine, to find calls and to listen to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentphone_async.cli.exit_codes import DONE
+from agentphone_async.cli.options import Command, Section, archive_folder, log_options, option
+from agentphone_async.cli.showing import Logs
+from agentphone_async.cli.signals import on_signals
+from agentphone_async.own_loop import run
+
+if TYPE_CHECKING:
+    from agentphone_async.web.listen import Address
+
+
+@click.command("serve", cls=Command)
+@archive_folder
+@option(Section.WHAT, "--listen", metavar="HOST:PORT", default="127.0.0.1:8090",
+        help="Where the page is; on this machine only.")  # fmt: skip
+@option(Section.WHAT, "--open", "open_browser", is_flag=True, help="Open it in a browser.")
+@log_options
+def command(*, dest: Path, listen: str, open_browser: bool, logs: Logs) -> int:
+    """Show the archive DEST on a page: search calls, read and listen.
+
+    Calls are found by date, number, direction, state, length, and by words that were said. The
+    URL that is printed has a token; whoever has it can listen. Nothing in the archive is changed:
+    the index search.sqlite3 is made beside the catalog, and may be deleted. Stop with Ctrl-C.
+
+    \b
+    agentphone-async serve ~/calls --open
+    """
+    from agentphone_async.web.listen import Address
+
+    logs.start()
+    run(_serve(dest, Address.parse(listen), open_browser=open_browser))
+    return DONE
+
+
+async def _serve(dest: Path, address: Address, *, open_browser: bool) -> None:
+    from agentphone_async.web.serve import Serve
+
+    def ready(url: str) -> None:
+        click.echo(url)
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    serve = Serve(dest, address)
+    on_signals(serve.stop)
+    await serve.run(ready)

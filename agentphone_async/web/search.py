@@ -1,0 +1,417 @@
+"""The index of `serve`: calls in columns that can be filtered, and words that can be searched.
+
+One SQLite file, made from the catalog and the files beside recordings; it may be deleted at any
+time. Full-text search is SQLite's FTS5, or LIKE where SQLite was built without it. Blocking, for a
+thread of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agentphone_async.sinks.disk import FILE_MODE
+
+FILE_NAME = "search.sqlite3"
+"""In the archive's folder, if that can be written."""
+
+APPLICATION_ID = int.from_bytes(b"APsx", "big")
+VERSION = 1
+PAGE = 100
+MARKS = ("\x02", "\x03")
+"""Around a word that was found, in a snippet."""
+
+MANY = 5_000
+"""Calls that have a word, beyond which it is common: to sort all of them would take longer than to
+read the newest."""
+
+_BEFORE, _AROUND = 40, 150
+_MOST_SEARCHED = 100_000
+
+_TABLES = """
+CREATE TABLE calls (
+    id         INTEGER PRIMARY KEY,   -- what the page calls it: says nothing about the call's id
+    call_id    TEXT NOT NULL UNIQUE,
+    started    TEXT NOT NULL,         -- as in the catalog; '' where unknown
+    direction  TEXT, from_number TEXT, to_number TEXT,
+    status     TEXT, state TEXT, seconds REAL,
+    path       TEXT, media_type TEXT,
+    transcript TEXT, event TEXT,      -- paths
+    wanted     TEXT NOT NULL,         -- SHA-256 of both
+    indexed    TEXT,                  -- the same, of what is in the index
+    summary    TEXT, sentiment TEXT, successful INTEGER
+);
+CREATE INDEX calls_started ON calls (started, id);
+CREATE INDEX calls_to_index ON calls (id) WHERE indexed IS NOT wanted;
+CREATE TABLE settings (name TEXT NOT NULL PRIMARY KEY, value TEXT) WITHOUT ROWID
+"""
+_COLUMNS = (
+    "call_id", "started", "direction", "from_number", "to_number", "status", "state", "seconds",
+    "path", "media_type", "transcript", "event", "wanted",
+)  # fmt: skip
+_SHOWN = (
+    "id", "started", "direction", "from_number", "to_number", "status", "state", "seconds",
+    "summary", "sentiment", "successful", "path IS NOT NULL",
+)  # fmt: skip
+_NAMES = (*_SHOWN[:-1], "has_audio")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked for; None is anything.
+
+    Attributes:
+        text: words that were said, all of them; or digits of a number.
+        since, until: moments as the catalog writes them; ``until`` is not included.
+        number: digits that are in either number.
+        least, most: seconds.
+        before: ``(started, id)`` of the last call on the page before.
+    """
+
+    text: str | None = None
+    since: str | None = None
+    until: str | None = None
+    number: str | None = None
+    direction: str | None = None
+    state: str | None = None
+    least: float | None = None
+    most: float | None = None
+    before: tuple[str, int] | None = None
+
+
+class Index:
+    """An open index; to be closed.
+
+    Args:
+        path: the file; one that is not an index of this version is replaced.
+        full_text: False does without FTS5.
+
+    Attributes:
+        full_text: whether FTS5 is used.
+    """
+
+    def __init__(self, path: Path, *, full_text: bool = True) -> None:
+        self.path = path
+        self._connection = _open(path)
+        self.full_text = full_text and _has_fts5(self._connection)
+        wanted = f"{APPLICATION_ID}.{VERSION}.{self.full_text}"
+        if self.setting("made") != wanted:
+            self._make_anew()
+            self.keep_setting("made", wanted)
+
+    def close(self) -> None:
+        """Fine also twice."""
+        self._connection.close()
+
+    def setting(self, name: str) -> str | None:
+        """A setting; None if it was never set."""
+        with suppress(sqlite3.OperationalError):
+            row = self._connection.execute(
+                "SELECT value FROM settings WHERE name = ?", (name,)
+            ).fetchone()
+            return None if row is None else row[0]
+        return None
+
+    def keep_setting(self, name: str, value: str) -> None:
+        """Keep a setting."""
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    # ---------------------------------------------------------------- writing
+
+    def store(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Calls that are new or have changed."""
+        names, values = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
+        self._all_or_nothing(
+            lambda: self._connection.executemany(
+                f"INSERT INTO calls ({names}) VALUES ({values}) "  # noqa: S608 - ours
+                f"ON CONFLICT (call_id) DO UPDATE SET {updates}",
+                rows,
+            )
+        )
+
+    def keep_only(self, call_ids: set[str]) -> int:
+        """Forget all other calls; how many there were."""
+        known = self._connection.execute("SELECT id, call_id FROM calls")
+        gone = [(row_id,) for row_id, call_id in known if call_id not in call_ids]
+        if gone:
+            self._all_or_nothing(lambda: self._remove(gone))
+        return len(gone)
+
+    def _remove(self, gone: Sequence[tuple[int]]) -> None:
+        self._connection.executemany("DELETE FROM words WHERE rowid = ?", gone)
+        self._connection.executemany("DELETE FROM calls WHERE id = ?", gone)
+
+    def to_index(self, most: int) -> list[tuple[int, str | None, str | None, str]]:
+        """Calls whose words are to be read: id, paths of transcript and event, their sums."""
+        return self._connection.execute(
+            "SELECT id, transcript, event, wanted FROM calls WHERE indexed IS NOT wanted "
+            "ORDER BY id DESC LIMIT ?",
+            (most,),
+        ).fetchall()
+
+    def put_words(self, texts: Sequence[Text]) -> None:
+        """What was said in calls."""
+
+        def put() -> None:
+            ids = [(text.id,) for text in texts]
+            self._connection.executemany("DELETE FROM words WHERE rowid = ?", ids)
+            self._connection.executemany(
+                "INSERT INTO words (rowid, said, summary) VALUES (?, ?, ?)",
+                [(text.id, text.said, text.summary or "") for text in texts if text.has_words],
+            )
+            self._connection.executemany(
+                "UPDATE calls SET indexed = ?, summary = ?, sentiment = ?, successful = ? "
+                "WHERE id = ?",
+                [(t.wanted, t.summary, t.sentiment, t.successful, t.id) for t in texts],
+            )
+
+        self._all_or_nothing(put)
+
+    # ---------------------------------------------------------------- reading
+
+    def count(self) -> tuple[int, int]:
+        """How many calls there are, and of how many the words are still to be read."""
+        (calls,) = self._connection.execute("SELECT count(*) FROM calls").fetchone()
+        (left,) = self._connection.execute(
+            "SELECT count(*) FROM calls WHERE indexed IS NOT wanted"
+        ).fetchone()
+        return calls, left
+
+    def find(self, query: Query, most: int = PAGE) -> list[dict[str, Any]]:
+        """The newest calls that match; with words, each with a snippet."""
+        words = _words(query.text)
+        if words and self.full_text and self._is_common(words):
+            return self._among_all(query, _pattern_of_all(words), words, most)
+        calls = self._rows(query, most, self._having(words) if words else None)
+        if words:
+            texts = self._texts([call["id"] for call in calls])
+            pattern = _pattern(words)
+            for call in calls:
+                call["snippet"] = snippet(texts.get(call["id"], ""), pattern)
+        return calls
+
+    def _rows(
+        self, query: Query, most: int, having: tuple[str, list[str]] | None = None
+    ) -> list[dict[str, Any]]:
+        where, values = _conditions(query)
+        if having is not None:
+            where, values = [having[0], *where], [*having[1], *values]
+        rows = self._connection.execute(
+            f"SELECT {', '.join(_SHOWN)} FROM calls {_where(where)} "  # noqa: S608 - ours
+            f"ORDER BY started DESC, id DESC LIMIT {most}",
+            values,
+        )
+        return [dict(zip(_NAMES, row, strict=True)) for row in rows]
+
+    def _is_common(self, words: Sequence[str]) -> bool:
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
+            (_match(words), MANY + 1),
+        ).fetchone()
+        return bool(count > MANY)
+
+    def _among_all(
+        self, query: Query, all_of: Sequence[re.Pattern[str]], words: Sequence[str], most: int
+    ) -> list[dict[str, Any]]:
+        """Read the newest calls one after the other: soon there are enough that match."""
+        pattern, found = _pattern(words), list[dict[str, Any]]()
+        while len(found) < most:
+            calls = self._rows(query, 3 * PAGE)
+            texts = self._texts([call["id"] for call in calls])
+            for call in calls:
+                said = texts.get(call["id"], "")
+                folded = _folded(said)
+                if all(each.search(folded) for each in all_of):
+                    found.append(call | {"snippet": snippet(said, pattern)})
+            if len(calls) < 3 * PAGE:
+                break
+            query = replace(query, before=(calls[-1]["started"], calls[-1]["id"]))
+        return found[:most]
+
+    def _having(self, words: Sequence[str]) -> tuple[str, list[str]]:
+        if self.full_text:
+            return "id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_match(words)]
+        likes = " AND ".join(r"said || ' ' || summary LIKE ? ESCAPE '\'" for _ in words)
+        found = f"id IN (SELECT rowid FROM words WHERE {likes})"  # noqa: S608 - ours
+        return found, [f"%{_escaped(word)}%" for word in words]
+
+    def _texts(self, ids: Sequence[int]) -> dict[int, str]:
+        rows = self._connection.execute(
+            "SELECT rowid, said || ' ' || summary FROM words "
+            "WHERE rowid IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
+        return {row_id: text[:_MOST_SEARCHED] for row_id, text in rows}
+
+    def one(self, row_id: int) -> dict[str, Any] | None:
+        """Everything about a call; None if there is none of that number."""
+        names = ("id", *_COLUMNS, "summary", "sentiment", "successful")
+        row = self._connection.execute(
+            f"SELECT {', '.join(names)} FROM calls WHERE id = ?",  # noqa: S608 - ours
+            (row_id,),
+        ).fetchone()
+        return None if row is None else dict(zip(names, row, strict=True))
+
+    # ---------------------------------------------------------------- inside
+
+    def _all_or_nothing(self, work: Callable[[], object]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            work()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _make_anew(self) -> None:
+        self._connection.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._connection = _open(self.path)
+        for statement in _TABLES.split(";\n"):
+            self._connection.execute(statement)
+        if self.full_text:
+            self._connection.execute(
+                "CREATE VIRTUAL TABLE words USING fts5 "
+                "(said, summary, tokenize = 'unicode61 remove_diacritics 2')"
+            )
+        else:
+            self._connection.execute("CREATE TABLE words (said TEXT, summary TEXT)")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What was said in a call, and what its event told."""
+
+    id: int
+    wanted: str
+    said: str = ""
+    summary: str | None = None
+    sentiment: str | None = None
+    successful: bool | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is anything to find."""
+        return bool(self.said or self.summary)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:  # no shared memory maps here
+        pass
+    except sqlite3.DatabaseError:  # no database: made anew
+        connection.close()
+        path.unlink()
+        return _open(path)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA cache_size = -32000")
+    return connection
+
+
+def _has_fts5(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("CREATE VIRTUAL TABLE temp.probe USING fts5 (x)")
+        connection.execute("DROP TABLE temp.probe")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _conditions(query: Query) -> tuple[list[str], list[Any]]:
+    number = query.number or (query.text if _is_number(query.text) else None)
+    digits = re.sub(r"\D", "", number or "")
+    like = f"%{digits}%"
+    table: list[tuple[bool, str, list[Any]]] = [
+        (query.since is not None, "started >= ?", [query.since]),
+        (query.until is not None, "started <> '' AND started < ?", [query.until]),
+        (bool(digits), "(from_number LIKE ? OR to_number LIKE ?)", [like, like]),
+        (query.direction is not None, "direction = ?", [query.direction]),
+        (query.state is not None, "state = ?", [query.state]),
+        (query.least is not None, "seconds >= ?", [query.least]),
+        (query.most is not None, "seconds <= ?", [query.most]),
+        (query.before is not None, "(started, id) < (?, ?)", list(query.before or ())),
+    ]
+    used = [(condition, values) for wanted, condition, values in table if wanted]
+    return [condition for condition, _ in used], [value for _, values in used for value in values]
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and re.fullmatch(r"[\s+()./\d-]*\d{3}[\s+()./\d-]*", text) is not None
+
+
+def _words(text: str | None) -> list[str]:
+    """Words and, in quotation marks, phrases."""
+    if text is None or _is_number(text):
+        return []
+    found = re.findall(r'"([^"]*)"|(\S+)', text.replace("\0", " ")[:300])
+    words = [(phrase or word).strip('" ') for phrase, word in found]
+    return [word for word in words if any(char.isalnum() for char in word)][:12]
+
+
+def _match(words: Sequence[str]) -> str:
+    """All of them, each as the beginning of a word or phrase (SQLite's FTS5 query syntax)."""
+    quoted = ('"' + word.replace('"', '""') + '"*' for word in words)
+    return " AND ".join(quoted)
+
+
+def _escaped(word: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", word)
+
+
+def _pattern(words: Sequence[str]) -> re.Pattern[str]:
+    """Any of the words, where it begins."""
+    forms = (r"[\W_]+".join(re.escape(part) for part in _folded(word).split()) for word in words)
+    return re.compile(rf"(?<!\w)({'|'.join(forms)})\w*")
+
+
+def _pattern_of_all(words: Sequence[str]) -> list[re.Pattern[str]]:
+    return [_pattern([word]) for word in words]
+
+
+def snippet(said: str, pattern: re.Pattern[str]) -> str:
+    """The words around what was found, which is between `MARKS`."""
+    folded = _folded(said)
+    first = pattern.search(folded)
+    start = 0 if first is None else max(0, first.start() - _BEFORE)
+    if start:
+        start = folded.find(" ", start) + 1 or start
+    end = start + _AROUND
+    pieces = ["\N{HORIZONTAL ELLIPSIS}" if start else ""]
+    for found in pattern.finditer(folded, start, end):
+        pieces += [
+            said[start : found.start()],
+            MARKS[0],
+            said[found.start() : found.end()],
+            MARKS[1],
+        ]
+        start = found.end()
+    pieces += [said[start:end], "\N{HORIZONTAL ELLIPSIS}" if len(said) > end else ""]
+    return "".join(pieces).replace("\n", " ")
+
+
+def _folded(text: str) -> str:
+    """Without capitals and accents, each character in its place."""
+    if text.isascii():
+        return text.lower()
+    plain = "".join(unicodedata.normalize("NFD", char)[0] for char in text)
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in plain)
