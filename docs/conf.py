@@ -22,6 +22,7 @@ extensions = [
     "catalog_schema",
     "click_options",
     "fields",
+    "llms",
     "public_names",
 ]
 exclude_patterns = ["_build", "_ext"]
