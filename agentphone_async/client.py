@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from ssl import SSLContext
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
@@ -76,7 +77,11 @@ class AsyncAgentPhone:
         bwlimit: bytes per second of all answers, ``8M``, say; None for no limit.
         max_file_size: bytes beyond which a recording is refused, by default 4 GiB; None for no
             limit.
-        ca_file: PEM file of certificate authorities, instead of the system's.
+        ca_file: PEM file of certificate authorities, in addition to the system's.
+        proxy: URL of an HTTP proxy; by default what ``HTTPS_PROXY`` and ``NO_PROXY`` say.
+        ssl: an ``ssl.SSLContext`` of your own.
+        headers: more headers for every request to the API, never for where it redirects.
+        allow_http: permits ``http://`` beyond loopback, and refuses live keys there.
 
     Raises:
         ConfigurationError: one of these cannot work; the message says which and why.
@@ -96,6 +101,10 @@ class AsyncAgentPhone:
         bwlimit: str | None = None,
         max_file_size: int | None = LARGEST_RECORDING,
         ca_file: str | None = None,
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+        allow_http: bool = False,
     ) -> None:
         if timeout is not None:
             if timeouts is not None:
@@ -113,6 +122,10 @@ class AsyncAgentPhone:
             bwlimit=bwlimit,
             max_file_size=max_file_size,
             ca_file=ca_file,
+            proxy=proxy,
+            ssl=ssl,
+            headers=dict(headers or {}),
+            allow_http=allow_http,
         )
         self.session = Session(self.settings)
         self._budget = ByteBudget(BUDGET)

@@ -5,14 +5,34 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from urllib.parse import urlsplit
 
 from agentphone_async._version import __version__
 from agentphone_async.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://api.agentphone.ai"
+LIVE = "sk_live_"
+"""How keys begin that cost money."""
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "host",
+        "range",
+        "transfer-encoding",
+        "user-agent",
+    }
+)
+
 USER_AGENT = f"agentphone-async/{__version__}"
 
 
@@ -84,7 +104,7 @@ class RetryPolicy:
             )
 
 
-def check_base_url(base_url: str) -> str:
+def check_base_url(base_url: str, *, allow_http: bool = False) -> str:
     """Return the base URL without a trailing slash, or say why it cannot be one.
 
     Plain ``http://`` would send the API key and the recordings in the clear, so it is allowed
@@ -117,9 +137,10 @@ def check_base_url(base_url: str) -> str:
         )
     if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in base_url):
         raise ConfigurationError(f"base URL {shown} contains white space or control characters")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(
-            f"base URL {shown} is not encrypted; use https:// (http:// is for loopback only)"
+            f"base URL {shown} is not encrypted; use https:// (http:// is for loopback only, "
+            "unless allow_http says that the network is private)"
         )
     return base_url.rstrip("/")
 
@@ -157,6 +178,37 @@ def check_api_key(api_key: str) -> str:
     return key
 
 
+def check_proxy(proxy: str) -> str:
+    """Return the URL of a proxy, or say why it cannot be one; its password is never shown.
+
+    Raises:
+        ConfigurationError: it is no http(s) URL with a host.
+    """
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            "the proxy is not an http(s) URL; write it as http://proxy.example.com:3128"
+        )
+    return proxy
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Say which extra header cannot be sent, or must not be.
+
+    Raises:
+        ConfigurationError: it is no header, or one that this package sends itself.
+    """
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or not all(0x20 <= ord(each) < 0x7F for each in value):
+            raise ConfigurationError(f"header {name!r} cannot be sent; use printable ASCII")
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(f"header {name!r} is set by this package; leave it out")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that a client needs to know; nothing in it changes afterwards.
@@ -172,7 +224,14 @@ class Settings:
             limit.
         max_file_size: bytes of one recording beyond which it is refused, by default 4 GiB; None
             for no limit.
-        ca_file: a PEM file of certificate authorities instead of the system's.
+        ca_file: a PEM file of certificate authorities in addition to the system's.
+        proxy: URL of an HTTP proxy for everything; by default what ``HTTPS_PROXY``,
+            ``HTTP_PROXY`` and ``NO_PROXY`` say. Never part of ``repr``.
+        ssl: an ``ssl.SSLContext`` of your own, for client certificates, say.
+        headers: what goes to the API with every request, besides what is sent anyway; never to
+            where it redirects. Never part of ``repr``.
+        allow_http: permits ``http://`` beyond loopback, for a mock in a private network. A key
+            that looks live is refused then.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -185,11 +244,26 @@ class Settings:
     bwlimit: str | None = None
     max_file_size: int | None = LARGEST_RECORDING
     ca_file: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    ssl: SSLContext | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    allow_http: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", check_base_url(self.base_url))
+        checked = check_base_url(self.base_url, allow_http=self.allow_http)
+        object.__setattr__(self, "base_url", checked)
+        check_headers(self.headers)
+        if self.proxy is not None:
+            check_proxy(self.proxy)
         if self.api_key is not None:
             object.__setattr__(self, "api_key", check_api_key(self.api_key))
+            parts = urlsplit(checked)
+            plain = parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+            if plain and (self.api_key or "").startswith(LIVE):
+                raise ConfigurationError(
+                    f"a live API key is not sent over unencrypted http to {parts.hostname}; "
+                    "use https:// or a test key"
+                )
         if self.sub_account is not None and not (
             self.sub_account.isascii() and self.sub_account.isprintable() and self.sub_account
         ):

@@ -8,6 +8,7 @@ client to loopback, link-local (cloud metadata) or private addresses.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from agentphone_async.config import DEFAULT_BASE_URL
@@ -18,6 +19,11 @@ from agentphone_async.protocol.responses import what_was_asked
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LONGEST_CHAIN = 5
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_METADATA = frozenset({"100.100.100.200", "fd00:ec2::254", "192.0.0.192"})
+_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data"})
+
 _KEPT = "!#$%&'()*+,/:;=?@[]~"
 """What may stand in a URL besides letters, digits, ``-``, ``.`` and ``_`` (RFC 3986 section 2)."""
 
@@ -101,11 +107,54 @@ def _objection(current: SplitResult, target: SplitResult) -> str:
         return "its target contains credentials"
     if current.scheme == "https" and target.scheme == "http":
         return "it leads from https to unencrypted http"
+    if is_metadata(target.hostname):
+        return "it leads into a private network, to where clouds keep secrets"
     if not is_inside(current.hostname or "") and is_inside(target.hostname):
         return "it leads into a private network"
     if target.scheme == "http" and not is_inside(target.hostname):
         return "it leads to unencrypted http"
     return ""
+
+
+def is_metadata(host: str) -> bool:
+    """Whether a host is link-local, or another place where clouds keep credentials."""
+    host = host.rstrip(".").lower()
+    if host in _METADATA_NAMES:
+        return True
+    try:
+        address = _plain_address(host)
+    except ValueError:
+        number = _number_as_address(host)
+        return number is not None and _is_secretive(number)
+    return _is_secretive(address)
+
+
+def _is_secretive(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_link_local or str(address) in _METADATA
+
+
+def _plain_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address, out of the IPv6 disguises of an IPv4 one: mapped, NAT64, 6to4, Teredo.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    address = ipaddress.ip_address(host.partition("%")[0].strip("[]"))
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    number = int(address)
+    if address in _NAT64 or 1 < number < 1 << 32:
+        return ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    return inner or address
+
+
+def _number_as_address(host: str) -> ipaddress.IPv4Address | None:
+    """What resolvers take ``2852039166``, ``0xa9fea9fe`` or ``169.254.43518`` for."""
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
 
 
 def is_inside(host: str) -> bool:
@@ -114,7 +163,7 @@ def is_inside(host: str) -> bool:
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return True
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not _plain_address(host).is_global
     except ValueError:
         # Forms such as 2130706433 or 0x7f.1, which resolvers take for addresses.
         last = host.rpartition(".")[2]

@@ -42,7 +42,7 @@ def translated(
     if isinstance(error, aiohttp.ClientResponseError):
         _forget_the_request(error)
     advice = "the API redirects there" if redirected else "check the base URL and the network"
-    kind = _kind(error, what_was_asked(request), host, advice)
+    kind = _proxys(error, host) or _kind(error, what_was_asked(request), host, advice)
     if redirected and isinstance(kind, TransportError):
         kind.sent = True
     return kind.about(request)
@@ -52,6 +52,18 @@ def _forget_the_request(error: aiohttp.ClientResponseError) -> None:
     """An error that is shown with all that it has must not show the API key."""
     error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
     error.args = (error.request_info, error.history)
+
+
+def _proxys(error: BaseException, host: str) -> AgentPhoneError | None:
+    """What a proxy on the way is to blame for; None for all else."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        why = f"cannot connect to the proxy on the way to {host}: {_reason(error)}"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        why = f"the proxy on the way to {host} refuses with {error.status}"
+        why += "; give user and password in its URL" if error.status == 407 else ""
+    else:
+        return None
+    return ConnectionFailedError(why, sent=False)
 
 
 def _kind(error: BaseException, asked: str, host: str, advice: str) -> AgentPhoneError:

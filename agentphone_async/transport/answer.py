@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Self
@@ -20,6 +18,7 @@ from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.connection import Trust, latest_trust
 from agentphone_async.transport.fast_path import FastResponse
 from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.speed import SpeedWatch
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one JSON answer; a page of 100 calls has about 60 kB."""
@@ -140,37 +139,35 @@ class Answer:
 
     async def _raw_chunks(self) -> AsyncGenerator[bytes]:
         content = self._response.content
-        timeouts = self._timeouts
-        enough = timeouts.minimum_speed * timeouts.minimum_speed_window
-        # What the server holds back on purpose is not slowness.
-        patience = math.inf if self._request.live else self._request.patience
-        window = timeouts.minimum_speed_window + patience
-        waited = 0.0
-        arrived = 0
+        limited = self._limits.limited_bytes and not self._request.live
+        watch = None
+        if not self._request.live and not content.is_eof():
+            # What the server holds back on purpose is not slowness.
+            window = self._timeouts.minimum_speed_window + self._request.patience
+            enough = self._timeouts.minimum_speed * self._timeouts.minimum_speed_window
+            watch = SpeedWatch(window, enough, lambda *so: content.set_exception(self._slow(*so)))
         try:
             while True:
-                before = time.monotonic()
+                if watch is not None:
+                    watch.wait()
                 chunk = await content.readany()
-                # Only our waiting counts: a slow disk of ours is not a slow server.
-                waited += time.monotonic() - before
+                if watch is not None:
+                    watch.came(len(chunk))
                 if not chunk:
                     self.trust.ended()
                     if self.trust.distrusted:
                         raise wrong_answer(self._request, "the connection is out of step")
                     return
-                arrived += len(chunk)
-                if waited >= window:
-                    if arrived < enough:
-                        raise self._too_slow(arrived, waited)
-                    waited = 0.0
-                    arrived = 0
-                if self._limits.limited_bytes and not self._request.live:
+                if limited:
                     await self._limits.take_bytes(len(chunk))
                 yield chunk
         except FOREIGN as error:
             raise translated(error, self._request, self._host) from error
+        finally:
+            if watch is not None:
+                watch.end()
 
-    def _too_slow(self, arrived: int, waited: float) -> TimedOutError:
+    def _slow(self, arrived: int, waited: float) -> TimedOutError:
         return TimedOutError(
             f"{self._host} sent {arrived} bytes in {waited:.0f} s in answer to "
             f"{what_was_asked(self._request)}; that counts as stalled",

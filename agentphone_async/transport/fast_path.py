@@ -28,7 +28,7 @@ from yarl import URL
 
 from agentphone_async.config import Timeouts
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.transport.connection import latest_trust
+from agentphone_async.transport.connection import CheckedConnector, latest_trust
 
 CALLED = (
     (ClientRequest, {"method", "url", "headers", "loop", "session"}),
@@ -158,6 +158,8 @@ class FastPath:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if isinstance(self._connector, CheckedConnector):
+                self._connector.retire()  # where one has died, others have, too
             return await self._exchange(head)
 
     async def _exchange(self, head: bytes) -> FastResponse:

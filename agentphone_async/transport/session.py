@@ -1,8 +1,8 @@
 """The one place that speaks HTTP: a pooled aiohttp session, its timeouts, and what goes along.
 
 The API key is added to authenticated requests to the base URL, one by one; it is never a session
-default, so that nothing public and no redirect can carry it. There is no cookie jar, no proxy
-from the environment and no ``.netrc``.
+default, so that nothing public and no redirect can carry it. There is no cookie jar and no
+``.netrc``; a proxy is used if the settings or the environment name one.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from agentphone_async.errors import (
     AgentPhoneError,
     ConfigurationError,
     MissingKeyError,
+    TimedOutError,
 )
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.redirects import REDIRECTS, next_hop
 from agentphone_async.protocol.responses import Reply, error_of, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.answer import LARGEST_REPLY, Answer, wrong_answer
-from agentphone_async.transport.connection import CheckedConnector, Trust
+from agentphone_async.transport.connection import CheckedConnector, Trust, latest_trust
 from agentphone_async.transport.fast_path import FastPath
 from agentphone_async.transport.limits import HostLimits
+from agentphone_async.transport.proxy import Proxies
 from agentphone_async.transport.rate import parse_bandwidth
-from agentphone_async.transport.resolver import OutwardResolver
+from agentphone_async.transport.resolver import OutwardResolver, PatientResolver
 from agentphone_async.transport.retry import Retrier
 
 READ_BUFFER = 64 * 1024
@@ -95,6 +97,8 @@ class Session:
         self._clients: _Clients | None = None
         self._closed = False
         self._auth = self._auth_headers()
+        self._proxies = Proxies(settings.proxy)
+        self._headers = {**HEADERS, **settings.headers}
         self._timeout = _timeout(settings.timeouts)
 
     def __repr__(self) -> str:
@@ -141,15 +145,25 @@ class Session:
         if self._clients is None:
             connector = partial(
                 CheckedConnector,
-                resolver=OutwardResolver(URL(self.settings.base_url).raw_host or ""),
+                resolver=OutwardResolver(
+                    URL(self.settings.base_url).raw_host or "",
+                    PatientResolver(self.settings.timeouts.connect),
+                    known=self._proxies.hosts,
+                ),
                 ttl_dns_cache=60,
                 ssl=self._tls(),
             )
             pooled = self._client_on(connector(limit=0))  # the limits know how many
             fresh = self._client_on(connector(limit=0, force_close=True))
-            fast = FastPath.beside(
-                pooled, self.settings.base_url, HEADERS, self.settings.timeouts, READ_BUFFER
-            )
+            fast = None
+            if self._proxies.of(self.settings.base_url) is None:
+                fast = FastPath.beside(
+                    pooled,
+                    self.settings.base_url,
+                    self._headers,
+                    self.settings.timeouts,
+                    READ_BUFFER,
+                )
             self._clients = _Clients(pooled, fresh, fast)
         return self._clients
 
@@ -166,10 +180,15 @@ class Session:
         )
 
     def _tls(self) -> ssl.SSLContext | bool:
-        if self.settings.base_url.startswith("http://"):
+        if self.settings.ssl is not None:
+            return self.settings.ssl
+        if self.settings.ca_file is None and self.settings.base_url.startswith("http://"):
             return True
         try:
-            return ssl.create_default_context(cafile=self.settings.ca_file)
+            context = ssl.create_default_context()
+            if self.settings.ca_file is not None:
+                context.load_verify_locations(self.settings.ca_file)
+            return context
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
                 f"cannot read certificate authorities from {self.settings.ca_file!r}: {error}"
@@ -206,7 +225,7 @@ class Session:
         async def attempt(number: int) -> Reply:
             nonlocal apart
             async with await self.send(request, apart=apart) as answer:
-                body = await answer.body(largest)
+                body = self._without_key(await answer.body(largest))
                 reply = Reply(answer.status, answer.headers, body, attempts=number)
             wrong = await _doubt(request, reply, answer.trust)
             if wrong is not None:
@@ -218,6 +237,11 @@ class Session:
             return reply
 
         return await self.retrier.run(request, attempt)
+
+    def _without_key(self, body: bytes) -> bytes:
+        """A body in which the API key, if the server echoes it, is not shown."""
+        key = (self.settings.api_key or "").encode()
+        return body.replace(key, b"[the API key]") if key and key in body else body
 
     async def send(
         self,
@@ -287,7 +311,8 @@ class Session:
         *,
         at_home: bool,
     ) -> Answer:
-        sent = {"Accept": request.accept}
+        sent = {**self.settings.headers} if at_home else {}
+        sent.setdefault("Accept", request.accept)
         if headers:
             sent.update(headers)
         if request.authenticated and at_home:
@@ -313,10 +338,13 @@ class Session:
                     data=data,
                     headers=sent,
                     allow_redirects=False,
+                    proxy=self._proxies.of(url),
                     timeout=timeout,
                 )
         except FOREIGN as error:
-            raise translated(error, request, host, redirected=not at_home) from error
+            ours = translated(error, request, host, redirected=not at_home)
+            self._doubt_the_pool(ours)
+            raise ours from error
         self.limits.connection_worked()
         return Answer(response, request, host, timeouts, self.limits)
 
@@ -324,9 +352,22 @@ class Session:
         try:
             response = await fast.get(request)
         except FOREIGN as error:
-            raise translated(error, request, self.host) from error
+            ours = translated(error, request, self.host)
+            self._doubt_the_pool(ours)
+            raise ours from error
         self.limits.connection_worked()
         return Answer(response, request, self.host, self.settings.timeouts, self.limits)
+
+    def _doubt_the_pool(self, error: AgentPhoneError) -> None:
+        """After a silence on a connection that was used before, use none of the idle ones again.
+
+        After sleep, or behind a NAT that forgets, all of them are dead.
+        """
+        trust = latest_trust()
+        if isinstance(error, TimedOutError) and error.sent and trust and not trust.first:
+            connector = self._connected().pooled.connector
+            if isinstance(connector, CheckedConnector):
+                connector.retire()
 
     def _path_for(self, request: Request) -> FastPath | None:
         fast = self._connected().fast

@@ -72,13 +72,9 @@ async def test_cookies_are_not_kept(client_of):
         assert "cookie" not in server.requests[1].headers
 
 
-async def test_neither_proxies_nor_netrc_of_the_environment_are_used(
-    client_of, monkeypatch, tmp_path
-):
+async def test_netrc_is_not_used(client_of, monkeypatch, tmp_path):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     async with RawServer(WAV) as server:
         await client_of(server.base_url).calls.get_recording("c")
         assert "authorization" not in server.requests[0].headers

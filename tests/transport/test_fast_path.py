@@ -29,7 +29,6 @@ from tests.support.raw_server import (
     RawRequest,
     RawServer,
     chunk,
-    gated,
     respond,
     then_close,
     then_hold,
@@ -300,17 +299,6 @@ async def test_a_base_url_with_a_prefix_and_an_id_that_needs_encoding():
         assert server.requests[0].target == (
             "/pre%20fix/v1/calls/call%2F%C3%BC%0D%0AX%3A%20y/recording"
         )
-
-
-async def test_more_requests_than_connections_take_turns():
-    gate = asyncio.Event()
-    async with RawServer(gated(gate, WAV)) as server:
-        async with Session(Settings(base_url=server.base_url, connections=2)) as session:
-            asking = [asyncio.create_task(ask(session, f"call_{n}")) for n in range(6)]
-            await server.until(lambda: len(server.requests) == 2)
-            gate.set()
-            assert [answer[0] for answer in await asyncio.gather(*asking)] == [200] * 6
-        assert len(server.connections) == 2
 
 
 # ------------------------------------------------------------------------ when there is no path

@@ -97,7 +97,9 @@ async def test_closing_closes_what_resolves():
 
 async def test_every_connection_of_a_session_is_made_through_it(monkeypatch):
     """Down to the error that a caller sees, which is final."""
-    monkeypatch.setattr("aiohttp.ThreadedResolver", lambda: Names(evil=["127.0.0.1"]))
+    monkeypatch.setattr(
+        "agentphone_async.transport.session.PatientResolver", lambda _: Names(evil=["127.0.0.1"])
+    )
     async with Session(Settings(base_url=f"https://{HOME}")) as session:
         for client in (session._connected().pooled, session._connected().fresh):
             with pytest.raises(UnexpectedResponseError, match="private network") as caught:

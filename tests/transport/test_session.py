@@ -347,24 +347,18 @@ async def test_a_body_below_the_minimum_speed(client_of, asked):
         await server.connections[0].gone.wait()
 
 
-async def test_a_reader_of_ours_that_is_slow_is_not_a_slow_server(client_of, asked, monkeypatch):
+async def test_a_reader_of_ours_that_is_slow_is_not_a_slow_server(client_of, asked):
     """Only the time spent waiting for the server counts."""
     size = 4 * 1024 * 1024
     async with RawServer(respond(body=bytes(size), content_type="audio/wav")) as server:
-        client = client_of(server.base_url)
-        now = 0.0
-
-        class Clock:
-            @staticmethod
-            def monotonic() -> float:
-                return now
-
-        monkeypatch.setattr(answer_module, "time", Clock)
+        timeouts = Timeouts(minimum_speed=100_000_000, minimum_speed_window=0.05)
+        client = client_of(server.base_url, timeouts=timeouts)
         received = 0
         async with await client.session.send(asked) as answer:
             async for piece in answer.chunks():
                 received += len(piece)
-                now += 3600.0
+                if received < 500_000:
+                    await asyncio.sleep(0.1)
         assert received == size
 
 
@@ -415,7 +409,7 @@ async def test_gzip_that_nobody_asked_for_is_decoded(client_of, coding: str):
 )
 async def test_codings_that_cannot_be_decoded(client_of, coding: str, body: bytes):
     async with RawServer(respond(body=body, content_encoding=coding)) as server:
-        with pytest.raises(UnexpectedResponseError, match="cannot decode the answer"):
+        with pytest.raises(UnexpectedResponseError):
             await client_of(server.base_url).calls.get("call_1")
         assert len(server.requests) == 1
 
