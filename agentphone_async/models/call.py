@@ -115,14 +115,14 @@ class Call(ApiModel):
         return normal_status(self.status) in UNCONNECTED_STATUSES and not self.duration_seconds
 
     def without_tokens(self) -> dict[str, Any]:
-        """A copy of ``raw`` that may be stored: ``recordingUrl`` without its query.
+        """A shallow copy of ``raw`` that may be stored: ``recordingUrl`` without its query.
 
         The query of a signed address lets whoever reads it download the recording.
         """
-        copy, link = self.to_dict(), self._raw.get("recordingUrl")
-        if isinstance(link, str):
-            copy["recordingUrl"] = re.split(r"[?#]", link, maxsplit=1)[0]
-        return copy
+        link = self._raw.get("recordingUrl")
+        if not isinstance(link, str):
+            return dict(self._raw)
+        return {**self._raw, "recordingUrl": re.split(r"[?#]", link, maxsplit=1)[0]}
 
     @property
     def recording_state(self) -> RecordingState:

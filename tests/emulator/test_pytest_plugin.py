@@ -12,6 +12,7 @@ import agentphone_async
 pytest_plugins = ("pytester",)
 
 _TESTS = """
+import urllib.error
 import urllib.request
 import aiohttp
 import pytest
@@ -35,8 +36,11 @@ async def test_async(agentphone_emulator):
                 seen.append(answer.status)
     assert seen == [503, 200]
 
-@pytest.mark.agentphone_emulator(calls=7, seed=3, api_key="sk_mine")
+@pytest.mark.agentphone_emulator(calls=7, seed=3, api_key="sk_mine", faults=["maintenance"])
 def test_marked(agentphone_emulator):
+    url = f"{agentphone_emulator.base_url}/v1/calls/{agentphone_emulator.calls[0].id}/recording"
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(url)
     assert len(agentphone_emulator.calls) == 7
     assert agentphone_emulator.api_key == "sk_mine"
 """

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from agentphone_async import quantities
 from agentphone_async.emulator.faults.fault import Fault, FaultFields
 
-_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -16,8 +16,8 @@ def parse_fault(text: str) -> Fault:
     """Read a fault from ``key=value`` pairs with commas between them.
 
     Keys are those of ``Fault``, with hyphens or underscores; a key alone switches something
-    on; ``header.NAME=VALUE`` adds a header. Sizes take ``k``, ``M`` or ``G`` (powers of
-    1024), times are in seconds or end in ``ms``.
+    on; ``header.NAME=VALUE`` adds a header. Sizes are like ``24k``, ``2M`` or ``2MB``,
+    times like ``0.5``, ``80ms`` or ``10m``.
 
     Raises:
         ValueError: In one line: what is not understood, and what would be.
@@ -45,36 +45,25 @@ def parse_fault(text: str) -> Fault:
 
 
 def parse_size(text: str) -> int:
-    """A number of bytes, like ``24k`` or ``2M``; the units are powers of 1024.
+    """A number of bytes, like ``24k``, ``2M`` or ``2MB``, as everywhere; it may be negative.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
-    factor = _UNITS.get(text[-1:].lower(), 1)
-    digits = text[:-1] if factor > 1 else text
-    try:
-        number = float(digits)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{text!r} is no size, like 500, 24k or 2M")
-    return int(number * factor)
+    plain = text.strip()
+    size = quantities.parse_size(plain.removeprefix("-"))
+    return -size if plain.startswith("-") else size
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds, or milliseconds when it ends in ``ms``; ``inf`` is for ever.
+    """Seconds of a duration like ``0.5``, ``80ms`` or ``10m``, as everywhere; ``inf`` is forever.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is not one.
     """
-    digits, factor = (text[:-2], 0.001) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
-    try:
-        number = float(digits)
-    except ValueError:
-        number = math.nan
-    if math.isnan(number):
-        raise ValueError(f"{text!r} is no time, like 0.5, 80ms or inf")
-    return number * factor
+    if text.strip().lower() == "inf":
+        return math.inf
+    return quantities.parse_duration(text).total_seconds()
 
 
 def _typed(fields: dict[str, Any]) -> FaultFields:
@@ -85,7 +74,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no whole number") from error
+        raise ValueError(f"{text!r} is not a whole number") from error
 
 
 def _number(text: str) -> float:
@@ -99,7 +88,7 @@ def _chance(text: str) -> float:
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no probability, like 0.1 or 10%") from error
+        raise ValueError(f"{text!r} is not a probability, like 0.1 or 10%") from error
 
 
 def _switch(text: str) -> bool:
