@@ -30,6 +30,7 @@ from agentphone_async.archive.catalog.calls import (
     note_absent,
     note_pending,
     pending_of,
+    stored,
 )
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.options import Companion, Placed
@@ -265,7 +266,7 @@ def _metadata(placed: Placed) -> Sidecar:
     # A template may make another call's recording look like a transcript: ``transcript-x``.
     ending = ".call.json" if stem.name.casefold().startswith("transcript-") else ".json"
     path = stem.parent / f"{stem.name}{ending}"
-    return Sidecar(placed.call.id, METADATA, path, pretty(placed.call.raw))
+    return Sidecar(placed.call.id, METADATA, path, pretty(stored(placed.call)))
 
 
 def _is_current(file: Sidecar, known: Known) -> bool:

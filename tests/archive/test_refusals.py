@@ -251,3 +251,63 @@ async def test_lists_of_numbers_without_ends_or_of_nothing(
     emulator.fail(route="list_calls", status=204, body=b"")
     empty = await Archive(tmp_path).run(client)
     assert (empty.listed, empty.complete) == (0, True)
+
+
+async def test_addresses_are_kept_without_their_signatures(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    emulator.add_call(id="x", started_at=now() - DAY, duration=0.1)
+    times = 0
+
+    def sign(page):
+        nonlocal times
+        times += 1
+        return {**page, "data": [{**row, "recordingUrl": f"{row['recordingUrl']}?token=s3cret{times}"}
+                                 for row in page["data"]]}  # fmt: skip
+
+    emulator.fail(route="list_calls", edit=sign)
+    archive = Archive(tmp_path)
+    options = RunOptions(metadata=True)
+    assert (await archive.run(client, options=options)).archived == 1
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert (await archive.run(client, options=options)).already_archived == 1
+    assert times == 2
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"s3cret" not in path.read_bytes(), path
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+
+
+async def test_waiting_is_over_in_time_and_asks_side_by_side(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for number in range(12):
+        emulator.add_call(id=f"live{number}", status="in-progress", started_at=now() - HOUR)
+    emulator.fail(route="get_call", delay=0.4)
+    report = await Archive(tmp_path).run(client, options=RunOptions(wait=2.5))
+    assert report.not_ready == 12
+    assert report.seconds < 5
+    assert emulator.requests.count("get_call") >= 8
+
+
+async def test_waiting_for_a_call_whose_name_another_one_has_takes_a_name_of_its_own(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    from agentphone_async.archive.template import Template
+
+    began = now() - HOUR
+    emulator.add_call(id="ab", started_at=began, duration=0.1)
+    first = RunOptions(template=Template.parse("{direction}/x-{call_id}"), hash_ids=False)
+    await Archive(tmp_path).run(client, options=first)
+    emulator.add_call(id="x-ab", started_at=began, duration=0.1)
+    emulator.fail(route="recording", call_id="x-ab", status=404, times=1)
+
+    async def sleep(_seconds: float) -> None:
+        return
+
+    second = RunOptions(template=Template.parse("{direction}/{call_id}"), wait=5.0)
+    report = await Archive(tmp_path, sleep=sleep).run(client, options=second)
+    assert (report.archived, report.already_archived, report.failed) == (1, 1, 0)
+    for call_id in ("ab", "x-ab"):
+        audio = emulator.expected_audio(call_id)
+        assert sum(path.read_bytes() == audio for path in tmp_path.rglob("*.wav")) >= 1
+    assert len(list(tmp_path.rglob("*.wav"))) == 2

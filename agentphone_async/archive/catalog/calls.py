@@ -9,6 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from agentphone_async.archive.catalog.rows import (
     CallRow,
@@ -52,7 +53,7 @@ def changed_calls(
     changed: set[str] = set()
     new: list[str] = []
     for call in calls:
-        raw = raw_text(call.raw)
+        raw = raw_text(stored(call))
         known = found.get(id_to_text(call.id))
         if known is None or known[0] != raw or known[1] < oldest:
             store.append((call, raw))
@@ -61,6 +62,12 @@ def changed_calls(
             elif known[0] != raw:
                 changed.add(call.id)
     return store, changed, new
+
+
+def stored(call: Call) -> dict[str, Any]:
+    """A call's JSON as it may be kept: an address with a signature is a key to the recording."""
+    link = call.recording_url
+    return call.without_tokens() if link and ("?" in link or "#" in link) else call.raw
 
 
 def store_calls(
