@@ -34,7 +34,12 @@ _RETRY_SECONDS = 60.0
 _TRIES = 5
 _PAUSE = 0.1
 _LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL", "GOOGLE_STORAGE_BASE_URL"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_ALLOWED = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 _memories: dict[str, Any] = {}
 
 
@@ -319,14 +324,20 @@ def _open(stores: Any, scheme: str, container: str, prefix: str) -> Any:
             "timeout": timedelta(hours=1),  # of one request: 4 GiB on a slow line take long
         },
     }
+    if _may_be_plain(scheme):
+        settings["client_options"]["allow_http"] = True
     if scheme == "gs":
         return stores.GCSStore(container, **settings)
     if scheme == "az":
         return stores.AzureStore(container, **settings)
-    endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
-    if endpoint.startswith(_LOOPBACK):
-        settings["client_options"]["allow_http"] = True
     # Some stores know no DeleteObjects; DeleteObject is known to all.
     return stores.S3Store(
         container, checksum_algorithm="SHA256", disable_bulk_delete=True, **settings
     )
+
+
+def _may_be_plain(scheme: str) -> bool:
+    """Whether an endpoint without TLS is used: on this machine, or where the user says so."""
+    if os.environ.get(_ALLOWED[scheme], "").lower() in {"1", "true", "yes"}:
+        return True
+    return any(os.environ.get(name, "").startswith(_LOOPBACK) for name in _ENDPOINTS[scheme])

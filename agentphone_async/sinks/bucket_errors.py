@@ -119,7 +119,9 @@ def bucket_error(error: Exception, url: str, doing: Doing = "open") -> BucketErr
         return BucketError(url, f"the store answers {named} also when asked again; try later")
     if "builder error" in text:
         return BucketError(
-            url, "the endpoint is not encrypted (http://); set AWS_ALLOW_HTTP=true to use it"
+            url,
+            "the endpoint is not encrypted (http://); use https://, or set AWS_ALLOW_HTTP=true "
+            "(AZURE_ALLOW_HTTP, GOOGLE_ALLOW_HTTP)",
         )
     if "error sending request" in text or "timed out" in text or "dns error" in text:
         return BucketError(url, "the store cannot be reached; check the network and the endpoint")
