@@ -18,13 +18,31 @@ from typing import TYPE_CHECKING, Any
 from agentphone_async._version import __version__
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.archive import Archive
-    from agentphone_async.archive.observer import Observer
-    from agentphone_async.archive.options import Limits, RunOptions
-    from agentphone_async.archive.report import Report
-    from agentphone_async.archive.selection.selection import Selection
-    from agentphone_async.client import AsyncAgentPhone, fetch_recording
-    from agentphone_async.config import RetryPolicy, Settings, Timeouts
+    from agentphone_async.archive.archive import (
+        Archive,
+    )
+    from agentphone_async.archive.observer import (
+        Observer,
+    )
+    from agentphone_async.archive.options import (
+        Limits,
+        RunOptions,
+    )
+    from agentphone_async.archive.report import (
+        Report,
+    )
+    from agentphone_async.archive.selection.selection import (
+        Selection,
+    )
+    from agentphone_async.client import (
+        AsyncAgentPhone,
+        fetch_recording,
+    )
+    from agentphone_async.config import (
+        RetryPolicy,
+        Settings,
+        Timeouts,
+    )
     from agentphone_async.errors import (
         AgentPhoneError,
         ArchiveLockedError,
@@ -81,6 +99,9 @@ if TYPE_CHECKING:
         Usage,
         WebCall,
     )
+    from agentphone_async.protocol.recording import (
+        Audio,
+    )
     from agentphone_async.recordings.outcomes import (
         AlreadyArchived,
         Archived,
@@ -90,9 +111,23 @@ if TYPE_CHECKING:
         Outcome,
         Recording,
     )
-    from agentphone_async.sinks.interface import Body, Sink, Staged, Stored, Target, Upload
-    from agentphone_async.sinks.local import Fsync
-    from agentphone_async.transport.observer import Retry
+    from agentphone_async.sinks.interface import (
+        Body,
+        Keeping,
+        Ready,
+        Sink,
+        Staged,
+        Stored,
+        Target,
+        Upload,
+    )
+    from agentphone_async.sinks.local import (
+        Fsync,
+        LocalSink,
+    )
+    from agentphone_async.transport.observer import (
+        Retry,
+    )
     from agentphone_async.webhooks import (
         WebhookEvent,
         WebhookEventData,
@@ -101,94 +136,6 @@ if TYPE_CHECKING:
         verify_webhook,
     )
 
-_HOMES = {
-    "archive.archive": ["Archive"],
-    "archive.observer": ["Observer"],
-    "archive.options": ["Limits", "RunOptions"],
-    "archive.report": ["Report"],
-    "archive.selection.selection": ["Selection"],
-    "client": ["AsyncAgentPhone", "fetch_recording"],
-    "config": ["RetryPolicy", "Settings", "Timeouts"],
-    "errors": [
-        "AgentPhoneError",
-        "ArchiveLockedError",
-        "AuthenticationError",
-        "CatalogError",
-        "CertificateError",
-        "ConfigurationError",
-        "ConflictError",
-        "ConnectionFailedError",
-        "DestinationError",
-        "FieldProblem",
-        "InsufficientBalanceError",
-        "InvalidIdError",
-        "MismatchedAnswerError",
-        "MissingKeyError",
-        "NotAudioError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "RateLimitError",
-        "RecordingError",
-        "RecordingExistsError",
-        "RecordingGoneError",
-        "RecordingNotReadyError",
-        "RunStoppedError",
-        "RecordingNotFoundError",
-        "RecordingTooLargeError",
-        "ResponseError",
-        "RunStoppedError",
-        "ServerError",
-        "SurplusBytesError",
-        "TimedOutError",
-        "TooManyOpenFilesError",
-        "TransportError",
-        "TruncatedRecordingError",
-        "UnexpectedResponseError",
-        "ValidationError",
-    ],
-    "models": [
-        "Agent",
-        "AgentList",
-        "Call",
-        "CallList",
-        "CallPage",
-        "CallRecording",
-        "CallTranscript",
-        "ConnectedEvent",
-        "EndedEvent",
-        "PhoneNumber",
-        "PhoneNumberList",
-        "RecordingState",
-        "Transcript",
-        "TranscriptEvent",
-        "TranscriptTurn",
-        "TurnEvent",
-        "Usage",
-        "WebCall",
-    ],
-    "recordings.outcomes": [
-        "AlreadyArchived",
-        "Archived",
-        "Failed",
-        "NoRecording",
-        "NotReadyYet",
-        "Outcome",
-        "Recording",
-    ],
-    "sinks.interface": ["Body", "Sink", "Staged", "Stored", "Target", "Upload"],
-    "transport.observer": ["Retry"],
-    "sinks.local": ["Fsync"],
-    "webhooks": [
-        "WebhookEvent",
-        "WebhookEventData",
-        "WebhookVerificationError",
-        "construct_event",
-        "verify_webhook",
-    ],
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-# Type checkers read this list, and a test compares it with the table above.
 __all__ = [
     "Agent",
     "AgentList",
@@ -198,6 +145,7 @@ __all__ = [
     "ArchiveLockedError",
     "Archived",
     "AsyncAgentPhone",
+    "Audio",
     "AuthenticationError",
     "Body",
     "Call",
@@ -218,7 +166,9 @@ __all__ = [
     "Fsync",
     "InsufficientBalanceError",
     "InvalidIdError",
+    "Keeping",
     "Limits",
+    "LocalSink",
     "MismatchedAnswerError",
     "MissingKeyError",
     "NoRecording",
@@ -231,6 +181,7 @@ __all__ = [
     "PhoneNumber",
     "PhoneNumberList",
     "RateLimitError",
+    "Ready",
     "Recording",
     "RecordingError",
     "RecordingExistsError",
@@ -275,6 +226,127 @@ __all__ = [
     "fetch_recording",
     "verify_webhook",
 ]
+
+_HOMES = {
+    "archive.archive": [
+        "Archive",
+    ],
+    "archive.observer": [
+        "Observer",
+    ],
+    "archive.options": [
+        "Limits",
+        "RunOptions",
+    ],
+    "archive.report": [
+        "Report",
+    ],
+    "archive.selection.selection": [
+        "Selection",
+    ],
+    "client": [
+        "AsyncAgentPhone",
+        "fetch_recording",
+    ],
+    "config": [
+        "RetryPolicy",
+        "Settings",
+        "Timeouts",
+    ],
+    "errors": [
+        "AgentPhoneError",
+        "ArchiveLockedError",
+        "AuthenticationError",
+        "CatalogError",
+        "CertificateError",
+        "ConfigurationError",
+        "ConflictError",
+        "ConnectionFailedError",
+        "DestinationError",
+        "FieldProblem",
+        "InsufficientBalanceError",
+        "InvalidIdError",
+        "MismatchedAnswerError",
+        "MissingKeyError",
+        "NotAudioError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RecordingError",
+        "RecordingExistsError",
+        "RecordingGoneError",
+        "RecordingNotFoundError",
+        "RecordingNotReadyError",
+        "RecordingTooLargeError",
+        "ResponseError",
+        "RunStoppedError",
+        "ServerError",
+        "SurplusBytesError",
+        "TimedOutError",
+        "TooManyOpenFilesError",
+        "TransportError",
+        "TruncatedRecordingError",
+        "UnexpectedResponseError",
+        "ValidationError",
+    ],
+    "models": [
+        "Agent",
+        "AgentList",
+        "Call",
+        "CallList",
+        "CallPage",
+        "CallRecording",
+        "CallTranscript",
+        "ConnectedEvent",
+        "EndedEvent",
+        "PhoneNumber",
+        "PhoneNumberList",
+        "RecordingState",
+        "Transcript",
+        "TranscriptEvent",
+        "TranscriptTurn",
+        "TurnEvent",
+        "Usage",
+        "WebCall",
+    ],
+    "protocol.recording": [
+        "Audio",
+    ],
+    "recordings.outcomes": [
+        "AlreadyArchived",
+        "Archived",
+        "Failed",
+        "NoRecording",
+        "NotReadyYet",
+        "Outcome",
+        "Recording",
+    ],
+    "sinks.interface": [
+        "Body",
+        "Keeping",
+        "Ready",
+        "Sink",
+        "Staged",
+        "Stored",
+        "Target",
+        "Upload",
+    ],
+    "sinks.local": [
+        "Fsync",
+        "LocalSink",
+    ],
+    "transport.observer": [
+        "Retry",
+    ],
+    "webhooks": [
+        "WebhookEvent",
+        "WebhookEventData",
+        "WebhookVerificationError",
+        "construct_event",
+        "verify_webhook",
+    ],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

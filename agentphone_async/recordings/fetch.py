@@ -127,7 +127,7 @@ class Fetcher:
         try:
             return await self._fetch(request, target)
         except RecordingNotFoundError as error:
-            if elsewhere is None or type(error) is not RecordingNotFoundError:
+            if not elsewhere or type(error) is not RecordingNotFoundError:
                 raise
             url = other_address(request, self.session.settings.base_url, elsewhere)
             if url is None:

@@ -180,8 +180,10 @@ class Transfer:
         sink = self._fetcher.sink
         if not isinstance(sink, Keeping) or expected.mark is None:
             return False
-        self._upload = await sink.take_up(self._target, expected.mark)
-        return self._upload is not None
+        kept = await sink.take_up(self._target, expected.mark)
+        if kept is not None:
+            self._upload, self._head = kept
+        return kept is not None
 
     # ---------------------------------------------------------------- receiving
 

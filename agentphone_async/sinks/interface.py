@@ -170,5 +170,8 @@ class Keeping(Protocol):
     async def keep(self, upload: Upload, mark: str) -> None:
         """Give an upload up, but let its bytes lie, under a mark that tells what they are of."""
 
-    async def take_up(self, target: Target, mark: str) -> Upload | None:
-        """The upload of this target that was kept under this very mark; None if there is none."""
+    async def take_up(self, target: Target, mark: str) -> tuple[Upload, bytes] | None:
+        """The upload of this target that was kept under this very mark; None if there is none.
+
+        With it come its first bytes, as many as are needed to tell what it is.
+        """

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentphone_async.protocol.recording import HEAD_BYTES
 from agentphone_async.sinks.disk import create, kept_names, open_part, remove, write_all
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class Part:
         fd: its descriptor.
         size: bytes.
         digest: the hash of them, to be gone on with.
+        head: the first of them.
     """
 
     fd: int
     size: int
     digest: _Hash
+    head: bytes
 
 
 def keep_part(prefix: str, stem: str, mark: str, temp: str, size: int, digest: _Hash) -> None:
@@ -81,11 +84,13 @@ def take_part(prefix: str, stem: str, mark: str, temp: str) -> Part | None:
     try:
         digest = hashlib.sha256()
         size = 0
+        head = b""
         while block := os.read(fd, _STEP):
             digest.update(block)
             size += len(block)
+            head = head or block[:HEAD_BYTES]
         if size == said["size"] and digest.hexdigest() == said["sha256"]:
-            return Part(fd, size, digest)
+            return Part(fd, size, digest, head)
     except BaseException:
         with suppress(OSError):
             os.close(fd)

@@ -135,7 +135,7 @@ class LocalSink:
         if isinstance(upload, LocalUpload):
             await self._pool.run(upload._keep, mark)
 
-    async def take_up(self, target: Target, mark: str) -> LocalUpload | None:
+    async def take_up(self, target: Target, mark: str) -> tuple[LocalUpload, bytes] | None:
         """What an earlier run has kept of this very body; a hop only where there may be some."""
         prefix = self._prefix(target.folder)
         noted = self._disk.rare.get(prefix)
@@ -252,17 +252,18 @@ class LocalSink:
         self._uploads.add(upload)  # in the thread: a caller who is cancelled never sees it
         return upload
 
-    def _take_up(self, target: Target, mark: str) -> LocalUpload | None:
+    def _take_up(self, target: Target, mark: str) -> tuple[LocalUpload, bytes] | None:
         prefix = self._look_at(target.folder)
         temp = prefix + self._disk.names.next()
         with destination_errors(temp):
             part = take_part(prefix, target.stem, mark, temp)
         if part is None:
             return None
+        self._prefixes[target.folder] = prefix
         self._unpublished.add(temp)
         upload = LocalUpload(self, target, temp, part.fd, part)
         self._uploads.add(upload)
-        return upload
+        return upload, part.head
 
     def _discard_all(self) -> None:
         for upload in tuple(self._uploads):

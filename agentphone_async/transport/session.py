@@ -95,6 +95,7 @@ class Session:
         self.retrier = Retrier(settings.retry, self.limits)
         self.host = urlsplit(settings.base_url).netloc
         self._clients: _Clients | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._auth = self._auth_headers()
         self._proxies = Proxies(settings.proxy)
@@ -142,7 +143,13 @@ class Session:
         return self._opened()
 
     def _opened(self) -> _Clients:
+        loop = asyncio.get_running_loop()
+        if self._clients is not None and loop is not self._loop:
+            raise ConfigurationError(
+                "this client is in use in another event loop; make one for each loop"
+            )
         if self._clients is None:
+            self._loop = loop
             connector = partial(
                 CheckedConnector,
                 resolver=OutwardResolver(

@@ -1,0 +1,170 @@
+"""Arguments that cannot work are refused in one line; the others do what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import aclosing
+from pathlib import PurePosixPath
+
+import pytest
+
+from agentphone_async import AsyncAgentPhone, Fsync, Target
+from agentphone_async.emulator import EmulatorThread
+from agentphone_async.errors import ConfigurationError, NotAudioError
+from agentphone_async.recordings import place
+from agentphone_async.recordings.outcomes import AlreadyArchived, Archived, NoRecording
+from agentphone_async.sinks.local import LocalSink
+from tests.support.downloads import files, impatient, wave
+from tests.support.raw_server import RawServer, respond
+
+BODY = wave(2_000)
+THERE = respond(200, BODY, content_type="audio/wav")
+
+
+async def collect(outcomes):
+    async with aclosing(outcomes):
+        return [outcome async for outcome in outcomes]
+
+
+@pytest.mark.parametrize("calls", ["call_x", b"call_x", None, 7])
+async def test_one_id_is_no_list_of_them(calls, tmp_path):
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        with pytest.raises(ConfigurationError, match="use a list of ids, or fetch_recording"):
+            await collect(client.download_recordings(calls, tmp_path))
+    assert server.requests == []
+
+
+async def test_what_is_there_is_replaced_if_asked(tmp_path):
+    name = tmp_path / "recording-call_x.wav"
+    name.write_bytes(b"mine")
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        (kept,) = await collect(client.download_recordings(["call_x"], tmp_path))
+        assert isinstance(kept, AlreadyArchived)
+        (made,) = await collect(client.download_recordings(["call_x"], tmp_path, overwrite=True))
+    assert isinstance(made, Archived)
+    assert files(tmp_path) == {"recording-call_x.wav": BODY}
+
+
+async def test_recordings_that_are_not_ready_are_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("agentphone_async.recordings.patience.FIRST_POLL", 0.01)
+    script = respond(404), respond(404), respond(425), THERE
+    async with RawServer(*script) as server, impatient(server.base_url) as client:
+        (outcome,) = await collect(client.download_recordings(["call_x"], tmp_path, wait=30))
+        assert isinstance(outcome, Archived)
+    async with RawServer(respond(404)) as server, impatient(server.base_url) as client:
+        (outcome,) = await collect(client.download_recordings(["call_y"], tmp_path, wait=0.05))
+        assert isinstance(outcome, NoRecording)
+        assert len(server.requests) > 1
+
+
+async def test_a_sink_of_ones_own_is_used_and_left_open(tmp_path):
+    sink = LocalSink(tmp_path, fsync=Fsync.OFF)
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        recording = await client.fetch_recording("call_x", sink)
+        (other,) = await collect(client.download_recordings(["call_y"], sink))
+    assert recording.path.as_posix() == "recording-call_x.wav"
+    assert other.recording.path.as_posix() == "recording-call_y.wav"
+    assert len(files(tmp_path)) == 2
+    await sink.aclose()
+
+
+async def test_the_callers_iterator_is_closed_when_the_consumer_leaves(tmp_path):
+    closed = []
+
+    async def ids():
+        try:
+            for number in range(10_000):
+                yield f"call_{number}"
+        finally:
+            await asyncio.sleep(0)
+            closed.append(True)
+
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        async with aclosing(client.download_recordings(ids(), tmp_path)) as outcomes:
+            await anext(outcomes)
+        assert closed == [True]
+
+
+async def test_refused_answers_leave_no_stray_task(tmp_path):
+    script = respond(200, b"<html>no</html>" * 100, content_type="text/html")
+    async with RawServer(script) as server, impatient(server.base_url) as client:
+        before = asyncio.all_tasks()
+        for _ in range(50):
+            with pytest.raises(NotAudioError):
+                await client.fetch_recording("call_x", tmp_path)
+        gc.collect()
+        ours = asyncio.all_tasks() - before
+        assert not [task for task in ours if "asyncgen" in repr(task) or "aclose" in repr(task)]
+
+
+@pytest.fixture
+def server():
+    with EmulatorThread() as running:
+        yield running
+
+
+async def test_two_hundred_transfers_are_two_hundred(server, tmp_path):
+    server.settings.latency = 0.5
+    given = [server.add_call(duration=0.01).id for _ in range(200)]
+    async with impatient(server.base_url) as client:
+        await collect(client.download_recordings(given, tmp_path, concurrency=200))
+    assert server.requests.peak_in_flight == 200
+
+
+async def test_more_than_there_are_descriptors_for_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("agentphone_async.client.affordable", lambda transfers: min(transfers, 90))
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        with pytest.raises(ConfigurationError, match=r"file descriptors for 90.*ulimit -n"):
+            await collect(client.download_recordings(["call_x"], tmp_path, concurrency=200))
+
+
+def test_descriptors_are_asked_for_up_to_what_is_allowed():
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+        assert place.affordable(200) == 200
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200 + place.RESERVED
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_many_single_recordings_share_threads_and_read_the_folder_once(tmp_path, monkeypatch):
+    read = []
+    real = LocalSink._read
+
+    def counted(sink, folder, prefix):
+        read.append(prefix)
+        return real(sink, folder, prefix)
+
+    monkeypatch.setattr(LocalSink, "_read", counted)
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        await asyncio.gather(
+            *(client.fetch_recording(f"call_{number}", tmp_path) for number in range(60))
+        )
+        import threading
+
+        ours = [each for each in threading.enumerate() if "agentphone" in each.name]
+        assert len(ours) <= 8
+    assert len(files(tmp_path)) == 60
+    assert len(read) <= 4, "several threads may begin at once, and each reads no more than once"
+
+
+def test_a_second_event_loop_is_said():
+    client = AsyncAgentPhone(base_url="http://127.0.0.1:1", api_key="sk_test")
+
+    async def use():
+        client.session.open()
+
+    asyncio.run(use())
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        asyncio.run(use())
+
+
+async def test_names_with_rare_extensions_are_there_already(tmp_path):
+    (tmp_path / "recording-call_x.opus").write_bytes(b"mine")
+    sink = LocalSink(tmp_path)
+    target = Target(PurePosixPath(), "recording-call_x")
+    assert await sink.existing([target]) == [PurePosixPath("recording-call_x.opus")]
+    await sink.aclose()
