@@ -134,7 +134,7 @@ class _Writer:
 
     async def _add(self, batch: Sequence[Call]) -> None:
         there = await self._archive.ask(_archived, [call.id for call in batch])
-        self._waiting += [dict(call.raw) for call in batch if call.id not in there]
+        self._waiting += [call.without_tokens() for call in batch if call.id not in there]
         while len(self._waiting) >= self._size:
             await self._write(self._waiting[: self._size])
             self._waiting = self._waiting[self._size :]
