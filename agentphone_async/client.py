@@ -254,6 +254,8 @@ class AsyncAgentPhone:
                 stored = (await place.sink.publish([fetched.ready]))[0]
             finally:
                 fetcher.release(fetched)
+            if stored.in_the_way is not None:
+                raise _in_the_way(call_id, place.root / stored.name, stored.in_the_way)
             if not stored.new:
                 raise _exists(call_id, place.root / stored.name)
         finally:
@@ -454,6 +456,15 @@ async def fetch_recording(
 def _exists(call_id: str, path: Path) -> RecordingExistsError:
     return RecordingExistsError(
         f"{path} is there already; it was kept (use overwrite=True to replace it)",
+        call_id=call_id,
+        path=path,
+    )
+
+
+def _in_the_way(call_id: str, path: Path, what: str) -> RecordingExistsError:
+    return RecordingExistsError(
+        f"{what} is in the way at {path}; it was kept: move it away, or use overwrite=True to "
+        "replace it",
         call_id=call_id,
         path=path,
     )

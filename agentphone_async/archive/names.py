@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import PurePosixPath
 
@@ -72,6 +72,21 @@ async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
 def target_of(stem: PurePosixPath) -> Target:
     """The sink's target for a path without extension."""
     return Target(stem.parent, stem.name)
+
+
+def dated_by(call: Call, target: Target) -> Target:
+    """The same target for a file that is to have the end of its call as time of modification."""
+    ended = call.ended_at or call.started_at
+    try:
+        moment = None if ended is None else ended.timestamp()
+    except (OverflowError, ValueError):
+        return target
+    other = target.name_if_changed
+    return replace(
+        target,
+        mtime=moment,
+        name_if_changed=None if other is None else replace(other, mtime=moment),
+    )
 
 
 def places(stem: PurePosixPath) -> tuple[str, str]:

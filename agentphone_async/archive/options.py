@@ -85,6 +85,8 @@ class RunOptions:
         wait_lock: seconds to wait for another process that works on this archive.
         stop_grace: seconds that transfers under way get to finish after a stop.
         own_loop: as for `AsyncAgentPhone.download_recordings`.
+        mtime: give recordings the end of their call as time of modification, as rclone and
+            ``curl -R`` do.
     """
 
     transfers: int | Literal["auto"] = 16
@@ -111,6 +113,7 @@ class RunOptions:
     wait_lock: float = 0.0
     stop_grace: float = 4.0
     own_loop: bool = False
+    mtime: bool = True
 
     def __post_init__(self) -> None:
         if self.transfers != "auto" and self.transfers < 1:

@@ -22,11 +22,16 @@ from agentphone_async.archive.catalog.recordings import (
     owner_of,
     store_recordings,
 )
-from agentphone_async.archive.catalog.rows import CatalogFile, RecordingRow, with_file
+from agentphone_async.archive.catalog.rows import (
+    CatalogFile,
+    RecordingRow,
+    parsed_call,
+    with_file,
+)
 from agentphone_async.archive.files import examine
 from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.names import stem_of, target_of
+from agentphone_async.archive.names import dated_by, stem_of, target_of
 from agentphone_async.archive.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
 from agentphone_async.archive.sidecars import transcript_files
 from agentphone_async.archive.sums import Sums
@@ -206,7 +211,11 @@ class Repairer:
         latest = (await self._catalog.run(current_recordings, [file.call_id])).get(file.call_id)
         if row is None or latest is None:
             raise NotRepairableError("the catalog has forgotten it meanwhile")
-        fetched = await self._fetcher.fetch(file.call_id, _target(file.path))
+        calls = await self._catalog.run(get_calls, [file.call_id])
+        target = _target(file.path)
+        if file.call_id in calls:
+            target = dated_by(parsed_call(calls[file.call_id]), target)
+        fetched = await self._fetcher.fetch(file.call_id, target)
         try:
             same = await self._pool.run(_sha256, fetched) == row.sha256
             audio = fetched.ready.audio

@@ -29,7 +29,7 @@ from agentphone_async.archive.catalog.runs import (
     take_over,
     unfinished_folders,
 )
-from agentphone_async.archive.names import Names, key_of_names
+from agentphone_async.archive.names import Names, dated_by, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Companion, Placed, RunOptions
 from agentphone_async.archive.plan import Task, is_too_young
@@ -265,7 +265,7 @@ class Run:
                 for task in tasks:
                     if self._stopped.is_set():
                         break
-                    yield _job(task)
+                    yield _job(task, dated=self._options.mtime)
 
     async def _fetch(self, jobs: AsyncGenerator[Job], recorder: Recorder) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
@@ -323,7 +323,7 @@ class Run:
         clock = self._environment.monotonic
         async with aclosing(poller.tasks(lambda: deadline - clock())) as tasks:
             async for task in tasks:
-                yield _job(task)
+                yield _job(task, dated=self._options.mtime)
 
     def _is_due(self, call: Call) -> bool:
         """Whether a call may be asked for now."""
@@ -384,5 +384,8 @@ class Run:
         return Planner(terms, self._scope.selection)
 
 
-def _job(task: Task) -> Job:
-    return Job(task.call.id, task.call, task.target, task)
+def _job(task: Task, *, dated: bool) -> Job:
+    target = task.target
+    if dated:
+        target = dated_by(task.call, target)
+    return Job(task.call.id, task.call, target, task)

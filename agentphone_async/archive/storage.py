@@ -89,7 +89,9 @@ class LocalFiles:
     def written_before(self, path: PurePosixPath, moment: float) -> bool:
         """See `Files`."""
         try:
-            return (self.root / path).lstat().st_mtime < moment
+            status = (self.root / path).lstat()
+            # A recording's time of modification is that of its call.
+            return max(status.st_mtime, status.st_ctime) < moment
         except OSError:
             return False
 

@@ -74,6 +74,8 @@ class ArchiveCommand(Command):
         help="Write each call's JSON beside its recording.")  # fmt: skip
 @option(Section.WHERE, "--transcripts", is_flag=True,
         help="Write each call's transcript, as JSON and text.")  # fmt: skip
+@option(Section.WHERE, "--no-mtime", is_flag=True,
+        help="Do not give recordings the end of their call as time of modification.")  # fmt: skip
 @option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
         help="Wait for another process on the same archive, for up to DURATION.")  # fmt: skip
 @option(Section.AGAIN, "--grace", type=Seconds(), default="24h",
@@ -208,4 +210,5 @@ def run_options(
         mode=settings["mode"],
         hash_ids=settings["hash_ids"],
         wait_lock=settings["wait_lock"],
+        mtime=not settings["no_mtime"],
     )

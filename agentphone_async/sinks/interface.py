@@ -29,6 +29,8 @@ class Target:
         extension: with its dot; None to choose it by what the bytes are.
         expected_sha256: of the only bytes that may have this name, in hexadecimal; None for any.
         name_if_changed: the name for other bytes than those.
+        mtime: when the file is to have been modified, in seconds since the epoch; None for now.
+            Sinks that keep no such time leave it out.
     """
 
     folder: PurePosixPath
@@ -36,6 +38,7 @@ class Target:
     extension: str | None = None
     expected_sha256: str | None = None
     name_if_changed: Target | None = None
+    mtime: float | None = None
 
     def for_bytes(self, sha256: str) -> Target:
         """The name for bytes with this hash."""
@@ -110,12 +113,14 @@ class Stored:
         size: bytes.
         sha256: of its bytes, in hexadecimal.
         new: it is there for good; False if its name was taken, and then it was discarded.
+        in_the_way: by what its name was taken, in a few words, if that is no whole recording.
     """
 
     name: PurePosixPath
     size: int
     sha256: str
     new: bool = True
+    in_the_way: str | None = None
 
 
 class Upload(Protocol):

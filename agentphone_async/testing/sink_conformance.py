@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,13 @@ from agentphone_async.sinks.interface import Body, Ready, Sink, Stored, Target
 
 WAV = Audio("audio/wav", 1.0, 8000, 1)
 MPEG = Audio("audio/mpeg")
+WHOLE = (
+    b"RIFF" + struct.pack("<I", 40)
+    + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+    + b"data" + struct.pack("<I", 4) + bytes(4)
+)  # fmt: skip
+"""The bytes of a recording: only those are found as being there."""
+
 TOP = PurePosixPath()
 T = TypeVar("T")
 
@@ -152,7 +160,7 @@ class SinkConformance:
 
     def test_finds_what_is_there(self, tmp_path: Path) -> None:
         """By any name that a target can get; also what another sink has published."""
-        self._run(tmp_path, lambda sink: sink.publish([_body("a", b"1"), _body("b", b"2", MPEG)]))
+        self._run(tmp_path, lambda sink: sink.publish([_body("a", WHOLE), _body("b", WHOLE, MPEG)]))
         targets = [Target(TOP, stem) for stem in ("a", "b", "c")]
         found = self._run(tmp_path, lambda sink: sink.existing(targets))
         assert found == [PurePosixPath("a.wav"), PurePosixPath("b.mp3"), None]

@@ -14,6 +14,7 @@ from agentphone_async.archive import files as files_module
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import path_of
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.repair import repair
 from agentphone_async.archive.sidecar_files import SidecarFiles
 from agentphone_async.archive.sums import SUMS_NAME, Sums
 from agentphone_async.emulator import Emulator
@@ -126,3 +127,23 @@ async def test_clocks_that_were_set_back_cost_no_sums(
     async with SidecarFiles(tmp_path) as files:
         await Sums(files).finish([])
     assert "recording-later.wav" in (tmp_path / FOLDER / SUMS_NAME).read_text()
+
+
+@pytest.mark.parametrize("dated", [True, False])
+async def test_a_recording_is_as_old_as_its_call(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, dated
+):
+    fill(emulator, 1, duration=30.0)
+    emulator.add_call(id="large", started_at=DAY, duration=90.0)
+    options = RunOptions(mtime=dated)
+    await archived(client, tmp_path, options)
+    for call_id, seconds in (("call_0", 30), ("large", 90)):
+        written = (tmp_path / FOLDER / f"recording-{call_id}.wav").stat().st_mtime
+        assert (abs(written - DAY.timestamp() - seconds) < 1) is dated
+    emulator.change_recording("call_0")
+    await archived(client, tmp_path, RunOptions(mtime=dated, refresh=True))
+    second = tmp_path / FOLDER / "recording-call_0.v2.wav"
+    assert (second.stat().st_mtime < DAY.timestamp() + 100) is dated
+    second.unlink()
+    await repair(tmp_path, client)
+    assert second.stat().st_mtime < DAY.timestamp() + 100

@@ -311,7 +311,7 @@ class TestOutput:
         given = add(server, 2)
         server.fail(route="recording", call_id=given[1], html=True)
         (dest / "recording-call_there.wav").parent.mkdir()
-        (dest / "recording-call_there.wav").write_bytes(b"mine")
+        (dest / "recording-call_there.wav").write_bytes(wave(1000))
         result = run("fetch", *given, "call_none", "call_there", "--dest", dest, "--json")
         assert (result.code, result.err) == (1, "")
         by_id = {event["call_id"]: event for event in result.events[:-1]}

@@ -108,7 +108,7 @@ class TestOutcomes:
         server.fail(route="recording", call_id=good[3], html=True)
         server.fail(route="recording", call_id=good[4], status=500)
         server.fail(route="recording", call_id=good[5], status=503, times=2)
-        (tmp_path / f"recording-{good[6]}.wav").write_bytes(b"mine")
+        (tmp_path / f"recording-{good[6]}.wav").write_bytes(wave(1000))
         absent = [f"call_absent{n}" for n in range(5)]
         given = [*good, *absent, "..", "x" * 5000]
         outcomes = await collect(client.download_recordings(given, tmp_path))
@@ -119,7 +119,7 @@ class TestOutcomes:
         assert by_id[good[4]].error.attempts == 3
         assert by_id[good[5]].recording.attempts == 3
         assert isinstance(by_id[good[6]], AlreadyArchived)
-        assert by_id[good[6]].path.read_bytes() == b"mine"
+        assert by_id[good[6]].path.read_bytes() == wave(1000)
         assert all(isinstance(by_id[name], NoRecording) for name in absent)
         assert isinstance(by_id[".."].error, InvalidIdError)
         assert isinstance(by_id["x" * 5000].error, InvalidIdError)
@@ -367,7 +367,7 @@ class TestMemory:
              {"body": b"not audio at all", "media_type": "audio/wav"}]
         ):  # fmt: skip
             server.fail(route="recording", call_id=given[n], **fault)
-        (tmp_path / "recording-call_9.wav").write_bytes(b"mine")
+        (tmp_path / "recording-call_9.wav").write_bytes(wave(1000))
         fetcher, downloader = self.downloader(client, tmp_path, budget=120_000)
         outcomes = await self.run(downloader, [*given, "call_absent"])
         assert sum(isinstance(outcome, Failed) for outcome in outcomes) == 5

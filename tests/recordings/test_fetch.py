@@ -277,14 +277,14 @@ class TestDestination:
         "name", ["recording-call_x.wav", "recording-call_x.mp3", "recording-call_x.flac"]
     )
     async def test_what_is_there_is_kept_and_nothing_asked_for(self, name, tmp_path):
-        (tmp_path / name).write_bytes(b"mine")
+        (tmp_path / name).write_bytes(SMALL)
         async with RawServer(answer(SMALL)) as server, impatient(server.base_url) as client:
             with pytest.raises(RecordingExistsError, match=r"recording-call_x.*kept") as caught:
                 await client.fetch_recording("call_x", tmp_path)
         assert isinstance(caught.value, FileExistsError)
         assert (caught.value.call_id, caught.value.path) == ("call_x", tmp_path / name)
         assert server.requests == []
-        assert files(tmp_path) == {name: b"mine"}
+        assert files(tmp_path) == {name: SMALL}
 
     async def test_a_name_taken_while_fetching_is_kept_too(self, tmp_path):
         def progress(_):

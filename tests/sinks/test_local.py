@@ -18,13 +18,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agentphone_async.emulator.audio import mpeg_bytes
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks import disk, local
 from agentphone_async.sinks.interface import Body, Staged, Stored, Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.sinks.threads import FilePool
-from tests.support.downloads import files, open_files
+from tests.support.downloads import files, open_files, wave
 
 WAV = Audio("audio/wav")
 MP3 = Audio("audio/mpeg")
@@ -218,15 +219,15 @@ class TestWhereItIsDone:
 class TestExisting:
     async def test_each_name_that_a_target_may_get_is_looked_for(self, sink):
         sink.folder.mkdir()
-        (sink.folder / "recording-a.mp3").write_bytes(b"")
-        (sink.folder / "recording-b.wav").symlink_to("nowhere")
+        (sink.folder / "recording-a.mp3").write_bytes(mpeg_bytes(1, "a", 0.3))
+        (sink.folder / "recording-b.wav").write_bytes(wave(1000))
         (sink.folder / "recording-c.wav").mkdir()
         (sink.folder / ".recording-d.wav.part").write_bytes(b"")
         found = await sink.existing([target(f"recording-{letter}") for letter in "abcd"])
         assert [str(name) if name else None for name in found] == [
             "recording-a.mp3",
             "recording-b.wav",
-            "recording-c.wav",
+            None,
             None,
         ]
 
