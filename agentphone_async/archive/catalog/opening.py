@@ -155,7 +155,7 @@ def in_memory() -> CatalogConnection:
     return connection
 
 
-def _open(path: Path, query: str) -> CatalogConnection:
+def _open(path: Path, query: str, *, alone: bool = False) -> CatalogConnection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{query}",
         uri=True,
@@ -165,8 +165,14 @@ def _open(path: Path, query: str) -> CatalogConnection:
         factory=CatalogConnection,
     )
     connection.folder = path.parent
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA cache_size = -16000")
+    try:
+        if alone:  # before anything looks into the file: a log is then kept without shared memory
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -16000")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -192,11 +198,12 @@ def _create(path: Path) -> None:
 
 
 def _prepared(path: Path, *, alone: bool) -> CatalogConnection:
-    connection = _open(path, "mode=rw")
+    connection = _open(path, "mode=rw", alone=alone)
     try:
         if alone:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = DELETE")
+            with suppress(OSError):  # of the attempt to log ahead; nobody else has the file now
+                Path(f"{path}-shm").unlink()
         # The tables first, in rollback mode: application id and all are in the file from then on.
         migrate(connection, os.fspath(path))
         if not alone:
