@@ -32,7 +32,6 @@ from agentphone_async.errors import (
     RecordingNotReadyError,
     RunStoppedError,
 )
-from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
 from agentphone_async.recordings.jobs import Job, Jobs, Settled, close_iterator
 from agentphone_async.recordings.outcomes import (
@@ -48,6 +47,7 @@ from agentphone_async.recordings.outcomes import (
 )
 from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, results_of
 from agentphone_async.sinks.interface import Staged, Stored
+from agentphone_async.sinks.whole import obstacle_line
 from agentphone_async.transport.connection import Trust
 
 if TYPE_CHECKING:
@@ -368,16 +368,12 @@ class Downloader:
         if not stored.new:  # another process was faster
             path = self._root / stored.name
             if stored.in_the_way is not None and self._skip_existing:
-                return Failed(job.call_id, obstacle_error(path, stored.in_the_way), job.call)
+                return Failed(
+                    job.call_id, RecordingError(obstacle_line(path, stored.in_the_way)), job.call
+                )
             return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
         recording = recording_of(job.call_id, self._root, item.fetched, stored)
         return Archived(job.call_id, recording, job.call)
-
-
-def obstacle_error(path: Path, what: str) -> RecordingError:
-    """The error of a recording whose name is taken by something else."""
-    shown = printable(str(path), 300)
-    return RecordingError(f"{what} is in the way at {shown}; move it away, or overwrite it")
 
 
 def recording_of(call_id: str, root: Path, fetched: Fetched, stored: Stored) -> Recording:

@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
@@ -113,8 +114,17 @@ class TempNames:
         return f"{self._prefix}{next(_NUMBERS):x}.part"
 
 
+@lru_cache(maxsize=1)
 def _this_host() -> str:
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+    """Where a process number means the same process: on this host, in this PID namespace.
+
+    Containers may share a host's name, or a folder, and cannot see each other's processes.
+    """
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux, or hidden
+        space = ""
+    return f"{zlib.crc32(f'{socket.gethostname()} {space}'.encode()):08x}"
 
 
 def is_temp(name: str) -> bool:
@@ -136,9 +146,9 @@ def sweep(folder: Path, noted: set[str] | None = None, suffixes: tuple[str, ...]
         noted: gets the names that end with one of ``suffixes``, on the way.
         suffixes: see ``noted``.
 
-    A process counts as dead if it ran on this host and has no entry in the process table any
-    more, or has left its number to this one (in a container, each process is the first); or if
-    its file has not been written to for a day.
+    A process counts as dead if it ran on this host, in this PID namespace, and has no entry in
+    the process table any more, or has left its number to this one (in a container, each process
+    is the first); or if its file has not been written to for a day.
     """
     staying = 0
     with (

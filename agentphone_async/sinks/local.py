@@ -42,7 +42,7 @@ from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
 from agentphone_async.sinks.kept import Part, keep_part, take_part
 from agentphone_async.sinks.shared import Disk
 from agentphone_async.sinks.threads import FilePool
-from agentphone_async.sinks.whole import whats_wrong
+from agentphone_async.sinks.whole import obstacle, whats_wrong
 
 
 class Fsync(enum.Enum):
@@ -337,7 +337,7 @@ class LocalSink:
         name = target.file_name(staged.audio.media_type)
         prefix = self._prefixes[target.folder]
         final = prefix + name
-        obstacle = None
+        blocked = None
         try:
             if target.mtime is not None:
                 with contextlib.suppress(OverflowError):  # years that the file system cannot say
@@ -348,26 +348,13 @@ class LocalSink:
             else:
                 new = link_or_replace(staged.key, final)
                 if not new:
-                    obstacle = _obstacle(final, staged.sha256)
+                    blocked = obstacle(final, staged.sha256)
         except OSError as error:
             raise destination_error(error, final) from error
         self._unpublished.discard(staged.key)
         if not name.endswith(_USUAL):
             self._disk.rare.setdefault(prefix, set()).add(name)
-        return Stored(target.folder / name, staged.size, staged.sha256, new, obstacle)
-
-
-def _obstacle(path: str, sha256: str) -> str | None:
-    """What has taken a name, if it is neither a whole recording nor the same bytes."""
-    try:
-        wrong = whats_wrong(path)
-        if wrong is None or not os.path.isfile(path):  # noqa: PTH113 - a string already
-            return wrong
-        with open(path, "rb") as file:  # noqa: PTH123 - likewise
-            same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except OSError:
-        return None  # it has gone meanwhile
-    return None if same else wrong
+        return Stored(target.folder / name, staged.size, staged.sha256, new, blocked)
 
 
 class LocalUpload:

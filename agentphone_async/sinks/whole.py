@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from pathlib import Path
 
 from agentphone_async.errors import RecordingError, TruncatedRecordingError
+from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.recording import HEAD_BYTES, Expected, judge
 
@@ -50,3 +53,22 @@ def whats_wrong(path: str) -> str | None:
     except RecordingError:
         return "not a recording"
     return None
+
+
+def obstacle(path: str, sha256: str) -> str | None:
+    """What has taken a name, if it is neither a whole recording nor the same bytes."""
+    try:
+        wrong = whats_wrong(path)
+        if wrong is None or not os.path.isfile(path):  # noqa: PTH113 - a string already
+            return wrong
+        with open(path, "rb") as file:  # noqa: PTH123 - likewise
+            same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return None  # it has gone meanwhile
+    return None if same else wrong
+
+
+def obstacle_line(path: Path, what: str) -> str:
+    """What is in the way of a recording, and what is to be done about it, in one line."""
+    shown = printable(str(path), 300)
+    return f"{what} is in the way at {shown}; move it away, or overwrite it"

@@ -6,13 +6,11 @@ import asyncio
 import hashlib
 import itertools
 import os
-import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
-import zlib
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -328,7 +326,7 @@ class TestLinksInside:
 class TestLeftovers:
     """Temp files of dead runs go, all others stay."""
 
-    HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+    HOST = disk._this_host()
 
     def leave(self, folder, *, host=HOST, pid, age=0.0, suffix="part"):
         path = folder / f".agentphone-{host}-{pid:x}-0123abcd-7.{suffix}"
@@ -439,3 +437,14 @@ async def test_what_waits_for_the_disk_keeps_nobody_from_writing(monkeypatch, tm
         await asyncio.gather(*batches)
         await sink.aclose()
         pool.close()
+
+
+def test_another_pid_namespace_is_another_host(monkeypatch: pytest.MonkeyPatch):
+    """Containers that share a host's name and a folder cannot see each other's processes."""
+    names: set[str] = set()
+    for space in ("pid:[4026531836]", "pid:[4026532000]"):
+        disk._this_host.cache_clear()
+        monkeypatch.setattr(Path, "readlink", lambda _, space=space: Path(space))
+        names.add(disk._this_host())
+    disk._this_host.cache_clear()
+    assert len(names) == 2
