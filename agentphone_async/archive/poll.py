@@ -29,7 +29,7 @@ from agentphone_async.archive.workers import work_on
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, NotFoundError
 from agentphone_async.models import Call
-from agentphone_async.recordings.valve import Valve
+from agentphone_async.recordings.stop import StopToken
 
 AT_ONCE = 8
 """Calls that are asked about at a time."""
@@ -44,7 +44,7 @@ class Poller:
         names: of the run.
         run: its number.
         is_due: whether a call may be asked for now; never, once the run is stopped.
-        valve: of the run; once it is closed, nothing more is asked about.
+        stop: of the run; after it, nothing more is asked about.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Poller:
         names: Names,
         run: int,
         is_due: Callable[[Call], bool],
-        valve: Valve,
+        stop: StopToken,
     ) -> None:
         self._client = client
         self._catalog = catalog
         self._names = names
         self._run = run
         self._is_due = is_due
-        self._valve = valve
+        self._stop_token = stop
 
     async def tasks(self, over: Callable[[], float]) -> AsyncGenerator[Task]:
         """Each of them once; a call that is still in progress is left out.
@@ -70,7 +70,7 @@ class Poller:
             over: tells the seconds that are left; nothing is asked when there are none.
         """
         after: str | None = None
-        while not self._valve.closed and over() > 0:
+        while not self._stop_token.closed and over() > 0:
             ids = await self._catalog.run(not_ready_in, self._run, after)
             if not ids:
                 return
@@ -92,7 +92,7 @@ class Poller:
 
         async def ask(call: Call) -> None:
             try:
-                latest[call.id] = await self._valve.through(
+                latest[call.id] = await self._stop_token.through(
                     lambda _: self._client.calls.get(call.id)
                 )
             except AgentPhoneError:
@@ -129,7 +129,7 @@ async def sleep_unless(
     return stopped.is_set()
 
 
-async def ask_by_id(client: AsyncAgentPhone, ids: Sequence[str], valve: Valve) -> list[Call]:
+async def ask_by_id(client: AsyncAgentPhone, ids: Sequence[str], stop: StopToken) -> list[Call]:
     """The calls of these ids as the API has them now; those that it does not have are left out.
 
     Raises:
@@ -139,7 +139,7 @@ async def ask_by_id(client: AsyncAgentPhone, ids: Sequence[str], valve: Valve) -
 
     async def ask(call_id: str) -> None:
         try:
-            found.append(await valve.through(lambda _: client.calls.get(call_id)))
+            found.append(await stop.through(lambda _: client.calls.get(call_id)))
         except NotFoundError:
             return
 

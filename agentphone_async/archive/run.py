@@ -2,12 +2,12 @@
 
 ::
 
-    prefetcher ─▶ planner ─▶ valve ─▶ Downloader ─▶ recorder ─▶ observer, sidecars
+    prefetcher ─▶ planner ─▶ Downloader ─▶ recorder ─▶ observer, sidecars
                      └──────── needs no request ───────────────────▶
 
 Every arrow is bounded. Catalog and disk are asked a batch at a time, on the catalog's thread. The
 catalog is written after the bytes are on the disk, and the observer is told after that. The limits
-watcher closes the valve in time.
+watcher stops it in time.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ from agentphone_async.archive.scope import (
 from agentphone_async.archive.tombstones import Tombstones
 from agentphone_async.archive.watch import LimitsWatcher
 from agentphone_async.client import AsyncAgentPhone
-from agentphone_async.errors import AgentPhoneError
+from agentphone_async.errors import AgentPhoneError, RunStoppedError
 from agentphone_async.models import Call
 from agentphone_async.recordings.jobs import Job, Settled
 from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.place import Place
-from agentphone_async.recordings.valve import LeftError, Valve
+from agentphone_async.recordings.stop import StopToken
 
 INCIDENT = "nearly everything that the run asked for was refused"
 
@@ -85,9 +85,9 @@ class Run:
         self._companions = list(companions)
         self._report = Report()
         self._results = Results(self._report, observer, waits=options.wait > 0)
-        self._valve = Valve()
+        self._stop_token = StopToken()
         self._watcher = LimitsWatcher(
-            environment.folder, options.limits, self._valve, observer, environment.free
+            environment.folder, options.limits, self._stop_token, observer, environment.free
         )
         self._dropping: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
@@ -110,12 +110,12 @@ class Run:
             self._report.stopped_because = line
             self._observer.stopping(line)
             self._prefetcher.stop()
-            self._valve.close()
+            self._stop_token.close()
         if reason == "interrupted" != self._report.stop_reason:
-            self._valve.drop()
+            self._stop_token.drop()
         elif reason != "max_transfer" and self._dropping is None:
             loop = asyncio.get_running_loop()
-            self._dropping = loop.call_later(self._options.stop_grace, self._valve.drop)
+            self._dropping = loop.call_later(self._options.stop_grace, self._stop_token.drop)
 
     async def go(self) -> Report:
         """Do it; `Archive.run` says what is raised."""
@@ -250,8 +250,8 @@ class Run:
                 return
             unseen = [call_id for call_id in ids if call_id not in seen]
             try:
-                calls = await ask_by_id(self._client, unseen, self._valve)
-            except (AgentPhoneError, LeftError) as error:
+                calls = await ask_by_id(self._client, unseen, self._stop_token)
+            except AgentPhoneError as error:
                 self._prefetcher.fail(error)
                 return
             if calls:
@@ -278,7 +278,7 @@ class Run:
             max_file_size=options.limits.max_file_size,
             progress=self._watcher.arrived,
         )
-        self._valve.watch(downloader)
+        self._stop_token.watch(downloader)
         self._watcher.watch(lambda: downloader.held)
         async with aclosing(place), aclosing(downloader.batches(jobs)) as batches:
             async for batch in batches:
@@ -307,7 +307,7 @@ class Run:
 
     async def _wait(self, run: int, names: Names, recorder: Recorder) -> None:
         """Keep asking for what is not ready, with growing pauses, until the deadline."""
-        poller = Poller(self._client, self._catalog, names, run, self._is_due, self._valve)
+        poller = Poller(self._client, self._catalog, names, run, self._is_due, self._stop_token)
         clock, left, pause = self._environment.monotonic, self._options.wait, 2.0
         deadline = clock() + left
         while left > 0 and self._report.waitable and not self._stopped.is_set():
@@ -334,8 +334,8 @@ class Run:
     async def _process(self, placed: Sequence[Placed]) -> None:
         if placed and not self._options.dry_run:
             for companion in self._companions:
-                with suppress(LeftError):  # the next run meets these calls again
-                    await self._valve.to_the_end(partial(companion.process, placed))
+                with suppress(RunStoppedError):  # the next run meets these calls again
+                    await self._stop_token.to_the_end(partial(companion.process, placed))
 
     async def _doubt(self, run: int) -> None:
         """Believe nothing final of what a server said that refused nearly everything."""

@@ -1,4 +1,4 @@
-"""The limits of a run: what has arrived is watched, and the valve closed when it is enough."""
+"""The limits of a run: what has arrived is watched, and the run stopped when it is enough."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from agentphone_async.archive.observer import IsolatedObserver
 from agentphone_async.archive.options import Limits
 from agentphone_async.errors import DestinationError
-from agentphone_async.recordings.valve import Valve
+from agentphone_async.recordings.stop import StopToken
 from agentphone_async.sinks.disk import destination_error
 
 _LOOK_EVERY = 1024 * 1024
@@ -20,18 +20,18 @@ _ON_THE_WAY = 2 * _LOOK_EVERY
 
 
 class LimitsWatcher:
-    """Counts what arrives, and closes a valve at a limit.
+    """Counts what arrives, and stops at a limit.
 
     Args:
         folder: the archive, for its free space.
         limits: of the run.
-        valve: what recordings come through.
+        stop: stops what fetches recordings.
         observer: told about bytes and pauses.
         free: bytes free on the destination.
 
     Attributes:
         transferred: bytes so far.
-        reason: why the valve was closed, as a word and a line; None if it was not. Whether the run
+        reason: why it stopped, as a word and a line; None if it was not. Whether the run
             ends early for that turns out when something has to be left.
         failure: the free space could not be found out, and everything was let go of.
     """
@@ -40,7 +40,7 @@ class LimitsWatcher:
         self,
         folder: Path,
         limits: Limits,
-        valve: Valve,
+        stop: StopToken,
         observer: IsolatedObserver,
         free: Callable[[Path], int],
     ) -> None:
@@ -49,7 +49,7 @@ class LimitsWatcher:
         self.failure: DestinationError | None = None
         self._folder = folder
         self._limits = limits
-        self._valve = valve
+        self._stop_token = stop
         self._observer = observer
         self._free = free
         self._held: Callable[[], int] = lambda: 0
@@ -81,23 +81,23 @@ class LimitsWatcher:
     def _count(self) -> None:
         """Begin nothing more if enough was transferred."""
         most = self._limits.max_transfer
-        if most is not None and self.transferred >= most and not self._valve.closed:
+        if most is not None and self.transferred >= most and not self._stop_token.closed:
             line = f"{self.transferred:,} bytes were transferred; {most:,} may be"
             self.reason = ("max_transfer", line)
-            self._valve.close()
+            self._stop_token.close()
 
     def _look(self) -> None:
         """Let go of everything if what is under way would not leave enough space."""
         self._unlooked = 0
         keep = self._limits.min_free_space
-        if keep is None or self._valve.dropping:
+        if keep is None or self._stop_token.dropping:
             return
         try:
             free = self._free(self._folder)
         except OSError as error:
             self.failure = destination_error(error, self._folder)
-            self._valve.drop()
+            self._stop_token.drop()
             return
         if free - self._held() - _ON_THE_WAY < keep:
             self.reason = ("min_free_space", f"{free:,} bytes are free; {keep:,} are to stay free")
-            self._valve.drop()
+            self._stop_token.drop()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentphone_async.recordings.jobs import Calls, Jobs
     from agentphone_async.recordings.outcomes import Outcome
     from agentphone_async.recordings.place import Place
-    from agentphone_async.recordings.valve import Valve
+    from agentphone_async.recordings.stop import StopToken
     from agentphone_async.sinks.local import Fsync
 
 
@@ -96,17 +96,17 @@ class Transfers:
         calls: Calls,
         dest: Path,
         progress: Progress,
-        valve: Valve,
+        stop: StopToken,
     ) -> AsyncGenerator[Outcome]:
         """What becomes of each call; to be closed when it is left early.
 
-        The valve ends it gently.
+        The token stops it gently.
         """
         from agentphone_async.recordings.jobs import flat_target, jobs_of
 
         place = client.place(dest, fsync=self.fsync, inline=True)
         downloader = client.downloader(place, self.count, progress=progress)
-        valve.watch(downloader)
+        stop.watch(downloader)
         return _outcomes(downloader, place, jobs_of(calls, flat_target))
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:

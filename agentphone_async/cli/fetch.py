@@ -89,7 +89,7 @@ class FetchJob:
         display: Quiet,
         program: Program | None,
     ) -> None:
-        from agentphone_async.recordings.valve import Valve
+        from agentphone_async.recordings.stop import StopToken
 
         self._call_ids = call_ids
         self._from_file = from_file
@@ -98,7 +98,7 @@ class FetchJob:
         self._connection = connection
         self._display = display
         self._program = program
-        self._valve = Valve()
+        self._stop_token = StopToken()
         self._all_read = from_file is None
         self._erased = _tombstones(dest)
 
@@ -120,15 +120,15 @@ class FetchJob:
         conclude(self._display, quiet=quiet)
         if failure is not None:
             raise failure
-        if finished is None or self._valve.closed:
+        if finished is None or self._stop_token.closed:
             return INTERRUPTED
         failed = summary.counts["failed"] or (self._program is not None and self._program.failed)
         return SOME_FAILED if failed else DONE
 
     def _stop(self) -> None:
         self._display.note(f"stopping: it was interrupted; {SECOND_SIGNAL}")
-        self._valve.close()
-        asyncio.get_running_loop().call_later(LET_GO, self._valve.drop)
+        self._stop_token.close()
+        asyncio.get_running_loop().call_later(LET_GO, self._stop_token.drop)
 
     def _unread(self) -> int | None:
         if self._all_read or self._from_file is None:
@@ -146,9 +146,9 @@ class FetchJob:
         from agentphone_async.recordings.outcomes import was_left
 
         async with (
-            aclosing(call_ids(self._call_ids, self._from_file, self._valve)) as ids,
+            aclosing(call_ids(self._call_ids, self._from_file, self._stop_token)) as ids,
             self._transfers.client(self._connection, key_needed=False) as client,
-            running(self._program, self._display.note, lambda: self._valve.closed),
+            running(self._program, self._display.note, lambda: self._stop_token.closed),
         ):
             slowness = Slowness(self._display, client, self._connection.retry_time)
             slowness.begin()
@@ -158,7 +158,7 @@ class FetchJob:
                 self._display.bytes(count)
 
             outcomes = self._transfers.downloads(
-                client, self._counted(ids), self._dest, arrived, self._valve
+                client, self._counted(ids), self._dest, arrived, self._stop_token
             )
             async with aclosing(outcomes):
                 async for outcome in outcomes:
@@ -171,18 +171,18 @@ class FetchJob:
         return True
 
     async def _counted(self, ids: AsyncGenerator[str]) -> AsyncGenerator[str]:
-        from agentphone_async.recordings.valve import LeftError
+        from agentphone_async.errors import RunStoppedError
 
         try:
             async for call_id in ids:
-                if self._valve.closed:
+                if self._stop_token.closed:
                     return
                 self._display.listed(1)
                 if self._erased.covers(call_id):
                     self._display.settled(_refused(call_id))
                     continue
                 yield call_id
-        except LeftError:
+        except RunStoppedError:
             return
         except OSError as error:
             raise click.BadParameter(

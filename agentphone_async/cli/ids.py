@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import aiofiles
 
-from agentphone_async.recordings.valve import Valve
+from agentphone_async.recordings.stop import StopToken
 
 BLOCK = 64 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
@@ -28,26 +28,26 @@ _RECORDING_URL = re.compile(
 
 
 async def call_ids(
-    arguments: Sequence[str], file: Path | None, valve: Valve | None = None
+    arguments: Sequence[str], file: Path | None, stop: StopToken | None = None
 ) -> AsyncGenerator[str]:
     """The arguments, then those of the file's lines; empty lines and ``#`` comments are left out.
 
     A line is an id, the URL of a recording, or a JSON object that names a call, as ``calls list``,
     ``ls``, ``missing``, ``archive`` and ``fetch`` print them with ``-o json``. The file ``-`` is
-    standard input. It may keep one waiting forever, but not for longer than the valve is open.
+    standard input. It may keep one waiting forever, but not after a stop.
 
     Raises:
         OSError: the file cannot be read.
-        LeftError: the valve was closed while more was to be read.
+        RunStoppedError: stopped while more was to be read.
     """
-    valve = valve or Valve()
+    stop = stop or StopToken()
     for call_id in arguments:
         yield _from_url(call_id)
     if file is None:
         return
     rest = bytearray()
     async with aclosing(_stdin_blocks() if str(file) == "-" else _file_blocks(file)) as blocks:
-        while block := await valve.through(lambda _: anext(blocks, b"")):
+        while block := await stop.through(lambda _: anext(blocks, b"")):
             first, *lines = block.split(b"\n")
             # A longer line is not an id, and what is cut off does not matter.
             if len(rest) < (LONGEST_LINE if rest.startswith(b"{") else BLOCK):

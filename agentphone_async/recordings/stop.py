@@ -1,7 +1,4 @@
-"""Ending many downloads gently, for those who do not hold the downloader yet.
-
-Closing it closes the limits of the downloaders that it was given; dropping it drops them.
-"""
+"""A stop token: ends downloads, and whatever else is waited for, gently or at once."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from agentphone_async.recordings.downloader import Downloader
 
 T = TypeVar("T")
 
-LeftError = RunStoppedError
 
+class StopToken:
+    """Stops a downloader, and whatever else is waited for through it.
 
-class Valve:
-    """Stops downloaders, and whatever else is waited for through it.
+    Closing it closes the session's limits; dropping it cancels what is under way, too.
 
     Attributes:
         closed: nothing more begins.
@@ -56,7 +53,7 @@ class Valve:
             self._downloader.drop()
 
     async def through(self, begin: Callable[[None], Awaitable[T]]) -> T:
-        """Do something that is given up when the valve is closed.
+        """Do something that is given up at a stop.
 
         Raises:
             RunStoppedError: closed before, or meanwhile.
@@ -64,7 +61,7 @@ class Valve:
         return await self._unless(self._ended, begin(None))
 
     async def to_the_end(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that is worth finishing even when the valve is closed.
+        """Do something that is worth finishing even after a stop.
 
         Raises:
             RunStoppedError: dropped before, or on the way.
