@@ -68,11 +68,11 @@ class ArchiveCommand(Command):
 @option(Section.WHERE, "--mode", type=click.Choice(["private", "group", "umask"]),
         help="Who may read files: their owner, the group, or as the umask says; the archive "
              "remembers it.  [default: private]")  # fmt: skip
-@option(Section.WHERE, "--hash-ids", is_flag=True,
+@option(Section.WHERE, "--hash-ids", is_flag=True, default=None,
         help="Name files by a keyed hash of the id; the archive keeps to it.")  # fmt: skip
-@option(Section.WHERE, "--metadata", is_flag=True,
+@option(Section.WHERE, "--metadata", is_flag=True, default=None,
         help="Write each call's JSON beside its recording.")  # fmt: skip
-@option(Section.WHERE, "--transcripts", is_flag=True,
+@option(Section.WHERE, "--transcripts", is_flag=True, default=None,
         help="Write each call's transcript, as JSON and text.")  # fmt: skip
 @option(Section.WHERE, "--no-mtime", is_flag=True,
         help="Do not give recordings the end of their call as time of modification.")  # fmt: skip
@@ -190,8 +190,8 @@ def run_options(
         grace=timedelta(seconds=settings["grace"]),
         min_age=timedelta(seconds=settings["min_age"]),
         since_last=period.since_last,
-        metadata=settings["metadata"] or None,
-        transcripts=settings["transcripts"] or None,
+        metadata=settings["metadata"],
+        transcripts=settings["transcripts"],
         full_list=settings["full_list"],
         full_list_every=timedelta(seconds=settings["full_list_every"]),
         recheck=settings["recheck"],
@@ -208,7 +208,7 @@ def run_options(
         template=None if settings["template"] is None else Template.parse(settings["template"]),
         zone=_zone(dest, period),
         mode=settings["mode"],
-        hash_ids=settings["hash_ids"],
+        hash_ids=bool(settings["hash_ids"]),
         wait_lock=settings["wait_lock"],
         mtime=not settings["no_mtime"],
     )

@@ -132,6 +132,10 @@ def check(tables: dict[str, Any], path: Path) -> None:
                     f"{path}: [{table}] {key} holds a secret; write the key into a file of its "
                     "own and name it: [connection] api-key-file"
                 )
+            if key == "proxy" and "@" in str(value):
+                raise click.UsageError(
+                    f"{path}: [{table}] proxy holds a password; leave it out and set HTTPS_PROXY"
+                )
             if key not in known[table]:
                 close = _closest(key, known[table])
                 raise click.UsageError(f"{path}: [{table}] has no key {key!r}{close}")

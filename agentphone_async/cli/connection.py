@@ -29,6 +29,10 @@ class Connection:
     ca_file: Path | None
     retries: int
     retry_time: float
+    max_wait: float = 3600.0
+    proxy: str | None = None
+    header: tuple[str, ...] = ()
+    allow_http: bool = False
 
     def client(self, *, key_needed: bool = True, **more: Any) -> AsyncAgentPhone:
         """A client that is not yet open.
@@ -45,7 +49,12 @@ class Connection:
             base_url=self.base_url,
             sub_account=self.sub_account,
             ca_file=None if self.ca_file is None else str(self.ca_file),
-            retry=RetryPolicy(attempts=self.retries + 1, total=self.retry_time),
+            retry=RetryPolicy(
+                attempts=self.retries + 1, total=self.retry_time, longest_wait=self.max_wait
+            ),
+            proxy=self.proxy,
+            headers=self._headers(),
+            allow_http=self.allow_http,
             **more,
         )
         if key_needed and client.settings.api_key is None:
@@ -54,6 +63,25 @@ class Connection:
                 "because flags can be read by every user of this machine)"
             )
         return client
+
+    def _headers(self) -> dict[str, str]:
+        from agentphone_async.errors import ConfigurationError
+
+        lines: list[str] = []
+        for given in self.header:
+            if not given.startswith("@"):
+                lines.append(given)
+                continue
+            try:
+                text = Path(given[1:]).expanduser().read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"cannot read headers from {given[1:]!r}") from error
+            lines += [line for line in text.splitlines() if line.strip()]
+        pairs = [line.partition(":") for line in lines]
+        if not all(name.strip() and colon for name, colon, _ in pairs):
+            # The value may be a secret, and is not shown.
+            raise ConfigurationError("a header is not 'NAME: VALUE'; write it like 'X-Team: calls'")
+        return {name.strip(): value.strip() for name, _, value in pairs}
 
     def key(self) -> str | None:
         """The key in the file that was named; None if none was."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 
 from agentphone_async.errors import ConfigurationError
-from agentphone_async.protocol.display import printable
+from agentphone_async.quantities import QuantityError, parse_size
 
 BURST_SECONDS = 0.05
 """How much of a second's allowance may go at once after an idle spell."""
@@ -18,32 +17,21 @@ EARLY = 0.0005
 LOOK_AGAIN = 1.0
 """Seconds after which the head of the line looks whether the rate has changed meanwhile."""
 
-_UNITS = {"b": 1, "": 2**10, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_BANDWIDTH = re.compile(
-    r"(\d+(?:\.\d+)?|\.\d+)([bkmgt]?)(?:(?<=[kmgt])i?b?)?", re.IGNORECASE | re.ASCII
-)
-
 
 def parse_bandwidth(text: str) -> float | None:
-    """Bytes per second of ``8M``, ``512k``, ``1.5M``, ``100b``; None for ``off`` and ``0``.
+    """Bytes per second of ``8M``, ``512k``, ``10MB``, ``100``; None for ``off`` and ``0``.
 
-    Units are binary (k = 1024) and their case does not matter; a bare number is in KiB, as
-    rclone has it. ``KiB``, ``Mi`` and ``MB`` are understood as ``k`` and ``M``.
+    Written as every size is; see `agentphone_async.quantities`.
 
     Raises:
         ConfigurationError: it is not a bandwidth; the message is one line.
     """
-    stripped = text.strip()
-    if stripped.lower() == "off":
+    if text.strip().lower() == "off":
         return None
-    match = _BANDWIDTH.fullmatch(stripped)
-    if match is None:
-        raise ConfigurationError(
-            f"bandwidth limit '{printable(text, 60)}' is not understood;"
-            " write bytes per second such as 8M, 512k or 1.5M, or off"
-        )
-    rate = float(match[1]) * _UNITS[match[2].lower()]
-    return rate if rate > 0 else None
+    try:
+        return parse_size(text) or None
+    except QuantityError as error:
+        raise ConfigurationError(f"bandwidth limit {error}, or off") from error
 
 
 class TokenBucket:

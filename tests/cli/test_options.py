@@ -118,6 +118,9 @@ def test_the_command_line_wins_and_can_switch_off(run, config: Path, monkeypatch
         ("[archive]\nretrys = 1", "[archive] has no key 'retrys'; did you mean 'retries'?"),
         ("[connection]\ngrace = 1", "[connection] has no key 'grace'"),
         ("[connection]\napi-key = 'sk_live_x'", "holds a secret; write the key into a file"),
+        ("[connection]\nproxy = 'http://a:sk_live_x@b'", "proxy holds a password"),
+        ("[connection]\nheader = ['X-A']", "a header is not 'NAME: VALUE'"),
+        ("[connection]\nheader = ['X-A: 1', '@/nonexistent']", "cannot read headers from"),
         ("retries = 1", "there is no table [retries]"),
         ("archive = 1", "archive is a value; write a table [archive]"),
         ("[archive]\nretries = 2026-01-01", "retries is a table or a date; use text"),
@@ -173,3 +176,15 @@ def test_the_man_page_has_every_command_and_option():
         for option in command.params:
             if isinstance(option, Option):
                 assert option.opts[-1] in text
+
+
+def test_headers_and_patience_reach_the_client(tmp_path: Path):
+    from agentphone_async.cli.connection import Connection
+
+    (tmp_path / "headers").write_text("X-Team: calls\n\nX-Gateway: open:sesame\n")
+    header = ("X-One: 1", f"@{tmp_path / 'headers'}")
+    connection = Connection(None, None, None, None, 0, 5.0, 60.0, "http://proxy:3128", header)
+    settings = connection.client(key_needed=False).settings
+    assert settings.headers == {"X-One": "1", "X-Team": "calls", "X-Gateway": "open:sesame"}
+    assert (settings.retry.attempts, settings.retry.longest_wait) == (1, 60.0)
+    assert settings.proxy == "http://proxy:3128"

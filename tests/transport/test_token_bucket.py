@@ -111,23 +111,24 @@ def test_a_rate_of_nothing_is_refused(rate):
         ("1.5M", 1.5 * 2**20),
         ("1G", 2**30),
         ("100b", 100),
-        ("10", 10 * 2**10),
-        (".5m", 2**19),
+        ("10", 10),
+        ("0.5m", 2**19),
         ("8MiB", 8 * 2**20),
         ("8Mi", 8 * 2**20),
-        ("8MB", 8 * 2**20),
+        ("8MB", 8_000_000),
         (" 8M ", 8 * 2**20),
         ("off", None),
         ("OFF", None),
         ("0", None),
     ],
 )
-def test_a_bandwidth_is_read_as_rclone_reads_it(text, rate):
+def test_a_bandwidth_is_read_as_every_size_is(text, rate):
     assert parse_bandwidth(text) == rate
 
 
 @pytest.mark.parametrize(
-    "text", ["10x", "", "M", "-1M", "1M:2M", "8 M", "8bb", "8bi", "1e3", "nan", "inf", "8M/s", "٣k"]
+    "text",
+    ["10x", "", "M", "-1M", "1M:2M", "8  M", "8bb", "8bi", "1e3", "nan", "inf", "8M/s", "٣k"],
 )
 def test_what_is_no_bandwidth_gets_one_clear_line(text):
     with pytest.raises(ConfigurationError) as raised:
