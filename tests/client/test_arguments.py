@@ -157,9 +157,11 @@ def test_a_second_event_loop_is_said():
     async def use():
         client.session.open()
 
-    asyncio.run(use())
-    with pytest.raises(ConfigurationError, match="another event loop"):
-        asyncio.run(use())
+    with asyncio.Runner() as first:
+        first.run(use())
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            asyncio.run(use())
+        first.run(client.aclose())
 
 
 async def test_names_with_rare_extensions_are_there_already(tmp_path):
