@@ -26,6 +26,7 @@ from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_errors
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.facts import Facts
+from agentphone_async.web.search import FILE_NAME as INDEX_NAME
 
 T = TypeVar("T")
 
@@ -204,9 +205,16 @@ class Inbox:
 def forget(folder: Path, call_ids: Sequence[str]) -> int:
     """Remove what the inbox has of these calls; blocking. Returns how many it had.
 
+    The index of `serve` goes as a whole: it has what was said, and can be made again.
+
     Raises:
         CatalogError: the inbox cannot be written.
+        DestinationError: the index cannot be removed.
     """
+    for suffix in ("", "-wal", "-shm") if call_ids else ():
+        index = folder / (INDEX_NAME + suffix)
+        with destination_errors(index):
+            index.unlink(missing_ok=True)
     path = folder / FILE_NAME
     if not path.exists():
         return 0

@@ -16,6 +16,7 @@ import pytest
 
 from agentphone_async import Archive, AsyncAgentPhone, CatalogError, ConfigurationError, RunOptions
 from agentphone_async.emulator import Emulator
+from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address
 from agentphone_async.web.search import MARKS, Index, Query
 from agentphone_async.web.serve import Serve
@@ -266,6 +267,17 @@ def test_an_index_that_is_none_is_made_anew(archive, tmp_path):
     assert len(shelf.index.find(Query(text="zebra"))) == 1
     assert (folder / "search.sqlite3").stat().st_mode & 0o777 == 0o600
     shelf.close()
+
+
+def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path):
+    folder = copy_of(archive, tmp_path / "archive")
+    shelf = Shelf(folder)
+    while shelf.sync(datetime.now(UTC)) or shelf.read_words():
+        pass
+    shelf.close()
+    assert b"zebra" in (folder / "search.sqlite3").read_bytes()
+    forget(folder, ["call_1"])
+    assert not list(folder.glob("search.sqlite3*"))
 
 
 def test_an_archive_that_cannot_be_written_is_indexed_elsewhere(archive, tmp_path):
