@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
@@ -10,10 +11,15 @@ from typing import Self
 import aiohttp
 
 from agentphone_async.config import Timeouts
-from agentphone_async.errors import MismatchedAnswerError, TimedOutError, UnexpectedResponseError
+from agentphone_async.errors import (
+    AgentPhoneError,
+    MismatchedAnswerError,
+    TimedOutError,
+    UnexpectedResponseError,
+)
 from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.responses import what_was_asked
+from agentphone_async.protocol.responses import Reply, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.connection import Trust, latest_trust
 from agentphone_async.transport.fast_path import FastResponse
@@ -201,3 +207,22 @@ class Answer:
             if left <= 0:
                 break
         return b"".join(pieces)
+
+    async def doubt(self, reply: Reply) -> AgentPhoneError | None:
+        """Why this may not be the answer to its request; None if there is no reason to think so.
+
+        Args:
+            reply: all of it.
+        """
+        request, trust = self._request, self.trust
+        wrong = mismatch(request, reply)
+        if wrong is None and not trust.first and request.accept == "application/json":
+            if reply.body.startswith(b"RIFF"):
+                wrong = wrong_answer(request, "it is a recording")
+            elif reply.status >= 400 and request.repeatable:
+                await asyncio.sleep(trust.unsettled)  # a late no would be believed for ever
+        if wrong is not None:
+            trust.refuse()
+        elif trust.distrusted:
+            wrong = wrong_answer(request, "the connection is out of step")
+        return wrong

@@ -244,17 +244,18 @@ class Refusals:
             )
             self._next_probe = now + LONGEST_PROBE_DELAY
 
-    def admit(self, now: float) -> None:
-        """Let a request go, unless it is known what will become of it.
+    def admit(self, now: float) -> bool:
+        """Let a request go, unless it is known what will become of it; True for a probe.
 
         Raises:
             ResponseError: everything was refused for longer than the budget.
         """
         if self.error is None:
-            return
+            return False
         if now < self._next_probe:
             raise copy_of(self.error)
         self._next_probe = now + LONGEST_PROBE_DELAY
+        return True
 
 
 def copy_of(error: E) -> E:

@@ -41,7 +41,7 @@ from contextlib import suppress
 from agentphone_async.errors import RunStoppedError
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.circuit import CircuitBreaker, Refusals
-from agentphone_async.transport.observer import LimitsObserver, Retry
+from agentphone_async.transport.observer import Observers
 from agentphone_async.transport.pace import AdaptivePace
 from agentphone_async.transport.rate import RateLimiter
 from agentphone_async.transport.stop import Stop
@@ -112,7 +112,7 @@ class HostLimits:
         self._rated = tpslimit is not None
         self._bytes = RateLimiter(bwlimit, clock, sleep)
         self.limited_bytes = bwlimit is not None
-        self.observers: list[LimitsObserver] = []
+        self.observers = Observers()
         self.listeners: set[Callable[[float], None]] = set()
 
     # ---------------------------------------------------------------- stopping
@@ -291,7 +291,7 @@ class HostLimits:
                     seconds,
                     extra={"status": status, "seconds": seconds},
                 )
-                self._tell(lambda observer: observer.paused(seconds, status))
+                self.observers.tell(lambda observer: observer.paused(seconds, status))
                 for listener in tuple(self.listeners):
                     listener(seconds)
         if learn:
@@ -366,18 +366,6 @@ class HostLimits:
         """Requests per second that are allowed now, set or learned; None for no limit."""
         return self._requests.rate
 
-    def retrying(self, retry: Retry) -> None:
-        """One request is going to be sent again: tell the observers."""
-        self._tell(lambda observer: observer.retrying(retry))
-
-    def _tell(self, what: Callable[[LimitsObserver], None]) -> None:
-        for observer in tuple(self.observers):
-            try:
-                what(observer)
-            except Exception:  # noqa: BLE001 - any failure of a hook that is not ours
-                self.observers.remove(observer)
-                _log.exception("an observer of the limits failed, and is not called any more")
-
     # ---------------------------------------------------------------- outages
 
     @property
@@ -411,7 +399,7 @@ class HostLimits:
             self._clear = False
         if self.in_outage and not known:
             _log.info("the host cannot be reached: %s", error)
-            self._tell(lambda observer: observer.unreachable(error))
+            self.observers.tell(lambda observer: observer.unreachable(error))
             for listener in tuple(self.listeners):
                 listener(0.0)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+
+_log = logging.getLogger("agentphone_async.transport")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +45,16 @@ class LimitsObserver:
 
     def unreachable(self, error: BaseException) -> None:
         """The host cannot be reached, and everybody waits for one probe."""
+
+
+class Observers(list[LimitsObserver]):
+    """All who are told; one that raises is logged, and not called any more."""
+
+    def tell(self, what: Callable[[LimitsObserver], None]) -> None:
+        """Call each of them."""
+        for observer in tuple(self):
+            try:
+                what(observer)
+            except Exception:  # noqa: BLE001 - any failure of a hook that is not ours
+                self.remove(observer)
+                _log.exception("an observer of the limits failed, and is not called any more")

@@ -18,6 +18,7 @@ LARGEST_STEP = 0.32
 FIRST_INTERVAL = 2.0
 SETTLED_INTERVAL, LONGEST_INTERVAL = 5.0, 20.0
 AFTERMATH = 1.0
+SHORT_PAUSE = 2.0
 FEWEST_ANSWERS = 4
 USED = 0.8
 
@@ -80,13 +81,13 @@ class AdaptivePace:
         if now < self._incident_over:
             self._incident_over = max(self._incident_over, over)
             return  # requests that were under way when the first one was refused
-        self._slow_down(now)
+        self._slow_down(now, pause)
         self._incident_at = now
         self._incident_over = over
         self._quiet_from = self._interval_from = now + pause
         self._answered = self._interval_answered = 0
 
-    def _slow_down(self, now: float) -> None:
+    def _slow_down(self, now: float, pause: float) -> None:
         too_fast = self.rate
         since = now if self._incident_at is None else self._incident_at
         if self._answered < FEWEST_ANSWERS or now <= self._quiet_from:
@@ -94,6 +95,10 @@ class AdaptivePace:
                 self._set(too_fast / 2)
             return
         # During the pause the host may have saved up allowance, or not: the truth lies between.
+        if too_fast is None and 0 < pause <= SHORT_PAUSE:
+            # A window of about this length is used up: that is its rate.
+            self._set(self._answered / (now - since + pause))
+            return
         without_pause = self._answered / (now - self._quiet_from)
         with_pause = self._answered / (now - since)
         seen = (without_pause + with_pause) / 2

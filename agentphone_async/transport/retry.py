@@ -108,7 +108,7 @@ class Retrier:
         try:
             return await self._once(attempt, 1, refusals)
         except AgentPhoneError as error:
-            hopeless = error.attempts == 0 and refusals.error is not None
+            hopeless = refusals.error is not None and error.attempts == 0
             if hopeless or not may_repeat(error, repeatable=request.repeatable):
                 error.about(request)  # it may be another request's: an outage is shared
                 raise
@@ -151,8 +151,11 @@ class Retrier:
     async def _once(self, attempt: Attempt[T], number: int, refusals: Refusals) -> T:
         limits = self._limits
         try:
-            refusals.admit(self._clock())
+            probe = refusals.admit(self._clock())
             await limits.acquire()
+            if refusals.error is not None and not probe:  # the verdict came while this one waited
+                limits.release()
+                raise copy_of(refusals.error)
         except AgentPhoneError as error:  # an outage's, which others have met, or a stop's
             error.attempts = number - 1
             raise
@@ -248,10 +251,13 @@ class Retrier:
         tries.refused = (refusals.answers, refusals.refusals)
         if not isinstance(error, RateLimitError) and error.status != 503:
             return False
+        if refusals.error is not None:
+            return True  # everybody fails at once: there is nobody to pause
         answered, refused = 0, 0
         if before is not None:
             answered, refused = refusals.answers - before[0], refusals.refusals - before[1] - 1
             if answered > 4 * refused and answered >= (1 if error.status == 503 else 10):
+                tries.spent += asked or 0.0  # it gets half the patience
                 return False  # nearly all others are served: it is this one's own
         if not asked and not answered:
             tries.failures += 1  # neither does it say when, nor is anybody else served
@@ -289,9 +295,8 @@ class Retrier:
                 "seconds": tries.delay,
             },
         )
-        self._limits.retrying(
-            Retry(request.name, request.call_id, error.status, error, tries.number, tries.delay)
-        )
+        retry = Retry(request.name, request.call_id, error.status, error, tries.number, tries.delay)
+        self._limits.observers.tell(lambda observer: observer.retrying(retry))
 
 
 class _Tries:

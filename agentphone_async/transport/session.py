@@ -30,10 +30,10 @@ from agentphone_async.errors import (
 )
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.redirects import REDIRECTS, next_hop
-from agentphone_async.protocol.responses import Reply, error_of, mismatch, what_was_asked
+from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
-from agentphone_async.transport.answer import LARGEST_REPLY, Answer, wrong_answer
-from agentphone_async.transport.connection import CheckedConnector, Trust, latest_trust
+from agentphone_async.transport.answer import LARGEST_REPLY, Answer
+from agentphone_async.transport.connection import CheckedConnector, latest_trust
 from agentphone_async.transport.fast_path import FastPath
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.proxy import Proxies
@@ -234,7 +234,7 @@ class Session:
             async with await self.send(request, apart=apart) as answer:
                 body = self._without_key(await answer.body(largest))
                 reply = Reply(answer.status, answer.headers, body, attempts=number)
-            wrong = await _doubt(request, reply, answer.trust)
+            wrong = await answer.doubt(reply)
             if wrong is not None:
                 apart = True
                 raise wrong
@@ -394,21 +394,6 @@ def _timeout(timeouts: Timeouts, patience: float = 0.0) -> aiohttp.ClientTimeout
         sock_connect=timeouts.connect,
         sock_read=None if patience == math.inf else timeouts.read + patience,
     )
-
-
-async def _doubt(request: Request, reply: Reply, trust: Trust) -> AgentPhoneError | None:
-    """Why an answer may not be the one to its request; None if there is no reason to think so."""
-    wrong = mismatch(request, reply)
-    if wrong is None and not trust.first and request.accept == "application/json":
-        if reply.body.startswith(b"RIFF"):
-            wrong = wrong_answer(request, "it is a recording")
-        elif reply.status >= 400 and request.repeatable:
-            await asyncio.sleep(trust.unsettled)  # a late no would be believed for ever
-    if wrong is not None:
-        trust.refuse()
-    elif trust.distrusted:
-        wrong = wrong_answer(request, "the connection is out of step")
-    return wrong
 
 
 def transient_error(request: Request, reply: Reply) -> AgentPhoneError | None:
