@@ -37,7 +37,7 @@ async def test_one_id_is_no_list_of_them(calls, tmp_path):
 
 async def test_what_is_there_is_replaced_if_asked(tmp_path):
     name = tmp_path / "recording-call_x.wav"
-    name.write_bytes(b"mine")
+    name.write_bytes(wave(1_000))
     async with RawServer(THERE) as server, impatient(server.base_url) as client:
         (kept,) = await collect(client.download_recordings(["call_x"], tmp_path))
         assert isinstance(kept, AlreadyArchived)
@@ -165,7 +165,7 @@ def test_a_second_event_loop_is_said():
 
 
 async def test_names_with_rare_extensions_are_there_already(tmp_path):
-    (tmp_path / "recording-call_x.opus").write_bytes(b"mine")
+    (tmp_path / "recording-call_x.opus").write_bytes(b"OggS" + bytes(24) + b"OpusHead" + bytes(100))
     sink = LocalSink(tmp_path)
     target = Target(PurePosixPath(), "recording-call_x")
     assert await sink.existing([target]) == [PurePosixPath("recording-call_x.opus")]
