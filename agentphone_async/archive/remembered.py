@@ -15,6 +15,7 @@ from agentphone_async.archive.selection.selection import SelectionError, load_zo
 from agentphone_async.archive.settings_file import ArchiveSettings, update_settings
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.sinks.disk import destination_errors, is_temp
+from agentphone_async.sinks.local import Fsync
 
 _MODES: dict[Mode, tuple[int, int]] = {"private": (0o600, 0o700), "group": (0o640, 0o2750)}
 """Of files and of folders."""
@@ -47,6 +48,7 @@ def remember(folder: Path, options: RunOptions) -> None:
     name = getattr(options.zone, "key", None)
     update_settings(
         folder,
+        durable=options.fsync is not Fsync.OFF,
         template=None if options.template is None else options.template.text,
         zone="UTC" if options.zone is UTC else name,
         mode=options.mode,

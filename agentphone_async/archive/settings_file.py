@@ -95,8 +95,8 @@ def load_settings(folder: Path) -> ArchiveSettings:
     )
 
 
-def update_settings(folder: Path, **changes: Any) -> ArchiveSettings:
-    """Change some settings of an archive, durably; writes nothing if they are so already.
+def update_settings(folder: Path, *, durable: bool = True, **changes: Any) -> ArchiveSettings:
+    """Change some settings of an archive; writes nothing if they are so already.
 
     Raises:
         CatalogError: as `load_settings`.
@@ -106,7 +106,7 @@ def update_settings(folder: Path, **changes: Any) -> ArchiveSettings:
     after = replace(before, **changes)
     if after != before:
         text = json.dumps(after.as_json(), indent=2, ensure_ascii=True) + "\n"
-        write_private(folder / SETTINGS_NAME, text.encode("ascii"))
+        write_private(folder / SETTINGS_NAME, text.encode("ascii"), durable=durable)
     return after
 
 
@@ -120,22 +120,24 @@ def erasure_key(folder: Path) -> bytes:
     return key
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file by another one, whole and durable, 0600."""
+def write_private(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file by another one, whole, 0600, and forced to the disk if it is ``durable``."""
     temp = os.fspath(path.parent / _temp_names.next())
     with destination_errors(path):
         fd = create(temp)
         try:
             try:
                 write_all(fd, [data])
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
             Path(temp).replace(path)
         except BaseException:
             remove(temp)
             raise
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
 
 
 def _settings(said: Any) -> ArchiveSettings:
