@@ -70,7 +70,7 @@ async def _demo(dest: Path, display: Quiet) -> Report:
 
 
 def _show(dest: Path, report: Report) -> None:
-    from agentphone_async.quantities import counted, size_text
+    from agentphone_async.quantities import counted
 
     files = sorted(path for path in dest.rglob("recording-*") if path.is_file())
     if not files:
@@ -82,7 +82,7 @@ def _show(dest: Path, report: Report) -> None:
         )
     click.echo(f"\nThe first of {counted(len(files), 'recording')}:")
     for path in files[:3]:
-        click.echo(f"  {size_text(path.stat().st_size):>8}  {path}")
+        click.echo(f"  {path}")
     click.echo(
         "\nRun the demo again: nothing is fetched twice. It left only this folder; remove it with\n"
         f"\n  rm -r {shlex.quote(str(dest))}\n"

@@ -46,7 +46,7 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
     from agentphone_async.quantities import counted, size_text
 
     rows = Rows(_columns(), output, ids=lambda entry: entry.call.id, as_json=Entry.as_dict)
-    files = size = 0
+    files = size = failed = 0
     async with await Catalog.open(dest, write=False) as catalog:
         found = entries(
             catalog, filters.selection, states=filters.states, versions=filters.versions
@@ -54,6 +54,7 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
         async with aclosing(found) as batches:
             async for batch in batches:
                 for entry in batch:
+                    failed += entry.state == "failed"
                     if (stored := _size(entry)) is not None:
                         files += 1
                         size += stored
@@ -65,6 +66,8 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
             f"{counted(rows.count, 'row')}, {counted(files, 'recording')}, {size_text(size)}",
             err=True,
         )
+        if failed:
+            click.echo("-o json says why, in last_error", err=True)
     return True
 
 
