@@ -12,20 +12,6 @@
 `HostLimits.close` ends all of this waiting at once, and that of the retries between attempts.
 
 When none applies, acquiring and releasing is a counter: no lock, no task switch.
-
-The order of calls around one request, all in one task::
-
-    await limits.acquire()            # may raise the circuit's error
-    try:
-        response = await ...          # the request
-        limits.connection_worked()    # any response head, whatever its status
-        ...                           # the body
-        limits.completed(size, took)  # or pause(..., learn=True), timed_out()
-    except ConnectionFailedError as error:
-        limits.connection_failed(error)
-        # while limits.in_outage, this failure is the host's, not this item's: no attempt spent
-    finally:
-        limits.release()
 """
 
 from __future__ import annotations
@@ -104,8 +90,7 @@ class HostLimits:
             rng=rng,
         )
         self._refusals: dict[str, Refusals] = {}
-        self._clear = True
-        """False when a pause or the circuit may have to be waited for."""
+        self._clear = True  # False when a pause or the circuit may have to be waited for
         self._pace = pace or AdaptivePace()
         self._tpslimit = tpslimit
         self._requests = RateLimiter(tpslimit, clock, self._stop.sleep, smallest=1.0)
@@ -113,7 +98,6 @@ class HostLimits:
         self._bytes = RateLimiter(bwlimit, clock, sleep)
         self.limited_bytes = bwlimit is not None
         self.observers = Observers()
-        self.listeners: set[Callable[[float], None]] = set()
 
     # ---------------------------------------------------------------- stopping
 
@@ -191,7 +175,7 @@ class HostLimits:
     async def acquire(self) -> None:
         """Take a slot and permission to send one request now.
 
-        A cancelled waiter leaves no trace: slot, place and probe go to the next one.
+        A cancelled waiter leaves no trace.
 
         Raises:
             RunStoppedError: closed before, or meanwhile.
@@ -292,8 +276,6 @@ class HostLimits:
                     extra={"status": status, "seconds": seconds},
                 )
                 self.observers.tell(lambda observer: observer.paused(seconds, status))
-                for listener in tuple(self.listeners):
-                    listener(seconds)
         if learn:
             if self._controller is None:
                 self._controller = AdaptiveConcurrency(start=self._wanted, maximum=self._wanted)
@@ -363,7 +345,7 @@ class HostLimits:
 
     @property
     def request_rate(self) -> float | None:
-        """Requests per second that are allowed now, set or learned; None for no limit."""
+        """Requests per second that are allowed now; None for no limit."""
         return self._requests.rate
 
     # ---------------------------------------------------------------- outages
@@ -380,7 +362,7 @@ class HostLimits:
 
     @property
     def outage_error(self) -> BaseException | None:
-        """Why the host could not be reached last time, while it cannot be; for display."""
+        """Why the host could not be reached last time, while it cannot be."""
         return self._circuit.error if self.in_outage else None
 
     def connection_worked(self) -> None:
@@ -400,16 +382,13 @@ class HostLimits:
         if self.in_outage and not known:
             _log.info("the host cannot be reached: %s", error)
             self.observers.tell(lambda observer: observer.unreachable(error))
-            for listener in tuple(self.listeners):
-                listener(0.0)
 
     # ---------------------------------------------------------------- bytes
 
     async def take_bytes(self, amount: int) -> None:
         """Wait until ``amount`` bytes of a body are within the byte rate.
 
-        Costs nothing worth mentioning without a ``bwlimit``; check `limited_bytes` first to
-        save even the call. Ask in steps that are small against a second's allowance.
+        Check `limited_bytes` first. Ask in steps that are small against a second's allowance.
         """
         if self.limited_bytes:
             await self._bytes.take(amount)

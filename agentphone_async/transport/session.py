@@ -1,8 +1,7 @@
 """The one place that speaks HTTP: a pooled aiohttp session, its timeouts, and what goes along.
 
 The API key is added to authenticated requests to the base URL, one by one; it is never a session
-default, so that nothing public and no redirect can carry it. There is no cookie jar and no
-``.netrc``; a proxy is used if the settings or the environment name one.
+default, so that nothing public and no redirect can carry it. There is no cookie jar, no ``.netrc``.
 """
 
 from __future__ import annotations
@@ -59,10 +58,8 @@ class _Clients(NamedTuple):
 
     Attributes:
         pooled: for nearly everything; connections are used again.
-        fresh: a new connection for each request. For those that must not be sent twice, since a
-            pooled connection may turn out to be dead when the request is already on its way; and
-            for those that stay open as long as a call lasts or a reader likes, since they would use
-            up the pool.
+        fresh: a new connection for each request: for what must not be sent twice, since a pooled
+            one may turn out to be dead, and for what stays open for as long as a reader likes.
         fast: a quicker way to the pooled connections for what is plain and public; None if this
             aiohttp has none.
     """
@@ -75,8 +72,7 @@ class _Clients(NamedTuple):
 class Session:
     """One pool of connections to one API host, with its limits and retries.
 
-    Use it as an async context manager, or call `open` and `aclose`. It belongs to the event loop
-    in which it was opened.
+    Use it as an async context manager, in one event loop; or call `open` and `aclose`.
 
     Args:
         settings: base URL, key, timeouts, retry policy.
