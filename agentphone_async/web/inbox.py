@@ -26,6 +26,7 @@ from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_errors
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.facts import Facts
+from agentphone_async.web.inbox_schema import APPLICATION_ID, TABLES, VERSION
 from agentphone_async.web.search import FILE_NAME as INDEX_NAME
 
 T = TypeVar("T")
@@ -33,27 +34,8 @@ T = TypeVar("T")
 FILE_NAME = "inbox.sqlite3"
 """In the archive's folder, beside the catalog."""
 
-APPLICATION_ID = int.from_bytes(b"APin", "big")
-VERSION = 1
 KEPT = 7 * 86400.0
 """Seconds for which calls that are done are remembered, so that late copies change nothing."""
-
-_TABLES = """
-CREATE TABLE events (
-    call_id  TEXT NOT NULL PRIMARY KEY,
-    facts    TEXT NOT NULL,             -- JSON: what only the webhook tells
-    received REAL NOT NULL,             -- Unix time of the first delivery, or of the last news
-    due      REAL NOT NULL,             -- Unix time before which it is not looked at
-    attempts INTEGER NOT NULL DEFAULT 0,
-    state    TEXT NOT NULL DEFAULT 'waiting'
-             CHECK (state IN ('waiting', 'archived', 'no_recording', 'unknown'))
-) WITHOUT ROWID;
-CREATE INDEX events_due ON events (due) WHERE state = 'waiting';
-CREATE TABLE deliveries (               -- bodies that were taken, by their SHA-256
-    hash     BLOB NOT NULL PRIMARY KEY,
-    received REAL NOT NULL
-) WITHOUT ROWID;
-"""
 
 
 class InboxFullError(DestinationError):
@@ -296,7 +278,7 @@ def _make(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version:
         return  # another process was faster
-    for statement in _TABLES.split(";\n"):
+    for statement in TABLES.split(";\n"):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sqlite3
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from agentphone_async.sinks.disk import FILE_MODE
+from agentphone_async.web.words import (
+    escaped,
+    folded_text,
+    is_number,
+    match_of,
+    pattern_of,
+    patterns_of,
+    snippet,
+    words_of,
+)
 
 FILE_NAME = "search.sqlite3"
 """In the archive's folder, if that can be written."""
@@ -26,14 +35,11 @@ FILE_NAME = "search.sqlite3"
 APPLICATION_ID = int.from_bytes(b"APsx", "big")
 VERSION = 2
 PAGE = 100
-MARKS = ("\x02", "\x03")
-"""Around a word that was found, in a snippet."""
 
 MANY = 5_000
 """Calls that have a word, beyond which it is common: to sort all of them would take longer than to
 read the newest."""
 
-_BEFORE, _AROUND = 40, 150
 _MOST_SEARCHED = 100_000
 
 _TABLES = """
@@ -189,13 +195,13 @@ class Index:
 
     def find(self, query: Query, most: int = PAGE) -> list[dict[str, Any]]:
         """The newest calls that match; with words, each with a snippet."""
-        words = _words(query.text)
+        words = words_of(query.text)
         if words and self.full_text and self._is_common(words):
-            return self._among_all(query, _pattern_of_all(words), words, most)
+            return self._among_all(query, patterns_of(words), words, most)
         calls = self._rows(query, most, self._having(words) if words else None)
         if words:
             texts = self._texts([call["id"] for call in calls])
-            pattern = _pattern(words)
+            pattern = pattern_of(words)
             for call in calls:
                 call["snippet"] = snippet(texts.get(call["id"], ""), pattern)
         return calls
@@ -218,7 +224,7 @@ class Index:
     def _is_common(self, words: Sequence[str]) -> bool:
         (count,) = self._connection.execute(
             "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-            (_match(words), MANY + 1),
+            (match_of(words), MANY + 1),
         ).fetchone()
         return bool(count > MANY)
 
@@ -226,13 +232,13 @@ class Index:
         self, query: Query, all_of: Sequence[re.Pattern[str]], words: Sequence[str], most: int
     ) -> list[dict[str, Any]]:
         """Read the newest calls one after the other: soon there are enough that match."""
-        pattern, found = _pattern(words), list[dict[str, Any]]()
+        pattern, found = pattern_of(words), list[dict[str, Any]]()
         while len(found) < most:
             calls = self._rows(query, 3 * PAGE)
             texts = self._texts([call["id"] for call in calls])
             for call in calls:
                 said = texts.get(call["id"], "")
-                folded = _folded(said)
+                folded = folded_text(said)
                 if all(each.search(folded) for each in all_of):
                     found.append(call | {"snippet": snippet(said, pattern)})
             if len(calls) < 3 * PAGE:
@@ -242,10 +248,10 @@ class Index:
 
     def _having(self, words: Sequence[str]) -> tuple[str, list[str]]:
         if self.full_text:
-            return "id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_match(words)]
+            return "id IN (SELECT rowid FROM words WHERE words MATCH ?)", [match_of(words)]
         likes = " AND ".join(r"said || ' ' || summary LIKE ? ESCAPE '\'" for _ in words)
         found = f"id IN (SELECT rowid FROM words WHERE {likes})"  # noqa: S608 - ours
-        return found, [f"%{_escaped(word)}%" for word in words]
+        return found, [f"%{escaped(word)}%" for word in words]
 
     def _texts(self, ids: Sequence[int]) -> dict[int, str]:
         rows = self._connection.execute(
@@ -341,7 +347,7 @@ def _where(conditions: Sequence[str]) -> str:
 
 
 def _conditions(query: Query) -> tuple[list[str], list[Any]]:
-    number = query.number or (query.text if _is_number(query.text) else None)
+    number = query.number or (query.text if is_number(query.text) else None)
     digits = re.sub(r"\D", "", number or "")
     like = f"%{digits}%"
     table: list[tuple[bool, str, list[Any]]] = [
@@ -356,65 +362,3 @@ def _conditions(query: Query) -> tuple[list[str], list[Any]]:
     ]
     used = [(condition, values) for wanted, condition, values in table if wanted]
     return [condition for condition, _ in used], [value for _, values in used for value in values]
-
-
-def _is_number(text: str | None) -> bool:
-    return text is not None and re.fullmatch(r"[\s+()./\d-]*\d{3}[\s+()./\d-]*", text) is not None
-
-
-def _words(text: str | None) -> list[str]:
-    """Words and, in quotation marks, phrases."""
-    if text is None or _is_number(text):
-        return []
-    found = re.findall(r'"([^"]*)"|(\S+)', text.replace("\0", " ")[:300])
-    words = [(phrase or word).strip('" ') for phrase, word in found]
-    return [word for word in words if any(char.isalnum() for char in word)][:12]
-
-
-def _match(words: Sequence[str]) -> str:
-    """All of them, each as the beginning of a word or phrase (SQLite's FTS5 query syntax)."""
-    quoted = ('"' + word.replace('"', '""') + '"*' for word in words)
-    return " AND ".join(quoted)
-
-
-def _escaped(word: str) -> str:
-    return re.sub(r"([\\%_])", r"\\\1", word)
-
-
-def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    """Any of the words, where it begins."""
-    forms = (r"[\W_]+".join(re.escape(part) for part in _folded(word).split()) for word in words)
-    return re.compile(rf"(?<!\w)({'|'.join(forms)})\w*")
-
-
-def _pattern_of_all(words: Sequence[str]) -> list[re.Pattern[str]]:
-    return [_pattern([word]) for word in words]
-
-
-def snippet(said: str, pattern: re.Pattern[str]) -> str:
-    """The words around what was found, which is between `MARKS`."""
-    folded = _folded(said)
-    first = pattern.search(folded)
-    start = 0 if first is None else max(0, first.start() - _BEFORE)
-    if start:
-        start = folded.find(" ", start) + 1 or start
-    end = start + _AROUND
-    pieces = ["\N{HORIZONTAL ELLIPSIS}" if start else ""]
-    for found in pattern.finditer(folded, start, end):
-        pieces += [
-            said[start : found.start()],
-            MARKS[0],
-            said[found.start() : found.end()],
-            MARKS[1],
-        ]
-        start = found.end()
-    pieces += [said[start:end], "\N{HORIZONTAL ELLIPSIS}" if len(said) > end else ""]
-    return "".join(pieces).replace("\n", " ")
-
-
-def _folded(text: str) -> str:
-    """Without capitals and accents, each character in its place."""
-    if text.isascii():
-        return text.lower()
-    plain = "".join(unicodedata.normalize("NFD", char)[0] for char in text)
-    return "".join(char.lower() if len(char.lower()) == 1 else char for char in plain)

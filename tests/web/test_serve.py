@@ -18,9 +18,10 @@ from agentphone_async import Archive, AsyncAgentPhone, CatalogError, Configurati
 from agentphone_async.emulator import Emulator
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address
-from agentphone_async.web.search import MARKS, Index, Query
+from agentphone_async.web.search import Index, Query
 from agentphone_async.web.serve import Serve
 from agentphone_async.web.shelf import Shelf
+from agentphone_async.web.words import MARKS
 
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=alert(1)> \u202egnp.exe\u202c zebra"
