@@ -13,7 +13,8 @@ from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
 from tests.docs.stage import Stage, assert_shown, environment_of
 
 BLOCKS = {page: blocks_of(page) for page in PAGES}
-MOST_NOT_RUN = 4
+MOST_NOT_RUN = 12
+"""Most of these need a bucket, a cluster or a key of somebody's own."""
 
 
 def name_of(page: Path) -> str:
@@ -60,8 +61,11 @@ def test_every_block_says_its_language():
 def test_data_is_well_formed():
     for block in all_blocks():
         if block.language == "json":
-            for line in block.text.splitlines():
-                json.loads(line)
+            try:
+                json.loads(block.text)  # one document, or else one a line
+            except json.JSONDecodeError:
+                for line in block.text.splitlines():
+                    json.loads(line)
         elif block.language == "ini":
             parser = configparser.ConfigParser(strict=True, interpolation=None)
             parser.read_string(block.text)
