@@ -18,9 +18,21 @@ _TEST = re.compile(r"^ *(async )?def test_|^@pytest", re.MULTILINE)
 
 
 def blocks_of(page: Path) -> list[str]:
-    """The Python blocks of a page; tests, whose fixtures have no types, are left out."""
+    """The Python blocks of a page; those are left out whose functions have no types, as tests."""
     found = _FENCE.findall(page.read_text(encoding="utf-8"))
-    return [textwrap.dedent(text) for _, text in found if not _TEST.search(text)]
+    blocks = [textwrap.dedent(text) for _, text in found if not _TEST.search(text)]
+    return [block for block in blocks if not _untyped(block)]
+
+
+def _untyped(block: str) -> bool:
+    """Whether a function's parameters have no types: then the page is about something else."""
+    tree = compile(block, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+    return any(
+        argument.annotation is None and argument.arg not in {"self", "cls"}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for argument in [*node.args.args, *node.args.kwonlyargs]
+    )
 
 
 def module_of(blocks: list[str]) -> str:
