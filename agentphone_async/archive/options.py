@@ -89,7 +89,7 @@ class RunOptions:
             ``curl -R`` do.
     """
 
-    transfers: int | Literal["auto"] = 16
+    transfers: int | Literal["auto"] = "auto"
     fsync: Fsync = Fsync.BATCH
     grace: timedelta = GRACE
     min_age: timedelta = timedelta(0)
