@@ -61,5 +61,5 @@ async def test_calls_of_1970_and_2106_have_safe_names(scene: Scene):
         scene.add(id=f"year_{year}", started_at=datetime(year, 1, 1, tzinfo=UTC), duration=0.1)
     scene.oracle.options = RunOptions(zone=ZoneInfo("Pacific/Kiritimati"))
     await scene.endures()
-    years = {path.name for path in scene.folder.glob("*.wav") if path.is_dir()}
+    years = {path.name for path in scene.folder.glob("*") if path.is_dir()}
     assert {"1969", "2038", "2106", "9999"} <= years, "in a zone that was behind in 1970"

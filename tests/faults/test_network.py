@@ -42,7 +42,7 @@ class Resolver:
 
 def resolving(monkeypatch: pytest.MonkeyPatch, failures: int) -> Resolver:
     resolver = Resolver(failures)
-    monkeypatch.setattr("aiohttp.ThreadedResolver", lambda *_, **__: resolver)
+    monkeypatch.setattr("agentphone_async.transport.session.PatientResolver", lambda _: resolver)
     return resolver
 
 
