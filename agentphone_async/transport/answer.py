@@ -34,12 +34,18 @@ SMALL_LEFTOVER = 64 * 1024
 
 
 _NAMED = re.compile(r'filename="?recording-([^";]+?)\.[A-Za-z0-9]{2,4}"?\s*(?:;|$)')
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _id_in(disposition: str | None) -> str | None:
     """The call id in a file name such as the API gives a recording; None if there is none."""
     found = _NAMED.search(disposition) if disposition else None
     return found[1] if found else None
+
+
+def _is_plain(call_id: str) -> bool:
+    """Whether a server can put an id into a file name as it is; others it has to rewrite."""
+    return _PLAIN.fullmatch(call_id) is not None
 
 
 def wrong_answer(request: Request, why: str) -> MismatchedAnswerError:
@@ -88,7 +94,7 @@ class Answer:
         if named is not None and request.call_id is not None:
             if named == request.call_id:
                 self.trust.prove()
-            elif not self.trust.first:
+            elif not self.trust.first and _is_plain(named) and _is_plain(request.call_id):
                 self.trust.refuse()
                 self.close()
                 raise wrong_answer(request, "its file name is another call's")
