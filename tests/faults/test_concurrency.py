@@ -75,7 +75,8 @@ class Held:
                 if isinstance(first, str | os.PathLike)
                 else os.readlink(f"/proc/self/fd/{first}")
             )
-            if where.startswith(str(folder)) and where.endswith(".part"):
+            below = os.path.dirname(where).startswith(f"{folder}/")  # not the archive's settings
+            if below and where.endswith(".part"):
                 self.calls += 1
                 self._loop.call_soon_threadsafe(self.reached.set)
                 assert self._go.wait(20)
