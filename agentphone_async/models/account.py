@@ -7,11 +7,11 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import (
     Field,
-    ModelWrapValidatorHandler,
     ValidationError,
     WrapValidator,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler  # not at the top in 2.9
 
 from agentphone_async.models.base import (
     ApiModel,

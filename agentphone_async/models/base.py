@@ -64,7 +64,12 @@ Moment = Annotated[datetime | None, WrapValidator(_aware)]
 class ApiModel(BaseModel):
     """The base of what the API returns; ``raw`` is the JSON that it was made from."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(
+        protected_namespaces=(),  # the API has a model_tier, which pydantic 2.9 warns of
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+    )
 
     _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -12,6 +13,11 @@ from click.testing import CliRunner, Result
 from agentphone_async.cli.main import cli
 from agentphone_async.cli.tables import duration
 from agentphone_async.emulator import EmulatorThread
+
+# Before 8.2, click put standard error into standard output unless told otherwise.
+SEPARATE: dict[str, Any] = (
+    {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+)
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ class Run:
 
     def __call__(self, *arguments: str, **environment: str) -> Result:
         # standalone_mode=False as main() has it, so that the return value is the exit code
-        runner = CliRunner(env=self.environment | environment)
+        runner = CliRunner(env=self.environment | environment, **SEPARATE)
         result = runner.invoke(cli, ["calls", *arguments], standalone_mode=False)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
