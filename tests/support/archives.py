@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import subprocess
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -76,6 +77,19 @@ def sha256sum_accepts(folder: Path) -> bool:
     return done.returncode == 0
 
 
+@contextmanager
+def logging_undone() -> Iterator[None]:
+    """What a command sets up for the rest of its process ends here: its standard error is gone."""
+    logger = logging.getLogger("agentphone_async")
+    before = logger.handlers[:], logger.level, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before[0]
+        logger.setLevel(before[1])
+        logger.propagate = before[2]
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""
@@ -93,7 +107,7 @@ class CommandLine:
 
     def __call__(self, *arguments: object) -> Ended:
         self.capture.readouterr()
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, logging_undone():
             patch.setattr("sys.argv", ["agentphone-async", *map(str, arguments)])
             with pytest.raises(SystemExit) as ended:
                 main_module.main()
