@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,45 +196,60 @@ async def test_holds_outlive_the_catalog(
 
 KILLED = """
 import asyncio, os, signal, sys
+from pathlib import Path
 from agentphone_async.archive.erase import forget
 
-left = int(sys.argv[2])
+def die_at(step):
+    left = step
+    def watch(event, arguments):
+        nonlocal left
+        if event in {"os.rename", "os.link", "os.remove", "os.rmdir"} or (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+            and "erased" in str(arguments[0])
+        ):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
 
-def watch(event, arguments):
-    global left
-    if event in {"os.rename", "os.link", "os.remove", "os.rmdir"} or (
-        event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
-        and "erased" in str(arguments[0])
-    ):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(watch)
-asyncio.run(forget(sys.argv[1], ["call_1"], dry_run=False))
+for folder in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        die_at(int(Path(folder).name))
+        asyncio.run(forget(folder, ["call_1"], dry_run=False))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status in {0, signal.SIGKILL}, status
+    print(status)
 """
 
 
-@pytest.mark.parametrize("step", [0, 1, 2, 4, 6, 8, 10])
 async def test_a_killed_erasure_is_finished_by_whoever_comes_next(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, step
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     fill(emulator, 3)
-    await archived(client, tmp_path, **ALL)
-    command = [sys.executable, "-c", KILLED, os.fspath(tmp_path), str(step)]
-    done = subprocess.run(command, check=False, capture_output=True)
-    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-    begun = is_erased(tmp_path, "call_1")
-    if step % 4 == 0:
-        await back_by_a_lost_catalog(client, tmp_path)
-    await archived(client, tmp_path, **ALL)
-    if begun:
-        assert traces(tmp_path, "call_1") == {}
-    else:
-        assert step <= 1, "the tombstone comes first"
-    assert (await verify(tmp_path)).clean
-    assert (await forget(tmp_path, ["call_1"], dry_run=False)).held == 0
-    assert traces(tmp_path, "call_1") == {}
+    steps = (0, 1, 2, 4, 6, 8, 10)
+    folders = [tmp_path / str(step) for step in steps]
+    await archived(client, folders[0], **ALL)
+    for folder in folders[1:]:
+        shutil.copytree(folders[0], folder)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *folders], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split().count(str(int(signal.SIGKILL))) >= 5
+    for step, folder in zip(steps, folders, strict=True):
+        begun = is_erased(folder, "call_1")
+        if step % 4 == 0:
+            await back_by_a_lost_catalog(client, folder)
+        await archived(client, folder, **ALL)
+        if begun:
+            assert traces(folder, "call_1") == {}, step
+        else:
+            assert step <= 1, "the tombstone comes first"
+        assert (await verify(folder)).clean, step
+        assert (await forget(folder, ["call_1"], dry_run=False)).held == 0
+        assert traces(folder, "call_1") == {}, step
 
 
 async def test_another_calls_file_stays_though_a_template_calls_it_the_same(
