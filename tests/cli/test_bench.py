@@ -15,10 +15,11 @@ from agentphone_async.cli.bench_table import notes
 from agentphone_async.cli.main import cli
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import ServerError
+from tests.support.commands import SEPARATE
 
 
 def bench(*arguments):
-    return CliRunner().invoke(cli, ["bench", *arguments], standalone_mode=False)
+    return CliRunner(**SEPARATE).invoke(cli, ["bench", *arguments], standalone_mode=False)
 
 
 @pytest.fixture

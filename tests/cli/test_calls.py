@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from inspect import signature
 from typing import Any
 
 import pytest
@@ -13,11 +12,7 @@ from click.testing import CliRunner, Result
 from agentphone_async.cli.main import cli
 from agentphone_async.cli.tables import duration
 from agentphone_async.emulator import EmulatorThread
-
-# Before 8.2, click put standard error into standard output unless told otherwise.
-SEPARATE: dict[str, Any] = (
-    {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
-)
+from tests.support.commands import SEPARATE
 
 
 @pytest.fixture

@@ -9,14 +9,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from click.testing import CliRunner
 
 from agentphone_async.cli.main import main
 
 ROOT = Path(__file__).parents[2]
+# Before 8.2, click put standard error into standard output unless told otherwise.
+SEPARATE: dict[str, Any] = (
+    {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+)
+
 PROGRAM = (sys.executable, "-c", "from agentphone_async.cli.main import main; main()")
 
 
