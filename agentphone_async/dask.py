@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.planning import SHARD_SIZE, write_plan
@@ -58,7 +58,7 @@ def archive(
     selection: Selection | None = None,
     *,
     rate: float | None = None,
-    transfers: int = 16,
+    transfers: int | Literal["auto"] = "auto",
     plan: str | None = None,
     shard_size: int = SHARD_SIZE,
     base_url: str | None = None,
@@ -74,7 +74,7 @@ def archive(
         dest: the archive's URL, such as ``s3://bucket/prefix``.
         selection: which calls; all by default.
         rate: requests a second, of all workers together: each takes its share anew for each shard.
-        transfers: recordings fetched at a time, in each task.
+        transfers: recordings fetched at a time, in each task; ``"auto"`` finds out how many.
         plan: a plan that was written before; else the list is walked here first, with the API key
             of this environment.
         shard_size: calls of a task.

@@ -56,7 +56,6 @@ def _archive(job: ArchiveJob, client: Any, display: Any) -> Report:
     if not isinstance(job.dest, BucketPlace):
         raise TypeError("a cluster needs a bucket")
     options = job.options
-    transfers = options.transfers if isinstance(options.transfers, int) else 16
 
     def progress(report: Report) -> None:
         display.note(f"{report.settled:,} calls settled, {report.archived:,} archived")
@@ -66,7 +65,7 @@ def _archive(job: ArchiveJob, client: Any, display: Any) -> Report:
         job.dest.url,
         job.selection,
         rate=job.transfers_at_once.tpslimit,
-        transfers=transfers,
+        transfers=options.transfers,
         base_url=job.connection.base_url,
         api_key=job.connection.key(),
         max_file_size=options.limits.max_file_size,
