@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
-from tests.support.archives import CommandLine
+from tests.support.archives import CommandLine, logging_undone
 
 
 @pytest.fixture
@@ -27,6 +27,13 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wide terminal, and no configuration file of whoever runs the tests."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """However a test runs a command, its log handlers end with it."""
+    with logging_undone():
+        yield
 
 
 @pytest.fixture
