@@ -136,7 +136,7 @@ WAYS: list[Callable[[AsyncAgentPhone, Path], Awaitable[None]]] = [
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(order=st.lists(st.sampled_from(WAYS), min_size=2, max_size=4))
 async def test_tombstones_never_come_back(

@@ -127,7 +127,7 @@ class ChangingList(RuleBasedStateMachine):
 
 
 TestChangingList = ChangingList.TestCase
-TestChangingList.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestChangingList.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("seed", range(20))
