@@ -173,12 +173,16 @@ class UsageStats(_Nested):
     failed_webhook_deliveries: Number = None
 
 
+def _no_stats() -> UsageStats:
+    return UsageStats.model_validate({})
+
+
 class Usage(ApiModel):
     """What the account has used (API page "Get Usage")."""
 
     plan: Annotated[Plan | None, WrapValidator(or_none)] = None
     numbers: Annotated[NumberLimits, WrapValidator(or_none)] = Field(default_factory=NumberLimits)
-    stats: Annotated[UsageStats, WrapValidator(or_none)] = Field(default_factory=UsageStats)
+    stats: Annotated[UsageStats, WrapValidator(or_none)] = Field(default_factory=_no_stats)
     period_start: Moment = None
     period_end: Moment = None
     report_generated_at: Moment = None
