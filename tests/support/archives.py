@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,7 @@ from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.cli import main as main_module
 from agentphone_async.emulator import Emulator, EmulatorThread
+from tests.support.commands import logging_undone
 
 DAY = datetime(2026, 3, 14, 12, tzinfo=UTC)
 """Long ago: whatever is absent then is absent for good."""
@@ -75,19 +75,6 @@ def sha256sum_accepts(folder: Path) -> bool:
         check=False,
     )
     return done.returncode == 0
-
-
-@contextmanager
-def logging_undone() -> Iterator[None]:
-    """What a command sets up for the rest of its process ends here: its standard error is gone."""
-    logger = logging.getLogger("agentphone_async")
-    before = logger.handlers[:], logger.level, logger.propagate
-    try:
-        yield
-    finally:
-        logger.handlers[:] = before[0]
-        logger.setLevel(before[1])
-        logger.propagate = before[2]
 
 
 @dataclass(frozen=True)

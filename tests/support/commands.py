@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,6 +26,19 @@ SEPARATE: dict[str, Any] = (
 )
 
 PROGRAM = (sys.executable, "-c", "from agentphone_async.cli.main import main; main()")
+
+
+@contextmanager
+def logging_undone() -> Iterator[None]:
+    """What a command sets up for the rest of its process ends here: its standard error is gone."""
+    logger = logging.getLogger("agentphone_async")
+    before = logger.handlers[:], logger.level, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before[0]
+        logger.setLevel(before[1])
+        logger.propagate = before[2]
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,8 @@ class Command:
     def __call__(self, *args: object) -> Ended:
         self._patch.setattr(sys, "argv", ["agentphone-async", *map(str, args)])
         self._capture.readouterr()
-        code = self._code()
+        with logging_undone():
+            code = self._code()
         said = self._capture.readouterr()
         assert "Traceback" not in said.err
         return Ended(code, said.out, said.err)
