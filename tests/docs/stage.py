@@ -21,13 +21,11 @@ from typing import Any, Self
 
 from agentphone_async.emulator import EmulatorThread
 from tests.docs.blocks import ROOT, Block, Command
+from tests.support import warm
 
 SAMPLE_DAY, SAMPLE_PORT, SAMPLE_CALL = "2026-11-21", "8321", "call_ghi012"
 SAMPLE_KEYS = ("sk_live_...", "sk_live_…")
-PROGRAMS = {
-    "agentphone-async": "from agentphone_async.cli.main import main\nmain()",
-    "pytest": "import sys, pytest\nsys.exit(pytest.console_main())",
-}
+PYTEST = f"#!{sys.executable}\nimport sys, pytest\nsys.exit(pytest.console_main())\n"
 MARK = "\x1e"
 LIMIT = 60
 
@@ -49,10 +47,10 @@ class Stage:
         self._replace |= dict.fromkeys(SAMPLE_KEYS, self._emulator.api_key)
         programs = self.folder.parent / f"{self.folder.name}-programs"
         programs.mkdir()
-        for program, main in PROGRAMS.items():
-            # What pip makes of an entry point, for the tree that is tested.
-            (programs / program).write_text(f"#!{sys.executable}\n{main}\n")
-            (programs / program).chmod(0o755)
+        # What pip makes of entry points, for the tree that is tested.
+        for name, text in (("agentphone-async", warm.program()), ("pytest", PYTEST)):
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
         self.environment = {
             "AGENTPHONE_API_KEY": self._emulator.api_key,
             "AGENTPHONE_BASE_URL": self._emulator.base_url,
@@ -132,11 +130,10 @@ class Stage:
         assert len(parts) == 2 * len(commands) + 1, f"{block.where}:\n{done.stdout}{done.stderr}"
 
     def _serve(self, command: Command, block: Block) -> None:
-        server = subprocess.Popen(
-            shlex.split(command.line),
+        server = warm.Popen(
+            [*warm.COMMAND, *shlex.split(command.line)[1:]],
             cwd=self.folder,
             env=self.environment,
-            executable=self.environment["PATH"].partition(":")[0] + "/agentphone-async",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import urllib.request
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,14 +14,15 @@ from click.testing import CliRunner
 
 from agentphone_async.cli.emulate import command
 from agentphone_async.emulator import EmulatorThread, audio_bytes
+from tests.support import warm
 
-_RUN = [sys.executable, "-c", "from agentphone_async.cli.emulate import command; command()"]
+_RUN = [*warm.COMMAND, "emulate"]
 
 
 @contextmanager
 def running(*options, stop=signal.SIGTERM):
     """The command at work: its base URL; and after the end, its code and standard error."""
-    with subprocess.Popen(
+    with warm.Popen(
         [*_RUN, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         outcome = {"base_url": process.stdout.readline().strip()}

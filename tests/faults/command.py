@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentphone_async.emulator import Emulator
+from tests.support.warm import COMMAND, create_subprocess
 
 
 @dataclass
@@ -39,14 +39,8 @@ class Command:
         }
         more.setdefault("stdout", subprocess.PIPE)
         return cls(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "agentphone_async",
-                *args,
-                env=environment,
-                stderr=subprocess.PIPE,
-                **more,
+            await create_subprocess(
+                *COMMAND, *args, env=environment, stderr=subprocess.PIPE, **more
             )
         )
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.sinks.bucket import Bucket
-from tests.support import weed
+from tests.support import warm, weed
 from tests.support.archives import fill
 
 KILLS = int(os.environ.get("AGENTPHONE_TEST_KILLS", "2"))
@@ -34,8 +33,8 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EmulatorThr
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "agentphone_async", *arguments],
+    return warm.Popen(
+        [*warm.COMMAND, *arguments],
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

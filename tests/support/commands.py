@@ -18,14 +18,13 @@ import pytest
 from click.testing import CliRunner
 
 from agentphone_async.cli.main import main
+from tests.support import warm
 
 ROOT = Path(__file__).parents[2]
 # Before 8.2, click put standard error into standard output unless told otherwise.
 SEPARATE: dict[str, Any] = (
     {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
 )
-
-PROGRAM = (sys.executable, "-c", "from agentphone_async.cli.main import main; main()")
 
 
 @contextmanager
@@ -91,12 +90,12 @@ class Command:
 def process(*args: object, **more: Any) -> Iterator[subprocess.Popen[str]]:
     """The command line, or a script, as a process; killed at the end if it still runs."""
     script = more.pop("program", None)
-    program = PROGRAM if script is None else (sys.executable, str(script))
+    program = warm.COMMAND if script is None else (sys.executable, str(script))
     more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("stdout", subprocess.PIPE)
     more.setdefault("stderr", subprocess.PIPE)
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | more.pop("env", {})
-    running = subprocess.Popen([*program, *map(str, args)], text=True, env=environment, **more)
+    running = warm.Popen([*program, *map(str, args)], text=True, env=environment, **more)
     try:
         yield running
     finally:
