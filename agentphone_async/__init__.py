@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agentphone_async.archive.report import (
         Report,
     )
-    from agentphone_async.archive.selection.selection import (
+    from agentphone_async.archive.selection import (
         Selection,
     )
     from agentphone_async.client import (

@@ -21,7 +21,7 @@ from agentphone_async.archive.bucket.shards import Plan, Shards
 from agentphone_async.archive.bucket.work import Worker, add
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket

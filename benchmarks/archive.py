@@ -37,7 +37,7 @@ from agentphone_async.archive.names import Names
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
-from agentphone_async.archive.verify import verify
+from agentphone_async.archive.verification.verify import verify
 from agentphone_async.models import Call
 from benchmarks.machine import REPOSITORY, describe
 from benchmarks.measure import Command, Measured, run

@@ -12,21 +12,19 @@ from pathlib import Path
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.opening import inspect
-from agentphone_async.archive.catalog.runs import last_covered, last_full_listing
+from agentphone_async.archive.catalog.runs import BEGINNING, last_covered, last_full_listing
 from agentphone_async.archive.catalog.settings import known_scope_key, scope_key, scope_of
-from agentphone_async.archive.erase import resume
+from agentphone_async.archive.erasure.erase import resume
+from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Companion, RunOptions
 from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Prefetcher
-from agentphone_async.archive.remembered import remember, resolved
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.run import Run
 from agentphone_async.archive.scope import Environment, Scope
-from agentphone_async.archive.selection.coverage import BEGINNING
-from agentphone_async.archive.selection.selection import Selection
-from agentphone_async.archive.settings_file import load_settings
-from agentphone_async.archive.storage import Files, LocalFiles, free_space
+from agentphone_async.archive.selection import Selection
+from agentphone_async.archive.settings_file import load_settings, remember, resolved
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
 from agentphone_async.models import Call

@@ -10,7 +10,7 @@ from pathlib import Path
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings
 from agentphone_async.archive.report import MOST_KEPT
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.query import Entry, entries
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.interface import Target

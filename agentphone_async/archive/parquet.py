@@ -20,7 +20,7 @@ from typing import Any
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import known_hash_key
 from agentphone_async.archive.query import Entry, entries
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.errors import ConfigurationError, DestinationError
 from agentphone_async.sinks.disk import destination_errors, sync_folder
 from agentphone_async.sinks.threads import FilePool

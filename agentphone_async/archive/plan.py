@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.files import Found
+from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.names import stem_of, target_of, version_stem
 from agentphone_async.archive.options import Placed
 from agentphone_async.models import Call, RecordingState

@@ -34,13 +34,13 @@ from agentphone_async.archive.catalog.rows import (
     with_file,
 )
 from agentphone_async.archive.catalog.runs import use_folders
-from agentphone_async.archive.files import Found
+from agentphone_async.archive.erasure.tombstones import Tombstones
+from agentphone_async.archive.files.on_disk import Found
+from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.names import Names, places, stem_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import Plan, Policy, Step, Task, adopted_version, next_step
-from agentphone_async.archive.selection.selection import Selection
-from agentphone_async.archive.storage import Files
-from agentphone_async.archive.tombstones import Tombstones
+from agentphone_async.archive.selection import Selection
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import digest
 from agentphone_async.recordings.outcomes import (

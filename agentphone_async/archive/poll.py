@@ -25,10 +25,10 @@ from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.names import Names, places
 from agentphone_async.archive.plan import Task
 from agentphone_async.archive.planner import own_stem
-from agentphone_async.archive.workers import work_on
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, NotFoundError
 from agentphone_async.models import Call
+from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.recordings.stop import StopToken
 
 AT_ONCE = 8

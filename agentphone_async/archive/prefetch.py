@@ -1,10 +1,17 @@
-"""The list of calls as it comes in: a task that walks the pages, and batches for who takes them."""
+"""The list of calls as it comes in: a task that walks the pages, and batches for who takes them.
+
+The API promises no order. So a run that wants recent calls stops listing early only where the list
+itself shows that it may: every page so far went back in time, and whole pages lie before what is
+asked for and hold no call that the catalog does not know.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from agentphone_async.errors import (
@@ -14,6 +21,8 @@ from agentphone_async.errors import (
     PermissionDeniedError,
 )
 from agentphone_async.models import Call, RowProblem
+from agentphone_async.protocol.endpoints import PAGE_SIZE_LIMIT
+from agentphone_async.protocol.paging import OVERLAP
 from agentphone_async.recordings.pipeline import Closed, Queue
 
 BATCH = 256
@@ -24,6 +33,11 @@ SMALL_BATCH = 40
 FATAL = (AuthenticationError, PermissionDeniedError, ConfigurationError)
 """Errors of the list after which the rest of the run makes no sense."""
 
+TOLERANCE = timedelta(hours=1)
+"""A call may stand so much too late in the list."""
+
+PAGES = 3
+"""Whole pages of old and known calls after which the rest is taken for the same."""
 
 _REFUSALS = frozenset({400, 404, 409, 413, 414, 416, 422})
 _FIRST_PAGES = 100
@@ -166,3 +180,41 @@ class Prefetcher:
             self.error = error
         finally:
             self._queue.close()
+
+
+@dataclass(slots=True)
+class NewestFirst:
+    """What the pages of one walk have shown so far.
+
+    Attributes:
+        since: calls from here on are asked for; None for all.
+        broken: the list is not newest-first.
+    """
+
+    since: datetime | None
+    broken: bool = False
+    _lowest: datetime | None = field(default=None)
+    _old: int = 0
+
+    def add(self, calls: Iterable[Call], unknown: Collection[str]) -> None:
+        """Look at the next calls of the list, some of which the catalog did not know."""
+        for call in calls:
+            began = call.started_at
+            if began is None:
+                continue
+            if self._lowest is None or began < self._lowest:
+                self._lowest = began
+            elif began > self._lowest + TOLERANCE:
+                self.broken = True
+            old = self.since is not None and began < self.since and call.id not in unknown
+            self._old = self._old + 1 if old else 0
+
+    @property
+    def proved(self) -> bool:
+        """Whether the rest of the list need not be read."""
+        return not self.broken and self._old >= PAGES * (PAGE_SIZE_LIMIT - OVERLAP)
+
+    @property
+    def seen_since(self) -> datetime | None:
+        """From where on every call was seen, if the walk has ended here; None if nobody knows."""
+        return None if self.broken or self._lowest is None else self._lowest + TOLERANCE

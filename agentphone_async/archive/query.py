@@ -24,7 +24,7 @@ from agentphone_async.archive.catalog.rows import (
     stamp_or_none,
 )
 from agentphone_async.archive.catalog.runs import runs
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.models import Call
 
 PENDING = "pending"

@@ -15,6 +15,7 @@ from agentphone_async.archive.catalog.recordings import (
     store_recordings,
 )
 from agentphone_async.archive.catalog.rows import RecordingRow, State, with_file
+from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.names import stem_of, target_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import (
@@ -26,7 +27,6 @@ from agentphone_async.archive.plan import (
     may_come,
 )
 from agentphone_async.archive.planner import adopted_row
-from agentphone_async.archive.storage import Files
 from agentphone_async.errors import RecordingError
 from agentphone_async.models import RecordingState
 from agentphone_async.protocol.display import printable

@@ -30,12 +30,17 @@ from agentphone_async.archive.catalog.rows import (
     raw_text,
 )
 from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
-from agentphone_async.archive.evidence import Indexed, IndexedCall, indexed
-from agentphone_async.archive.files import files_below, size_of
+from agentphone_async.archive.erasure.tombstones import Tombstones
+from agentphone_async.archive.files.evidence import Indexed, IndexedCall, indexed
+from agentphone_async.archive.files.on_disk import files_below, size_of
+from agentphone_async.archive.files.sidecar_files import (
+    METADATA,
+    TRANSCRIPT,
+    TRANSCRIPT_TEXT,
+    sha256_of,
+)
 from agentphone_async.archive.names import stem_of
 from agentphone_async.archive.settings_file import load_settings
-from agentphone_async.archive.sidecar_files import METADATA, TRANSCRIPT, TRANSCRIPT_TEXT, sha256_of
-from agentphone_async.archive.tombstones import Tombstones
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import hashed_id, safe_component

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from agentphone_async.archive.observer import IsolatedObserver
-from agentphone_async.archive.prefetch import Prefetcher
-from agentphone_async.archive.recent import NewestFirst
+from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
 from agentphone_async.archive.record import Settled
 from agentphone_async.archive.report import MOST_KEPT, Report
 from agentphone_async.protocol.display import printable

@@ -29,16 +29,17 @@ from agentphone_async.archive.catalog.runs import (
     take_over,
     unfinished_folders,
 )
+from agentphone_async.archive.erasure.tombstones import Tombstones
+from agentphone_async.archive.files.storage import share
+from agentphone_async.archive.limits import LimitsWatcher
 from agentphone_async.archive.names import Names, dated_by, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Companion, Placed, RunOptions
 from agentphone_async.archive.plan import Task, is_too_young
 from agentphone_async.archive.planner import Planner, Terms
 from agentphone_async.archive.poll import Poller, ask_by_id, sleep_unless
-from agentphone_async.archive.prefetch import Prefetcher
-from agentphone_async.archive.recent import NewestFirst
+from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
 from agentphone_async.archive.record import Recorder
-from agentphone_async.archive.remembered import share
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.results import Results
 from agentphone_async.archive.scope import (
@@ -48,8 +49,6 @@ from agentphone_async.archive.scope import (
     policy_of,
     sidecars_of,
 )
-from agentphone_async.archive.tombstones import Tombstones
-from agentphone_async.archive.watch import LimitsWatcher
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, RunStoppedError
 from agentphone_async.models import Call

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.names import Names
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.plan import Policy
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.archive.sidecars import Sidecars
-from agentphone_async.archive.storage import Files
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.client import AsyncAgentPhone
 

@@ -2,7 +2,8 @@
 
 A lost catalog can be rebuilt from the files, but not the key by which their names were hashed, nor
 that of the tombstones of erased calls. So these live in a file of their own, 0600, written whole
-or not at all. It is small, and readable by people.
+or not at all. It is small, and readable by people. What it remembers of a run's options keeps a
+forgotten flag from mixing layouts.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import json
 import os
 import secrets
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.selection import SelectionError, load_zone
+from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import (
@@ -24,6 +29,7 @@ from agentphone_async.sinks.disk import (
     sync_folder,
     write_all,
 )
+from agentphone_async.sinks.local import Fsync
 
 SETTINGS_NAME = "archive.json"
 """In the archive's folder."""
@@ -170,3 +176,39 @@ def _flag(value: Any) -> bool | None:
 
 def _mode(value: Any) -> Literal["private", "group", "umask"] | None:
     return value if value in {"private", "group", "umask"} else None
+
+
+def resolved(options: RunOptions, said: ArchiveSettings) -> RunOptions:
+    """Options with what was not said filled in: as the archive has it, or else by default."""
+    return replace(
+        options,
+        template=options.template or Template.parse(said.template or DEFAULT_TEMPLATE),
+        zone=options.zone or zone_of(said) or UTC,
+        mode=options.mode or said.mode or "private",
+        metadata=bool(said.metadata) if options.metadata is None else options.metadata,
+        transcripts=bool(said.transcripts) if options.transcripts is None else options.transcripts,
+    )
+
+
+def zone_of(said: ArchiveSettings) -> tzinfo | None:
+    """The zone that an archive's dates are written in; None if it does not say, or not here."""
+    if said.zone is None:
+        return None
+    try:
+        return load_zone(said.zone)
+    except SelectionError:
+        return None
+
+
+def remember(folder: Path, options: RunOptions) -> None:
+    """Keep the options that make an archive's layout, for runs that do not say them."""
+    name = getattr(options.zone, "key", None)
+    update_settings(
+        folder,
+        durable=options.fsync is not Fsync.OFF,
+        template=None if options.template is None else options.template.text,
+        zone="UTC" if options.zone is UTC else name,
+        mode=options.mode,
+        metadata=options.metadata,
+        transcripts=options.transcripts,
+    )

@@ -33,9 +33,7 @@ from agentphone_async.archive.catalog.calls import (
     stored,
 )
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.options import Companion, Placed
-from agentphone_async.archive.report import MOST_KEPT
-from agentphone_async.archive.sidecar_files import (
+from agentphone_async.archive.files.sidecar_files import (
     METADATA,
     TRANSCRIPT,
     TRANSCRIPT_TEXT,
@@ -46,8 +44,9 @@ from agentphone_async.archive.sidecar_files import (
     sha256_of,
     transcript_text,
 )
-from agentphone_async.archive.sums import Sums
-from agentphone_async.archive.workers import work_on
+from agentphone_async.archive.files.sums import Sums
+from agentphone_async.archive.options import Companion, Placed
+from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
     AgentPhoneError,
@@ -57,6 +56,7 @@ from agentphone_async.errors import (
 )
 from agentphone_async.models import Call, Transcript
 from agentphone_async.protocol.display import hint
+from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.sinks.local import Fsync
 
 EXPECTED = timedelta(days=7)

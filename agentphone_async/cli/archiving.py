@@ -13,7 +13,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet

@@ -50,7 +50,7 @@ def command(*, dest: Path) -> int:
 async def _demo(dest: Path, display: Quiet) -> Report:
     from agentphone_async.archive.archive import Archive
     from agentphone_async.archive.options import RunOptions
-    from agentphone_async.archive.selection.selection import Selection, load_zone
+    from agentphone_async.archive.selection import Selection, load_zone
     from agentphone_async.cli.archiving import Watcher
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.emulator import Emulator

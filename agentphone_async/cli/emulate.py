@@ -35,7 +35,7 @@ def _faults(
 
 
 def _day(_context: click.Context, _option: click.Parameter, text: str | None) -> date | None:
-    from agentphone_async.archive.selection.selection import load_zone, parse_day
+    from agentphone_async.archive.selection import load_zone, parse_day
 
     try:
         return None if text is None else parse_day(text, datetime.now(load_zone(None)).date())

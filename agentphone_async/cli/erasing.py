@@ -13,7 +13,7 @@ import click
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erase import Also, ErasureReport
+    from agentphone_async.archive.erasure.erase import Also, ErasureReport
 
 _MOST_IDS = 20
 

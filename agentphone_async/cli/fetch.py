@@ -32,7 +32,7 @@ from agentphone_async.errors import DestinationError
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.tombstones import Tombstones
+    from agentphone_async.archive.erasure.tombstones import Tombstones
     from agentphone_async.cli.display import Quiet
     from agentphone_async.recordings.outcomes import Failed
 
@@ -198,7 +198,7 @@ class FetchJob:
 
 def _tombstones(dest: Path) -> Tombstones:
     """Of the archive that a folder is, or lies in; none if there is no archive."""
-    from agentphone_async.archive.tombstones import ERASED_NAME, Tombstones
+    from agentphone_async.archive.erasure.tombstones import ERASED_NAME, Tombstones
 
     top = Path(os.path.abspath(dest))  # noqa: PTH100 - which raises at long names
     for folder in (top, *top.parents):

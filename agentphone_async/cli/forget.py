@@ -15,7 +15,7 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erase import ErasureReport
+    from agentphone_async.archive.erasure.erase import ErasureReport
 
 
 @click.command("forget", cls=Command)
@@ -68,7 +68,7 @@ async def _forget(
     *,
     yes: bool,
 ) -> ErasureReport:
-    from agentphone_async.archive.erase import forget
+    from agentphone_async.archive.erasure.erase import forget
     from agentphone_async.cli.erasing import ids_of, others
 
     ids = await ids_of(arguments, file)

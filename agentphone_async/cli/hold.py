@@ -54,7 +54,7 @@ def command(
 
 
 async def _hold(dest: Path, arguments: tuple[str, ...], file: Path | None, *, release: bool) -> int:
-    from agentphone_async.archive.erase import hold
+    from agentphone_async.archive.erasure.erase import hold
     from agentphone_async.cli.erasing import ids_of
 
     return await hold(dest, await ids_of(arguments, file), release=release)

@@ -26,7 +26,7 @@ from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.compare import MissingCall, MissingReport
-    from agentphone_async.archive.selection.selection import Selection
+    from agentphone_async.archive.selection import Selection
     from agentphone_async.cli.tables import Column
 
 _ROWS_AT_ONCE = 100

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.selection.selection import Selection
+    from agentphone_async.archive.selection import Selection
 
 
 LAST = "last"
@@ -43,7 +43,7 @@ class Period:
         Raises:
             SelectionError: there is no such zone.
         """
-        from agentphone_async.archive.selection.selection import load_zone
+        from agentphone_async.archive.selection import load_zone
 
         return load_zone(None if self.tz == LOCAL else self.tz)
 
@@ -54,7 +54,7 @@ class Period:
             SelectionError: a value cannot be read, or the range is empty; the message says which.
             click.UsageError: ``--date`` was combined with a bound.
         """
-        from agentphone_async.archive.selection.selection import Selection, parse_day, parse_moment
+        from agentphone_async.archive.selection import Selection, parse_day, parse_moment
 
         if self.date is not None and (self.since is not None or self.until is not None):
             raise click.UsageError("--date names one day; leave out --since and --until, or it")

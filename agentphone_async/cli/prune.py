@@ -24,7 +24,7 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erase import ErasureReport
+    from agentphone_async.archive.erasure.erase import ErasureReport
 
 
 @click.command("prune", cls=Command)
@@ -89,7 +89,7 @@ async def _prune(
     *,
     yes: bool,
 ) -> ErasureReport:
-    from agentphone_async.archive.erase import keeper, prune
+    from agentphone_async.archive.erasure.erase import keeper, prune
     from agentphone_async.cli.erasing import others
 
     age = timedelta(seconds=older_than)

@@ -28,9 +28,9 @@ from agentphone_async.cli.signals import interruptible
 from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.hasher import Finding
-    from agentphone_async.archive.repair import Repaired
-    from agentphone_async.archive.verify import VerifyReport
+    from agentphone_async.archive.verification.hasher import Finding
+    from agentphone_async.archive.verification.repair import Repaired
+    from agentphone_async.archive.verification.verify import VerifyReport
 
 _LINE_EVERY = 10.0
 _EXAMPLES = 5
@@ -118,7 +118,7 @@ def _accept(
     dest: Path, call_ids: tuple[str, ...], wait_lock: float, *, as_json: bool, quiet: bool
 ) -> int:
     """Accept what is wrong with some calls, and say what that is."""
-    from agentphone_async.archive.accept import accept
+    from agentphone_async.archive.verification.accept import accept
 
     found = run(interruptible(accept(dest, call_ids, wait_lock=wait_lock)))
     if found is None:
@@ -132,7 +132,7 @@ def _accept(
 
 
 async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyReport:
-    from agentphone_async.archive.verify import verify
+    from agentphone_async.archive.verification.verify import verify
 
     return await verify(dest, threads=threads, found=teller.found, progress=teller.progress)
 
@@ -145,7 +145,7 @@ async def _repair(
     transfers: int,
     wait_lock: float,
 ) -> VerifyReport:
-    from agentphone_async.archive.repair import repair
+    from agentphone_async.archive.verification.repair import repair
 
     async with connection.client(key_needed=False) as client:
         return await repair(

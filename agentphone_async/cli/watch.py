@@ -94,8 +94,8 @@ def command(
 def _run_options(options: WatchOptions, transfers: Transfers, settings: dict[str, Any]) -> Any:
     from datetime import timedelta
 
-    from agentphone_async.archive.selection.zones import load_zone
     from agentphone_async.archive.template import Template
+    from agentphone_async.archive.zones import load_zone
 
     return replace(
         options.run,

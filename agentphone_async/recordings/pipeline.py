@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from itertools import count
 from math import isnan
 from typing import Any, Generic, Protocol, TypeVar
+
+import anyio
 
 from agentphone_async.sinks.threads import wait_uncancelled
 
@@ -293,3 +295,28 @@ def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first
+
+
+async def work_on(
+    items: Iterable[T], work: Callable[[T], Awaitable[object]], *, at_once: int
+) -> None:
+    """Await ``work(item)`` for every item, at most ``at_once`` at a time.
+
+    Raises:
+        Exception: the first one that ``work`` raises, as it is; the others are cancelled.
+    """
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for _ in range(at_once):
+                group.start_soon(worker)
+    except BaseExceptionGroup as failures:
+        first: BaseException = failures
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from failures

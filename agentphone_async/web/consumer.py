@@ -16,11 +16,10 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.erasure.tombstones import Tombstones
+from agentphone_async.archive.files.sidecar_files import Sidecar, SidecarFiles, pretty, sha256_of
 from agentphone_async.archive.options import Placed, RunOptions
-from agentphone_async.archive.selection.selection import Selection
-from agentphone_async.archive.sidecar_files import Sidecar, SidecarFiles, pretty, sha256_of
-from agentphone_async.archive.tombstones import Tombstones
-from agentphone_async.archive.workers import work_on
+from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
     AgentPhoneError,
@@ -31,6 +30,7 @@ from agentphone_async.errors import (
 )
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import hint
+from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.web.inbox import Inbox, Waiting
 
 EVENT = "event"

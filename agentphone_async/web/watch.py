@@ -18,7 +18,7 @@ from aiohttp import web
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.opening import inspect
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
     AgentPhoneError,

@@ -32,7 +32,7 @@ from agentphone_async.archive.catalog.rows import (
     stamp_or_none,
 )
 from agentphone_async.archive.catalog.schema import Migration
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.compare import Comparison, MissingReport
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import CatalogError, UnexpectedResponseError
 from tests.support.archives import DAY, archived, fill

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentphone_async.archive.selection.coverage import BEGINNING, Span, covered_without_gap
+from agentphone_async.archive.catalog.runs import BEGINNING, Span, covered_without_gap
 
 DAYS = [datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=n) for n in range(31)]
 

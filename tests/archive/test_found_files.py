@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive import files as files_module
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import path_of
+from agentphone_async.archive.files import on_disk as files_module
+from agentphone_async.archive.files.sidecar_files import SidecarFiles
+from agentphone_async.archive.files.sums import SUMS_NAME, Sums
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.repair import repair
-from agentphone_async.archive.sidecar_files import SidecarFiles
-from agentphone_async.archive.sums import SUMS_NAME, Sums
+from agentphone_async.archive.verification.repair import repair
 from agentphone_async.emulator import Emulator
 from tests.support.archives import DAY, archived, catalogued, day_folder, execute, fill
 

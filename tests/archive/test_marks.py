@@ -13,8 +13,8 @@ from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.runs import last_covered, runs
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.recent import NewestFirst
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.prefetch import NewestFirst
+from agentphone_async.archive.selection import Selection
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call

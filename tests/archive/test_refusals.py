@@ -12,7 +12,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.emulator import Emulator
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -15,7 +15,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.settings_file import SETTINGS_NAME, load_settings
 from agentphone_async.archive.template import Template
-from agentphone_async.archive.verify import verify
+from agentphone_async.archive.verification.verify import verify
 from agentphone_async.emulator import Emulator
 
 

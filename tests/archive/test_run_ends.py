@@ -17,7 +17,7 @@ from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import DestinationError

@@ -27,7 +27,7 @@ from agentphone_async.archive.catalog.runs import unfinished_folders
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import Limits, Placed, RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.archive.selection.selection import (
+from agentphone_async.archive.selection import (
     Range,
     Selection,
     SelectionError,

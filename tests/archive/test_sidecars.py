@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
+from agentphone_async.archive.files.sidecar_files import (
+    SidecarFiles,
+    pretty,
+    sha256_of,
+    transcript_text,
+)
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.sidecar_files import SidecarFiles, pretty, sha256_of, transcript_text
 from agentphone_async.archive.sidecars import Metadata, Sidecars, Transcripts
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator

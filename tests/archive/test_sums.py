@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive import sums as sums_module
+from agentphone_async.archive.files import sums as sums_module
+from agentphone_async.archive.files.sidecar_files import SidecarFiles
+from agentphone_async.archive.files.sums import SUMS_NAME, Sums, sums_line
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.sidecar_files import SidecarFiles
-from agentphone_async.archive.sums import SUMS_NAME, Sums, sums_line
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
 from tests.support.archives import archived, day_folder, execute, fill, sha256sum_accepts

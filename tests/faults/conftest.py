@@ -17,7 +17,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.emulator import EmulatedCall, Emulator
 from tests.conftest import BRISK, SHORT, Sleeps, timeless
 from tests.faults.oracle import Oracle

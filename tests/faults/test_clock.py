@@ -10,7 +10,7 @@ import pytest
 
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from tests.faults.conftest import Scene
 
 HOUR = timedelta(hours=1)

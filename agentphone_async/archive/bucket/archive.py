@@ -20,7 +20,7 @@ from agentphone_async.archive.bucket.store import Store, default_cache
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ConfigurationError, DestinationError
 from agentphone_async.models import Call

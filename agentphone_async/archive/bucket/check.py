@@ -17,9 +17,9 @@ from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.store import OURS, Store
 from agentphone_async.archive.catalog.recordings import files_after, known_paths
 from agentphone_async.archive.catalog.rows import ON_DISK, CatalogFile
-from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.report import MOST_KEPT
-from agentphone_async.archive.verify import VerifyReport
+from agentphone_async.archive.verification.hasher import Finding
+from agentphone_async.archive.verification.verify import VerifyReport
 from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.bucket import Bucket
 

@@ -16,7 +16,7 @@ from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.catalog.calls import calls_after
 from agentphone_async.archive.catalog.rows import CallRow, id_to_text
-from agentphone_async.archive.erase import ErasureReport
+from agentphone_async.archive.erasure.erase import ErasureReport
 from agentphone_async.errors import CatalogError
 
 _BATCH = 200

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.opening import connect, inspect
 from agentphone_async.archive.catalog.recordings import owners_of
-from agentphone_async.archive.files import Found
+from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.bucket import Bucket, Head
 from agentphone_async.sinks.local import Fsync

@@ -13,7 +13,7 @@ from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.shards import Plan, Shards, new_plan_name
 from agentphone_async.archive.catalog.recordings import current_columns
 from agentphone_async.archive.catalog.rows import ON_DISK, STATE
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call

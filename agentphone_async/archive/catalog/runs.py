@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.paths import path_of_row
@@ -20,8 +20,10 @@ from agentphone_async.archive.catalog.rows import (
     stamp_or_none,
 )
 from agentphone_async.archive.catalog.settings import get_setting
-from agentphone_async.archive.selection.coverage import Span, covered_without_gap
-from agentphone_async.archive.selection.selection import Selection
+from agentphone_async.archive.selection import Selection
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""Before every call."""
 
 _TOP = PurePosixPath()
 
@@ -142,6 +144,35 @@ def last_covered(
     if all(span.covered_until is None for span in spans):
         return None
     return covered_without_gap(spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one run was asked, and how far it has seen.
+
+    Attributes:
+        since: calls from here on were asked for; None for all that there ever were.
+        covered_until: all of them up to here were seen; None if the run was not complete.
+    """
+
+    since: datetime | None
+    covered_until: datetime | None
+
+
+def covered_without_gap(spans: Iterable[Span]) -> datetime:
+    """Up to when everything was seen that was ever asked for; `BEGINNING` if nothing is certain.
+
+    What an incomplete run was asked, and no complete one has seen, is still owed; and what lies
+    between two complete runs was seen by neither.
+    """
+    asked = [(span.since or BEGINNING, span.covered_until) for span in spans]
+    mark = min((since for since, _ in asked), default=BEGINNING)
+    seen = sorted((since, until) for since, until in asked if until is not None)
+    for since, until in seen:
+        if since > mark:
+            break
+        mark = max(mark, until)
+    return mark
 
 
 def last_full_listing(connection: sqlite3.Connection, scope: str | None) -> datetime | None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.call_files import CallFiles
 from agentphone_async.archive.catalog.calls import calls_after, get_calls
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import (
@@ -31,14 +30,15 @@ from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.rows import CallRow
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
-from agentphone_async.archive.evidence import index_path
+from agentphone_async.archive.erasure.scrub import compact, scrub_old
+from agentphone_async.archive.erasure.tombstones import Tombstones, bury
+from agentphone_async.archive.files.call_files import CallFiles
+from agentphone_async.archive.files.evidence import index_path
+from agentphone_async.archive.files.sidecar_files import SidecarFiles
+from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import SUMS_NAME
-from agentphone_async.archive.scrub import compact, scrub_old
 from agentphone_async.archive.settings_file import load_settings, update_settings
-from agentphone_async.archive.sidecar_files import SidecarFiles
-from agentphone_async.archive.sums import Sums
-from agentphone_async.archive.tombstones import Tombstones, bury
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.sinks.disk import destination_errors, sync_folder
 

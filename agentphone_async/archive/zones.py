@@ -15,14 +15,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from agentphone_async.archive.selection.error import SelectionError
 from agentphone_async.protocol.display import printable
 
-__all__ = ["SystemZone", "load_zone"]
+__all__ = ["SelectionError", "SystemZone", "load_zone"]
 
 LOCALTIME = Path("/etc/localtime")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZERO = timedelta(0)
+
+
+class SelectionError(ValueError):
+    """A value that selects nothing sensible; the message names it and says what to write instead.
+
+    The message is one harmless line, ready for a terminal.
+    """
 
 
 def load_zone(

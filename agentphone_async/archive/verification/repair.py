@@ -28,20 +28,20 @@ from agentphone_async.archive.catalog.rows import (
     parsed_call,
     with_file,
 )
-from agentphone_async.archive.files import examine
-from agentphone_async.archive.hasher import Finding
+from agentphone_async.archive.files.on_disk import examine
+from agentphone_async.archive.files.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
+from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import dated_by, stem_of, target_of
-from agentphone_async.archive.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
 from agentphone_async.archive.sidecars import transcript_files
-from agentphone_async.archive.sums import Sums
-from agentphone_async.archive.verify import Progress, Verifier, VerifyReport
-from agentphone_async.archive.workers import work_on
+from agentphone_async.archive.verification.hasher import Finding
+from agentphone_async.archive.verification.verify import Progress, Verifier, VerifyReport
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.models import Call
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.recordings.fetch import Fetched, Fetcher
+from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.sinks.disk import destination_errors, link_or_replace
 from agentphone_async.sinks.interface import Body, Stored, Target
 from agentphone_async.sinks.local import Fsync, LocalSink

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from agentphone_async.archive.catalog.paths import CatalogConnection, path_of_row
 from agentphone_async.archive.catalog.rows import CallRow, id_from_text, id_to_text, parsed_call
 from agentphone_async.archive.catalog.settings import known_hash_key
-from agentphone_async.archive.files import ASIDE_ENDING, size_of
+from agentphone_async.archive.files.on_disk import ASIDE_ENDING, size_of
 from agentphone_async.archive.names import Names
 from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template

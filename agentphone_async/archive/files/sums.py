@@ -25,17 +25,17 @@ from agentphone_async.archive.catalog.recordings import (
 )
 from agentphone_async.archive.catalog.rows import moment_or_none, stamp
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
-from agentphone_async.archive.evidence import (
+from agentphone_async.archive.files.evidence import (
     call_line,
     index_path,
     recording_line,
     sidecar_line,
     sums_in,
 )
-from agentphone_async.archive.files import size_of
+from agentphone_async.archive.files.on_disk import size_of
+from agentphone_async.archive.files.sidecar_files import SidecarFiles, body_of
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.options import Placed
-from agentphone_async.archive.sidecar_files import SidecarFiles, body_of
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.disk import destination_errors, remove
 from agentphone_async.sinks.interface import Target

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
+import stat
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from agentphone_async.archive import files
-from agentphone_async.archive.files import Found, Untracked
-from agentphone_async.sinks.disk import remove, sweep
+from agentphone_async.archive.files import on_disk as files
+from agentphone_async.archive.files.on_disk import Found, Untracked
+from agentphone_async.archive.options import Mode
+from agentphone_async.sinks.disk import destination_errors, is_temp, remove, sweep
 from agentphone_async.sinks.interface import Sink
 from agentphone_async.sinks.local import Fsync, LocalSink
+
+_MODES: dict[Mode, tuple[int, int]] = {"private": (0o600, 0o700), "group": (0o640, 0o2750)}
+"""Of files and of folders."""
 
 
 class Files(Protocol):
@@ -117,3 +123,47 @@ def free_space(folder: Path) -> int:
     while not folder.exists() and folder.parent != folder:
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def modes_of(mode: Mode) -> tuple[int, int]:
+    """The modes of files and of folders; those of the umask as it is now."""
+    if mode in _MODES:
+        return _MODES[mode]
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask, 0o777 & ~mask
+
+
+def share(top: Path, folders: Iterable[PurePosixPath], mode: Mode) -> None:
+    """Let others have what is private so far, as the mode says; blocking.
+
+    Files are made for their owner only, and opened to others when they are whole: what is under
+    way is nobody's business. Files that are not private (any more) are left as they are.
+    """
+    if mode == "private" or sys.platform == "win32":
+        return
+    for_file, for_folder = modes_of(mode)
+    chosen = {PurePosixPath()}
+    for folder in folders:
+        chosen.update([folder, *folder.parents])
+    for folder in sorted(chosen):
+        with destination_errors(top / folder):
+            _share(top / folder, for_file, for_folder)
+
+
+def _share(folder: Path, for_file: int, for_folder: int) -> None:
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        return
+    if not status.st_mode & 0o077:
+        folder.chmod(for_folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_temp(entry.name) or not entry.is_file(follow_symlinks=False):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if not status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                Path(entry.path).chmod(for_file)

@@ -16,7 +16,7 @@ from typing import Any, Self
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
 from agentphone_async.archive.catalog.rows import SidecarRow
-from agentphone_async.archive.files import size_of
+from agentphone_async.archive.files.on_disk import size_of
 from agentphone_async.archive.names import key_of_names
 from agentphone_async.models import Call, Transcript, TranscriptTurn
 from agentphone_async.protocol.display import printable

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Protocol
 
-from agentphone_async.archive.selection.error import SelectionError
-from agentphone_async.archive.selection.zones import load_zone
+from agentphone_async.archive.zones import SelectionError, load_zone
 from agentphone_async.protocol.display import printable
 from agentphone_async.quantities import QuantityError, parse_duration
 

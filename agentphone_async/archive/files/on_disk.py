@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.catalog.schema import FILE_NAME
-from agentphone_async.archive.evidence import INDEX_FOLDER, sums_in
+from agentphone_async.archive.erasure.tombstones import ERASED_NAME
+from agentphone_async.archive.files.evidence import INDEX_FOLDER, sums_in
 from agentphone_async.archive.lock import LOCK_NAME
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.settings_file import SETTINGS_NAME
-from agentphone_async.archive.tombstones import ERASED_NAME
 from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request

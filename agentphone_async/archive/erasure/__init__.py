@@ -1,0 +1,1 @@
+"""Calls are erased for good, and stay erased."""

@@ -1,1 +1,0 @@
-"""Which calls are wanted, in the words that people use."""
