@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentphone_async import own_loop
+from agentphone_async.cli import event_loop
 from benchmarks import machine
 from benchmarks.compare import RESULTS, say, writable
 from benchmarks.corpus import cache_folder
@@ -136,7 +136,7 @@ def main() -> int:
     runs: dict[str, list[NetworkRun]] = {}
     try:
         for network in networks:
-            runs[network.name] = own_loop.run(sweep(network, plan, home / "run"))
+            runs[network.name] = event_loop.run(sweep(network, plan, home / "run"))
     finally:
         shutil.rmtree(home, ignore_errors=True)
     about = machine.describe(cache) | {"agentphone-async": version}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentphone_async.own_loop import run
+from agentphone_async.cli.event_loop import run
 from benchmarks.corpus import cache_folder
 from benchmarks.stopping import BenchError, exit_code
 

@@ -17,6 +17,7 @@ from agentphone_async.archive.selection import Selection
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import SECOND_SIGNAL, interruptible
@@ -24,7 +25,6 @@ from agentphone_async.cli.slowness import Slowness
 from agentphone_async.cli.summary import Summary, statuses_seen
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.models import Call
-from agentphone_async.own_loop import run
 from agentphone_async.quantities import size_text
 from agentphone_async.recordings.outcomes import Outcome
 

@@ -62,7 +62,7 @@ def serve() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         with contextlib.suppress(AttributeError):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    from agentphone_async.own_loop import run
+    from agentphone_async.cli.event_loop import run
 
     network, calls = json.loads(sys.stdin.readline())
     run(_serve(Network(**network), calls))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.connection import Connection
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.options import (
     Group,
@@ -20,7 +21,6 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Seconds
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 from agentphone_async.protocol.endpoints import WAIT_RANGE
 
 if TYPE_CHECKING:

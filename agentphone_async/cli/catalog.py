@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED
 from agentphone_async.cli.options import Group, archive_folder, output_option
 from agentphone_async.cli.places import catalog_option, readable_archive
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.query import Overview

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import Command, Section, option
 from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.report import Report

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.options import Command, Section, option
 from agentphone_async.cli.param_types import File, Finite, Folder
 from agentphone_async.cli.signals import on_signals
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from ssl import SSLContext

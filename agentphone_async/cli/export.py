@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.options import (
     Command,
@@ -20,7 +21,6 @@ from agentphone_async.cli.param_types import File
 from agentphone_async.cli.period import Filters
 from agentphone_async.cli.places import readable_archive
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.export import Format

@@ -15,6 +15,7 @@ import click
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import conclude
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
@@ -29,7 +30,6 @@ from agentphone_async.cli.param_types import File, Folder
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
 from agentphone_async.errors import DestinationError
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.tombstones import Tombstones

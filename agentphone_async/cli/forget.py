@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import INTERRUPTED
 from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
 from agentphone_async.cli.param_types import File, Place, Seconds
 from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.erase import ErasureReport

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.options import Command, Section, option, quiet_option
 from agentphone_async.cli.param_types import File, Folder
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 
 @click.command("hold", cls=Command)

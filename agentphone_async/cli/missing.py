@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.connection import Connection
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
@@ -22,7 +23,6 @@ from agentphone_async.cli.options import (
 from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import readable_archive
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.compare import MissingCall, MissingReport

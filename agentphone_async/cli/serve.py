@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import Command, Section, archive_folder, log_options, option
 from agentphone_async.cli.showing import Logs
 from agentphone_async.cli.signals import on_signals
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.web.listen import Address

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
@@ -26,7 +27,6 @@ from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import catalog_option
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.planning import Planned

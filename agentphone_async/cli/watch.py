@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.options import (
     Command,
@@ -23,7 +24,6 @@ from agentphone_async.cli.options import (
 from agentphone_async.cli.param_types import File, Seconds
 from agentphone_async.cli.showing import Logs
 from agentphone_async.cli.signals import on_signals
-from agentphone_async.own_loop import run
 
 if TYPE_CHECKING:
     from agentphone_async.web.listen import Address

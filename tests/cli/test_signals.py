@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.signals import interruptible
-from agentphone_async.own_loop import run
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 

@@ -1,4 +1,4 @@
-"""The event loop of a process that does nothing else, such as a command."""
+"""The event loop of a command: its process does nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, on uvloop if it is installed."""
     gc.set_threshold(10_000, 20)  # there is next to no cyclic garbage, and looking for it takes 3 %
     try:
-        import uvloop  # noqa: PLC0415 - optional
+        import uvloop
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
