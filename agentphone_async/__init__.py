@@ -241,7 +241,7 @@ _HOMES = {
     "archive.report": [
         "Report",
     ],
-    "archive.selection.selection": [
+    "archive.selection": [
         "Selection",
     ],
     "client": [
