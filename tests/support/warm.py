@@ -37,7 +37,7 @@ _IMPORTED = (
         "main", "archive", "calls", "catalog", "config", "export", "fetch", "forget", "ls",
         "missing", "verify", "signals", "emulate", "demo", "serve", "watch",
     )),
-    "agentphone_async.archive.verify", "agentphone_async.emulator",
+    "agentphone_async.archive.verification.verify", "agentphone_async.emulator",
 )  # fmt: skip
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
 _LONGEST = 1 << 18
