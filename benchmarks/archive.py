@@ -34,8 +34,6 @@ from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.recordings import store_recordings
 from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
 from agentphone_async.archive.names import Names
-from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.sidecars import Sidecars
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.archive.verification.verify import verify
 from agentphone_async.models import Call
@@ -55,20 +53,16 @@ NAMES = Names(Template.parse(DEFAULT_TEMPLATE), UTC)
 async def step_plain(dest: str, url: str) -> None:
     """List all calls and download their recordings, with no catalog."""
     async with AsyncAgentPhone("sk_test_emulator", url) as client:
-        outcomes = client.download_recordings(client.calls.list(), dest, own_loop=True)
+        outcomes = client.download_recordings(client.calls.list(), dest)
         async with aclosing(outcomes):
             async for _ in outcomes:
                 pass
 
 
 async def step_archive(dest: str, url: str) -> None:
-    """The same as an archive, with catalog and check sums."""
-    async with (
-        AsyncAgentPhone("sk_test_emulator", url) as client,
-        Sidecars(dest, client) as beside,
-    ):
-        options = RunOptions(own_loop=True)  # as the command has it, and the plain download above
-        report = await Archive(dest).run(client, options=options, companions=[beside])
+    """The same as an archive, with catalog and checksums."""
+    async with AsyncAgentPhone("sk_test_emulator", url) as client:
+        report = await Archive(dest).run(client)
     if report.failed or not report.complete:
         raise SystemExit(f"the run went wrong: {report}")
 

@@ -84,7 +84,6 @@ class RunOptions:
         full_list_every: how often at least the whole list is walked.
         wait_lock: seconds to wait for another process that works on this archive.
         stop_grace: seconds that transfers under way get to finish after a stop.
-        own_loop: as for `AsyncAgentPhone.download_recordings`.
         mtime: give recordings the end of their call as time of modification, as rclone and
             ``curl -R`` do.
     """
@@ -112,7 +111,6 @@ class RunOptions:
     full_list_every: timedelta = FULL_LIST_EVERY
     wait_lock: float = 0.0
     stop_grace: float = 4.0
-    own_loop: bool = False
     mtime: bool = True
 
     def __post_init__(self) -> None:

@@ -269,7 +269,7 @@ class Run:
     async def _fetch(self, jobs: AsyncGenerator[Job], recorder: Recorder) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
         options, files = self._options, self._environment.files
-        place = Place(files.sink(options.fsync, inline=options.own_loop), files.root)
+        place = Place(files.sink(options.fsync), files.root)
         downloader = self._client.downloader(
             place,
             options.transfers,

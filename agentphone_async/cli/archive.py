@@ -185,7 +185,6 @@ def run_options(
 
     return RunOptions(
         transfers=transfers.count,
-        own_loop=True,
         fsync=transfers.fsync,
         grace=timedelta(seconds=settings["grace"]),
         min_age=timedelta(seconds=settings["min_age"]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.files.storage import LocalFiles
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
@@ -132,7 +133,10 @@ class ArchiveJob:
         """Run it, say what happened, and return the exit code."""
         client = self.transfers_at_once.client(self.connection)
         dest = self.dest
-        archive = dest.archive() if isinstance(dest, BucketPlace) else Archive(dest)
+        if isinstance(dest, BucketPlace):
+            archive: Archive | BucketArchive = dest.archive()
+        else:
+            archive = Archive(dest, LocalFiles(dest, inline=True))
         display = showing.display()
         display.summary.waiting.grace = self.options.grace
         slowness = Slowness(display, client, self.connection.retry_time)

@@ -191,9 +191,7 @@ def work(
     if part is not None and all_:
         raise click.UsageError("--shard and --all exclude each other")
     worker = Worker(bucket_of(dest, allow_overwrite=allow_overwrite))
-    options = RunOptions(
-        transfers=transfers.count, limits=Limits(max_file_size=max_file_size), own_loop=True
-    )
+    options = RunOptions(transfers=transfers.count, limits=Limits(max_file_size=max_file_size))
     client = transfers.client(connection, key_needed=False)
     display = showing.display()
     watcher = Watcher(display, quiet=showing.quiet)

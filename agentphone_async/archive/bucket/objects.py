@@ -112,7 +112,7 @@ class BucketFiles:
         """Nothing: a put that was not answered is there whole, or not at all."""
         return 0
 
-    def sink(self, fsync: Fsync, *, inline: bool) -> ObjectSink:  # noqa: ARG002 - as for files
+    def sink(self, fsync: Fsync) -> ObjectSink:  # noqa: ARG002 - as for files
         """Where new recordings go."""
         return ObjectSink(self.bucket)
 

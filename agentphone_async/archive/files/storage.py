@@ -59,7 +59,7 @@ class Files(Protocol):
     def sweep(self, folder: PurePosixPath) -> int:
         """Remove partial files of dead runs from a folder; how many stay, maybe of live ones."""
 
-    def sink(self, fsync: Fsync, *, inline: bool) -> Sink:
+    def sink(self, fsync: Fsync) -> Sink:
         """Where recordings are put."""
 
     def free(self) -> int:
@@ -67,10 +67,16 @@ class Files(Protocol):
 
 
 class LocalFiles:
-    """Files in a folder of this machine."""
+    """Files in a folder of this machine.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: their folder.
+        inline: see `LocalSink`.
+    """
+
+    def __init__(self, folder: Path, *, inline: bool = False) -> None:
         self.root = folder
+        self._inline = inline
 
     def size_of(self, path: PurePosixPath | str) -> int | None:
         """See `Files`."""
@@ -109,9 +115,9 @@ class LocalFiles:
         """See `Files`."""
         return sweep(self.root / folder)
 
-    def sink(self, fsync: Fsync, *, inline: bool) -> Sink:
+    def sink(self, fsync: Fsync) -> Sink:
         """See `Files`."""
-        return LocalSink(self.root, fsync=fsync, inline=inline)
+        return LocalSink(self.root, fsync=fsync, inline=self._inline)
 
     def free(self) -> int:
         """See `Files`."""
