@@ -32,7 +32,7 @@ from agentphone_async.protocol.recording import (
     short,
 )
 from agentphone_async.protocol.responses import Reply, error_of
-from agentphone_async.recordings.downloader import Downloader, recording_of
+from agentphone_async.recordings.downloader import Downloader, erased, recording_of
 from agentphone_async.recordings.fetch import BUDGET, Fetcher, Progress
 from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of
 from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
@@ -235,6 +235,8 @@ class AsyncAgentPhone:
         Raises:
             RecordingNotFoundError: there is no recording, not even after ``wait``.
             RecordingExistsError: a file is there already; it was kept, and nothing was fetched.
+            RecordingErasedError: the call was erased for good from the archive that this folder is,
+                or lies in.
             RecordingError: what came is no whole recording; nothing was kept.
             DestinationError: the disk is full, read-only or not permitted.
             TransportError, ResponseError: no recording could be had after all attempts.
@@ -244,6 +246,8 @@ class AsyncAgentPhone:
         folder, target = _where_to(call_id, dest, path)
         place = self.place(folder, fsync=Fsync.EACH, overwrite=overwrite)
         try:
+            if place.erased is not None and place.erased.look().covers(call_id):
+                raise erased(call_id)
             fetcher = self.fetcher(place.sink, progress)
             if not overwrite:
                 taken = (await place.sink.existing([target]))[0]
@@ -386,6 +390,7 @@ class AsyncAgentPhone:
             self.workers(concurrency),
             grace=grace,
             skip_existing=skip_existing,
+            erased=place.erased,
         )
 
     def place(

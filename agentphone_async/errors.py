@@ -31,6 +31,7 @@
     │   ├── NotAudioError            HTML, JSON, nothing, or noise where audio should be
     │   └── RecordingTooLargeError   larger than the limit that was set
     ├── RecordingExistsError         a file of that name is there (also a FileExistsError)
+    ├── RecordingErasedError         erased for good from the archive that it would lie in
     ├── RunStoppedError              not done, because the run was stopped before its turn
     └── DestinationError             the disk, not the network: full, read-only, not permitted
         ├── CatalogError             the archive's catalog: not ours, damaged, newer than we are
@@ -295,6 +296,10 @@ class NotAudioError(RecordingError):
 
 class RecordingTooLargeError(RecordingError):
     """Larger than the limit that was set."""
+
+
+class RecordingErasedError(AgentPhoneError):
+    """The call was erased for good from the archive that the file would lie in."""
 
 
 class RunStoppedError(AgentPhoneError):

@@ -32,9 +32,7 @@ from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
 from agentphone_async.errors import DestinationError
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erasure.tombstones import Tombstones
     from agentphone_async.cli.display import Quiet
-    from agentphone_async.recordings.outcomes import Failed
 
 
 @click.command("fetch", cls=Command)
@@ -100,7 +98,6 @@ class FetchJob:
         self._program = program
         self._stop_token = StopToken()
         self._all_read = from_file is None
-        self._erased = _tombstones(dest)
 
     def run(self, *, quiet: bool) -> int:
         """Run it, say what happened, and return the exit code."""
@@ -178,9 +175,6 @@ class FetchJob:
                 if self._stop_token.closed:
                     return
                 self._display.listed(1)
-                if self._erased.covers(call_id):
-                    self._display.settled(_refused(call_id))
-                    continue
                 yield call_id
         except RunStoppedError:
             return
@@ -194,23 +188,3 @@ class FetchJob:
             raise click.BadParameter(
                 f"there is no call id in {str(self._from_file)!r}", param_hint="--from-file"
             )
-
-
-def _tombstones(dest: Path) -> Tombstones:
-    """Of the archive that a folder is, or lies in; none if there is no archive."""
-    from agentphone_async.archive.erasure.tombstones import ERASED_NAME, Tombstones
-
-    top = Path(os.path.abspath(dest))  # noqa: PTH100 - which raises at long names
-    for folder in (top, *top.parents):
-        if os.path.lexists(folder / ERASED_NAME):
-            return Tombstones.load(folder)
-    return Tombstones()
-
-
-def _refused(call_id: str) -> Failed:
-    from agentphone_async.errors import RecordingError
-    from agentphone_async.protocol.display import hint
-    from agentphone_async.recordings.outcomes import Failed
-
-    line = f"{hint(call_id)} was erased from this archive for good; it is not fetched into it"
-    return Failed(call_id, RecordingError(line), None)

@@ -26,12 +26,14 @@ import anyio
 from agentphone_async.errors import (
     AgentPhoneError,
     DestinationError,
+    RecordingErasedError,
     RecordingError,
     RecordingGoneError,
     RecordingNotFoundError,
     RecordingNotReadyError,
     RunStoppedError,
 )
+from agentphone_async.protocol.display import hint
 from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
 from agentphone_async.recordings.jobs import Job, Jobs, Settled, close_iterator
 from agentphone_async.recordings.outcomes import (
@@ -46,6 +48,7 @@ from agentphone_async.recordings.outcomes import (
     may_still_come,
 )
 from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, results_of
+from agentphone_async.sinks.erased import ErasedHere
 from agentphone_async.sinks.interface import Staged, Stored
 from agentphone_async.sinks.whole import obstacle_line
 from agentphone_async.transport.connection import Trust
@@ -101,6 +104,7 @@ class Downloader:
         concurrency: workers, at least 1. The session's limits may allow fewer requests at once.
         grace: how long after a call's end a 404 means "not yet".
         skip_existing: look whether a file is there before asking for it.
+        erased: tells which calls must not be stored here; None if there are none.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class Downloader:
         *,
         grace: timedelta = GRACE,
         skip_existing: bool = True,
+        erased: ErasedHere | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; use 1 or more")
@@ -119,6 +124,7 @@ class Downloader:
         self._concurrency = concurrency
         self._grace = grace
         self._skip_existing = skip_existing
+        self._erased = erased
         self._ask_all = False
         self._dropped = False
         self._workers: anyio.CancelScope | None = None
@@ -222,6 +228,7 @@ class Downloader:
             await close_iterator(iterator)
 
     async def _look_up(self, jobs: list[Job], wanted: Queue[Job], results: Queue[_Item]) -> None:
+        jobs = await self._not_erased(jobs, results)
         there: Sequence[PurePosixPath | None] = [None] * len(jobs)
         if self._skip_existing:
             there = await self.fetcher.sink.existing([job.target for job in jobs])
@@ -233,6 +240,18 @@ class Downloader:
                 await results.put(Settled(job, NotReadyYet(job.call_id, job.call)))
             else:
                 await wanted.put(job)
+
+    async def _not_erased(self, jobs: list[Job], results: Queue[_Item]) -> list[Job]:
+        tombstones = None if self._erased is None else self._erased.look()
+        if not tombstones:
+            return jobs
+        left: list[Job] = []
+        for job in jobs:
+            if tombstones.covers(job.call_id):
+                await results.put(Settled(job, Failed(job.call_id, erased(job.call_id), job.call)))
+            else:
+                left.append(job)
+        return left
 
     # ---------------------------------------------------------------- working
 
@@ -392,6 +411,13 @@ def recording_of(call_id: str, root: Path, fetched: Fetched, stored: Stored) -> 
         elapsed=fetched.elapsed,
         suspect=audio.suspect,
         etag=fetched.etag,
+    )
+
+
+def erased(call_id: str) -> RecordingErasedError:
+    """The error of a call that must not be stored here."""
+    return RecordingErasedError(
+        f"{hint(call_id)} was erased from this archive for good; it is not fetched into it"
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.protocol.display import printable
+from agentphone_async.sinks.erased import ErasedHere
 from agentphone_async.sinks.threads import wait_uncancelled
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ class Place:
         sink: takes the recordings.
         root: what their paths begin with; ``Path()`` if it is no folder.
         ours: whether `aclose` closes the sink.
+        erased: of the archive that it lies in; None if its owner sees to that.
     """
 
     sink: Sink
     root: Path
     ours: bool = True
+    erased: ErasedHere | None = None
 
     async def aclose(self) -> None:
         """Discard what was begun and not published, unless the sink is the caller's own.
@@ -80,12 +83,14 @@ def place_of(
             raise ConfigurationError(
                 f"dest is {type(dest).__name__}; use a folder, a URL such as s3://bucket, or a Sink"
             )
-        return Place(dest, Path(), ours=False)
+        folder = dest.folder if isinstance(dest, LocalSink) else None
+        erased = None if folder is None else ErasedHere(folder)
+        return Place(dest, Path(), ours=False, erased=erased)
     if not str(dest):
         raise ConfigurationError("dest is empty; use '.' for the current folder")
     folder = Path(dest)
     sink = LocalSink(folder, fsync=fsync, overwrite=overwrite, inline=inline, disk=disk)
-    return Place(sink, folder)
+    return Place(sink, folder, erased=ErasedHere(folder))
 
 
 def _path_in(url: str) -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
@@ -25,7 +25,14 @@ from agentphone_async.archive.rebuild import rebuild
 from agentphone_async.archive.verification.repair import repair
 from agentphone_async.archive.verification.verify import verify
 from agentphone_async.emulator import Emulator
-from agentphone_async.errors import ArchiveLockedError, CatalogError, ConfigurationError
+from agentphone_async.errors import (
+    ArchiveLockedError,
+    CatalogError,
+    ConfigurationError,
+    RecordingErasedError,
+)
+from agentphone_async.recordings.outcomes import Failed
+from agentphone_async.sinks.local import LocalSink
 from tests.support.archives import (
     DAY,
     archived,
@@ -126,18 +133,35 @@ async def back_by_prune(_: AsyncAgentPhone, folder: Path) -> None:
     await prune(folder, timedelta(days=100_000), dry_run=False)
 
 
+async def back_by_fetch(client: AsyncAgentPhone, folder: Path) -> None:
+    """Into the archive, below it, through a link from elsewhere, as a file, and with a sink."""
+    link = folder.parent / f"{folder.name}-link"
+    if not link.is_symlink():
+        link.symlink_to(folder / FOLDER, target_is_directory=True)
+    for dest in (folder, folder / "new" / "place", link, f"file://{folder}", LocalSink(folder)):
+        with pytest.raises(RecordingErasedError):
+            await client.fetch_recording("call_1", dest, overwrite=True)
+        (outcome,) = [one async for one in client.download_recordings(["call_1"], dest)]
+        assert isinstance(outcome, Failed), dest
+        assert isinstance(outcome.error, RecordingErasedError), dest
+    with pytest.raises(RecordingErasedError):
+        await client.fetch_recording("call_1", path=folder / "my.wav")
+
+
 WAYS: list[Callable[[AsyncAgentPhone, Path], Awaitable[None]]] = [
     back_by_refresh,
     back_by_repair,
     back_by_rebuild,
     back_by_a_lost_catalog,
     back_by_prune,
+    back_by_fetch,
 ]
 
 
 @settings(
-    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(order=[back_by_a_lost_catalog, back_by_fetch])
 @given(order=st.lists(st.sampled_from(WAYS), min_size=2, max_size=4))
 async def test_tombstones_never_come_back(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path_factory, order

@@ -1,0 +1,152 @@
+"""Calls that were erased from an archive for good, so that nobody writes them there again.
+
+An archive keeps a tombstone for each in ``erased.jsonl``: a hash of the call's id, keyed with what
+``archive.json`` beside it says. Both are read here, and written by the archive only. Whoever stores
+recordings below an archive's folder has to look, also who knows nothing of archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from agentphone_async.errors import CatalogError
+from agentphone_async.protocol.display import printable
+
+ERASED_NAME = "erased.jsonl"
+"""In an archive's folder."""
+
+SETTINGS_NAME = "archive.json"
+"""Beside it."""
+
+_Stamp: TypeAlias = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """The calls that were erased from one archive.
+
+    Attributes:
+        key: hashes ids; None if nothing was ever erased.
+        hashes: of the ids, in hexadecimal.
+    """
+
+    key: bytes | None = None
+    hashes: Collection[str] = frozenset()
+
+    @classmethod
+    def load(cls, folder: Path) -> Tombstones:
+        """Those of the archive in a folder; none if it has none.
+
+        Raises:
+            CatalogError: the file, or the key beside it, cannot be read: nobody could tell then
+                which calls must not come back.
+        """
+        path = folder / ERASED_NAME
+        try:
+            lines = path.read_bytes().splitlines()
+        except (FileNotFoundError, NotADirectoryError):
+            return cls()
+        except OSError as error:
+            raise _unusable(path, printable(error.strerror or str(error), 100)) from error
+        hashes = frozenset(said for line in lines if (said := _hash_in(line)) is not None)
+        return cls(_key_beside(path), hashes) if hashes else cls()
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def covers(self, call_id: str) -> bool:
+        """Whether this call was erased."""
+        if self.key is None or not self.hashes:
+            return False
+        return id_hash(call_id, self.key) in self.hashes
+
+
+class ErasedHere:
+    """Tombstones of the archives that a folder is, or lies in, by its path or by its real one.
+
+    They are looked for once, and read again only after they have changed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._tops = list(_tops(folder))
+
+    def look(self) -> Tombstones:
+        """Those of the innermost archive as they are now; a file that is not read costs a `stat`.
+
+        Raises:
+            CatalogError: as `Tombstones.load`.
+        """
+        for top in self._tops:
+            erased = _stamp(top / ERASED_NAME)
+            if erased is not None:
+                return _loaded(top, erased, _stamp(top / SETTINGS_NAME))
+        return _NONE
+
+
+_NONE = Tombstones()
+
+
+def id_hash(call_id: str, key: bytes) -> str:
+    """What stands for a call id in a tombstone: HMAC-SHA-256, in hexadecimal."""
+    return hmac.new(key, call_id.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _loaded(top: Path, erased: _Stamp, settings: _Stamp | None) -> Tombstones:  # noqa: ARG001 - they tell whether it is still true
+    return Tombstones.load(top)
+
+
+def _tops(folder: Path) -> Iterator[Path]:
+    # The functions of `os.path` take names that are too long, which `Path` does not.
+    by_name = Path(os.path.abspath(folder))  # noqa: PTH100 - see above
+    real = Path(os.path.realpath(folder))
+    seen: set[Path] = set()
+    for top in (real, *real.parents, by_name, *by_name.parents):
+        if top not in seen:
+            seen.add(top)
+            yield top
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _key_beside(path: Path) -> bytes:
+    try:
+        said: Any = json.loads((path.parent / SETTINGS_NAME).read_bytes())["erasure_key"]
+        return bytes.fromhex(said)
+    except FileNotFoundError:
+        raise _unusable(path, f"{SETTINGS_NAME}, which has its key, is gone") from None
+    except OSError as error:
+        reason = printable(error.strerror or str(error), 100)
+        raise _unusable(path.parent / SETTINGS_NAME, reason) from error
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _unusable(path, f"{SETTINGS_NAME} does not have its key") from None
+
+
+def _hash_in(line: bytes) -> str | None:
+    try:
+        said = json.loads(line)["hash"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return said if isinstance(said, str) else None
+
+
+def _unusable(path: Path, reason: str) -> CatalogError:
+    shown = printable(os.fspath(path), 300)
+    return CatalogError(
+        f"cannot use {shown}: {reason}; restore it from a backup before going on",
+        filename=os.fspath(path),
+    )
