@@ -34,7 +34,6 @@ from agentphone_async.archive.catalog.rows import (
     with_file,
 )
 from agentphone_async.archive.catalog.runs import use_folders
-from agentphone_async.archive.erasure.tombstones import Tombstones
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.names import Names, places, stem_of
@@ -49,6 +48,7 @@ from agentphone_async.recordings.outcomes import (
     NotReadyYet,
     Outcome,
 )
+from agentphone_async.sinks.erased import Tombstones
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,12 @@ from agentphone_async.archive.catalog.recordings import (
 from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, with_file
 from agentphone_async.archive.catalog.schema import FILE_NAME
 from agentphone_async.archive.erasure.erase import resume
-from agentphone_async.archive.erasure.tombstones import Tombstones
 from agentphone_async.archive.files.on_disk import Found, examine, files_below, size_of
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.recovery import Recovery
 from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder
+from agentphone_async.sinks.erased import Tombstones
 from agentphone_async.sinks.threads import FilePool
 
 BATCH = 256

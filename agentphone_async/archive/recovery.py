@@ -30,7 +30,6 @@ from agentphone_async.archive.catalog.rows import (
     raw_text,
 )
 from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
-from agentphone_async.archive.erasure.tombstones import Tombstones
 from agentphone_async.archive.files.evidence import Indexed, IndexedCall, indexed
 from agentphone_async.archive.files.on_disk import files_below, size_of
 from agentphone_async.archive.files.sidecar_files import (
@@ -45,6 +44,7 @@ from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
 from agentphone_async.recordings.naming import hashed_id, safe_component
 from agentphone_async.sinks.disk import destination_errors
+from agentphone_async.sinks.erased import Tombstones
 
 T = TypeVar("T")
 

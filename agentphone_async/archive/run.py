@@ -29,7 +29,6 @@ from agentphone_async.archive.catalog.runs import (
     take_over,
     unfinished_folders,
 )
-from agentphone_async.archive.erasure.tombstones import Tombstones
 from agentphone_async.archive.files.storage import share
 from agentphone_async.archive.limits import LimitsWatcher
 from agentphone_async.archive.names import Names, dated_by, key_of_names
@@ -56,6 +55,7 @@ from agentphone_async.recordings.jobs import Job, Settled
 from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.place import Place
 from agentphone_async.recordings.stop import StopToken
+from agentphone_async.sinks.erased import Tombstones
 
 INCIDENT = "nearly everything that the run asked for was refused"
 

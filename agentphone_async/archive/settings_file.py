@@ -29,10 +29,8 @@ from agentphone_async.sinks.disk import (
     sync_folder,
     write_all,
 )
+from agentphone_async.sinks.erased import SETTINGS_NAME
 from agentphone_async.sinks.local import Fsync
-
-SETTINGS_NAME = "archive.json"
-"""In the archive's folder."""
 
 _FORMAT = 1
 _LARGEST = 64 * 1024 * 1024

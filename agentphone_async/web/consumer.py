@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.erasure.tombstones import Tombstones
 from agentphone_async.archive.files.sidecar_files import Sidecar, SidecarFiles, pretty, sha256_of
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.selection import Selection
@@ -31,6 +30,7 @@ from agentphone_async.errors import (
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import hint
 from agentphone_async.recordings.pipeline import work_on
+from agentphone_async.sinks.erased import Tombstones
 from agentphone_async.web.inbox import Inbox, Waiting
 
 EVENT = "event"

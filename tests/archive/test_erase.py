@@ -18,7 +18,7 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import erased_after
 from agentphone_async.archive.erasure.erase import ErasureReport, forget, hold, prune
-from agentphone_async.archive.erasure.tombstones import ERASED_NAME, Tombstones, bury, is_erased
+from agentphone_async.archive.erasure.tombstones import bury, is_erased
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.query import entries
 from agentphone_async.archive.rebuild import rebuild
@@ -32,6 +32,7 @@ from agentphone_async.errors import (
     RecordingErasedError,
 )
 from agentphone_async.recordings.outcomes import Failed
+from agentphone_async.sinks.erased import ERASED_NAME, Tombstones
 from agentphone_async.sinks.local import LocalSink
 from tests.support.archives import (
     DAY,

@@ -13,10 +13,11 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.settings_file import SETTINGS_NAME, load_settings
+from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.archive.template import Template
 from agentphone_async.archive.verification.verify import verify
 from agentphone_async.emulator import Emulator
+from agentphone_async.sinks.erased import SETTINGS_NAME
 
 
 def mode(path: Path) -> int:

@@ -33,10 +33,10 @@ from agentphone_async.archive.bucket.tombs import (
 from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
 from agentphone_async.archive.catalog.rows import id_to_text
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
-from agentphone_async.archive.erasure.tombstones import Tombstones, id_hash
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.disk import FOLDER_MODE, destination_errors
+from agentphone_async.sinks.erased import Tombstones, id_hash
 
 HEAD = "_catalog/archive.json"
 OURS = "_catalog/"

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agentphone_async.archive.catalog.rows import id_from_text
-from agentphone_async.archive.erasure.tombstones import ERASED_NAME, Tombstones
 from agentphone_async.archive.settings_file import load_settings, update_settings
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors
+from agentphone_async.sinks.erased import ERASED_NAME, Tombstones
 
 TOMBS = "_catalog/erased"
 

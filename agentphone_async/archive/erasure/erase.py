@@ -31,7 +31,7 @@ from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.rows import CallRow
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
 from agentphone_async.archive.erasure.scrub import compact, scrub_old
-from agentphone_async.archive.erasure.tombstones import Tombstones, bury
+from agentphone_async.archive.erasure.tombstones import bury
 from agentphone_async.archive.files.call_files import CallFiles
 from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
@@ -41,6 +41,7 @@ from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.settings_file import load_settings, update_settings
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.sinks.disk import destination_errors, sync_folder
+from agentphone_async.sinks.erased import Tombstones
 
 Also = Callable[[Path, Sequence[str]], int]
 """Something else that keeps what belongs to calls: erases it, and tells how much there was."""

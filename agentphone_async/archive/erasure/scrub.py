@@ -10,8 +10,8 @@ from pathlib import Path
 from agentphone_async.archive.catalog.opening import connected
 from agentphone_async.archive.catalog.rows import id_from_text
 from agentphone_async.archive.catalog.schema import FILE_NAME
-from agentphone_async.archive.erasure.tombstones import Tombstones
 from agentphone_async.sinks.disk import destination_errors
+from agentphone_async.sinks.erased import Tombstones
 from agentphone_async.sinks.threads import FilePool
 
 _TABLES = {

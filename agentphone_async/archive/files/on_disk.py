@@ -16,11 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.catalog.schema import FILE_NAME
-from agentphone_async.archive.erasure.tombstones import ERASED_NAME
 from agentphone_async.archive.files.evidence import INDEX_FOLDER, sums_in
 from agentphone_async.archive.lock import LOCK_NAME
 from agentphone_async.archive.names import SUMS_NAME
-from agentphone_async.archive.settings_file import SETTINGS_NAME
 from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
@@ -33,6 +31,7 @@ from agentphone_async.sinks.disk import (
     sync_folder,
     sync_many,
 )
+from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME
 
 _CHUNK = 1024 * 1024
 _UNKNOWN = Expected(media_type="", length=None, framed=False, validator=None)
