@@ -85,6 +85,11 @@ class Archive:
     def __repr__(self) -> str:
         return f"<Archive {os.fspath(self.folder)!r}>"
 
+    @property
+    def files(self) -> Files:
+        """Where its files lie."""
+        return self._environment.files
+
     def stop(self, reason: str = "interrupted", line: str = "it was interrupted") -> None:
         """End the run gently; to be called in its event loop's thread, for instance on SIGINT.
 

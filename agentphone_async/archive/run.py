@@ -156,7 +156,7 @@ class Run:
         await self._sweep(run)
         names = names_of(options, await key_of_names(catalog, hash_ids=options.hash_ids))
         async with AsyncExitStack() as stack:
-            sidecars = sidecars_of(options, self._environment.folder, self._client, catalog)
+            sidecars = sidecars_of(options, self._environment, self._client, catalog)
             if sidecars is not None:
                 self._companions.append(await stack.enter_async_context(sidecars))
             planner = self._planner(names, run)

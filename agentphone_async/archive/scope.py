@@ -67,13 +67,13 @@ def names_of(options: RunOptions, key: bytes | None) -> Names:
 
 
 def sidecars_of(
-    options: RunOptions, folder: Path, client: AsyncAgentPhone, catalog: Catalog
+    options: RunOptions, environment: Environment, client: AsyncAgentPhone, catalog: Catalog
 ) -> Sidecars | None:
     """What is written beside recordings; None if nothing is."""
     if not (options.metadata or options.transcripts or options.checksums):
         return None
     return Sidecars(
-        folder,
+        environment.folder,
         client,
         metadata=bool(options.metadata),
         transcripts=bool(options.transcripts),
@@ -82,4 +82,5 @@ def sidecars_of(
         hash_ids=options.hash_ids,
         fsync=options.fsync,
         catalog=catalog,
+        files=environment.files,
     )

@@ -44,6 +44,7 @@ from agentphone_async.archive.files.sidecar_files import (
     sha256_of,
     transcript_text,
 )
+from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.options import Companion, Placed
 from agentphone_async.archive.report import MOST_KEPT
@@ -295,6 +296,7 @@ class Sidecars:
         zone: of the times in transcripts.
         hash_ids, fsync: as in the run's options.
         catalog: the run's; one of their own is opened at the first use if there is none.
+        files: where they lie, if that is not ``folder``.
     """
 
     def __init__(
@@ -309,8 +311,11 @@ class Sidecars:
         hash_ids: bool = False,
         fsync: Fsync = Fsync.BATCH,
         catalog: Catalog | None = None,
+        files: Files | None = None,
     ) -> None:
-        self._files = SidecarFiles(Path(folder), fsync=fsync, hash_ids=hash_ids, catalog=catalog)
+        self._files = SidecarFiles(
+            Path(folder), fsync=fsync, hash_ids=hash_ids, catalog=catalog, files=files
+        )
         self.metadata = Metadata(self._files) if metadata else None
         self.transcripts = Transcripts(self._files, client, zone=zone) if transcripts else None
         self.sums = Sums(self._files) if sums else None

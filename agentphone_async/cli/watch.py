@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +23,19 @@ from agentphone_async.cli.options import (
     transfer_options,
 )
 from agentphone_async.cli.param_types import File, Seconds
+from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.showing import Logs
 from agentphone_async.cli.signals import on_signals
 
 if TYPE_CHECKING:
+    from agentphone_async.archive.archive import Archive
+    from agentphone_async.archive.bucket.archive import BucketArchive
     from agentphone_async.web.listen import Address
     from agentphone_async.web.watch import Watch, WatchOptions
 
 
 @click.command("watch", cls=Command)
-@archive_folder
+@functools.partial(archive_folder, urls=True)
 @option(Section.WHAT, "--listen", metavar="HOST:PORT", default="127.0.0.1:8080",
         help="Where webhooks come in.")  # fmt: skip
 @option(Section.WHAT, "--secret-file", metavar="FILE", type=File(), required=True,
@@ -49,12 +53,14 @@ if TYPE_CHECKING:
         help="Zone of dates in names, such as Europe/Berlin.  [default: local]")  # fmt: skip
 @option(Section.WHERE, "--hash-ids", is_flag=True,
         help="Name files by a keyed hash of the id; the archive keeps to it.")  # fmt: skip
+@catalog_option
 @transfer_options
 @connection_options
 @log_options
 def command(
     *,
-    dest: Path,
+    dest: Path | str,
+    cache: Path | None,
     listen: str,
     secret_file: Path,
     connection: Connection,
@@ -63,6 +69,9 @@ def command(
     **settings: Any,
 ) -> int:
     """Receive AgentPhone's webhooks, and archive each call in DEST soon after its end.
+
+    DEST is a folder or a bucket's URL. Of a bucket, the catalog on this machine also has the
+    inbox: give it a place that stays, with --catalog.
 
     A webhook is acknowledged when it is on the disk. Recording, metadata and transcript come from
     the API; summary and sentiment from the webhook, which is the only one to tell them. The list
@@ -74,7 +83,6 @@ def command(
     \b
     agentphone-async watch ~/calls --secret-file webhook-secret
     """
-    from agentphone_async.archive.archive import Archive
     from agentphone_async.web.listen import Address
     from agentphone_async.web.secret_file import read_secrets
     from agentphone_async.web.watch import Watch, WatchOptions
@@ -85,13 +93,28 @@ def command(
         poll=settings["poll"],
         behind_proxy=settings["behind_proxy"],
     )
-    options = replace(options, run=_run_options(options, transfers, settings))
+    options = replace(options, run=_run_options(dest, options, transfers, settings))
+    if isinstance(dest, Path):
+        refuse_cache(cache)
+    archive = _archive(dest, cache)
     client = transfers.client(connection)
     replace(logs, log_level=logs.log_level or "info").start()
-    return run(_watch(Watch(Archive(dest), client, options), dest))
+    return run(_watch(Watch(archive, client, options), dest))
 
 
-def _run_options(options: WatchOptions, transfers: Transfers, settings: dict[str, Any]) -> Any:
+def _archive(dest: Path | str, cache: Path | None) -> Archive | BucketArchive:
+    from agentphone_async.archive.archive import Archive
+
+    if isinstance(dest, Path):
+        return Archive(dest)
+    from agentphone_async.archive.bucket.archive import BucketArchive
+
+    return BucketArchive(dest, cache)
+
+
+def _run_options(
+    dest: Path | str, options: WatchOptions, transfers: Transfers, settings: dict[str, Any]
+) -> Any:
     from datetime import timedelta
 
     from agentphone_async.archive.template import Template
@@ -105,10 +128,11 @@ def _run_options(options: WatchOptions, transfers: Transfers, settings: dict[str
         template=Template.parse(settings["template"]),
         zone=load_zone(settings["tz"]),
         hash_ids=settings["hash_ids"],
+        metadata=isinstance(dest, Path),  # in a bucket, manifests have them
     )
 
 
-async def _watch(watch: Watch, dest: Path) -> int:
+async def _watch(watch: Watch, dest: Path | str) -> int:
     signals = 0
 
     def on_signal() -> None:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -226,6 +226,28 @@ class Bucket:
         with bucket_errors(self.url, "read"):
             for chunk in self._api.get(self.store, path).stream(min_chunk_size=size):
                 yield bytes(chunk)
+
+    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of an object, each given by where it begins and how long it is; raises as `read`.
+
+        Parts that are close to one another come in one request.
+        """
+        with bucket_errors(self.url, "read"):
+            parts = self._api.get_ranges(
+                self.store,
+                path,
+                starts=[start for start, _ in ranges],
+                lengths=[length for _, length in ranges],
+            )
+            return [bytes(part) for part in parts]
+
+    async def stream(self, path: str, start: int, end: int, size: int) -> AsyncGenerator[bytes]:
+        """A part of an object in one request, in pieces of about ``size``; raises as `read`."""
+        with bucket_errors(self.url, "read"):
+            options = {"range": (start, end)}
+            got = await self._api.get_async(self.store, path, options=options)
+            async for piece in got.stream(min_chunk_size=size):
+                yield bytes(piece)
 
     def list(self, under: str = "", *, after: str | None = None) -> Iterator[Head]:
         """All objects whose keys begin with the folder ``under``, without their metadata."""

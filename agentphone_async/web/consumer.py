@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.files.sidecar_files import Sidecar, SidecarFiles, pretty, sha256_of
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.selection import Selection
@@ -160,7 +161,7 @@ class Consumer:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: Archive | BucketArchive,
         client: AsyncAgentPhone,
         inbox: Inbox,
         options: RunOptions,
@@ -226,7 +227,12 @@ class Consumer:
 
     def _files(self) -> SidecarFiles:
         options = self._options
-        return SidecarFiles(self._archive.folder, fsync=options.fsync, hash_ids=options.hash_ids)
+        return SidecarFiles(
+            self._archive.folder,
+            fsync=options.fsync,
+            hash_ids=options.hash_ids,
+            files=self._archive.files,
+        )
 
     def _events(self, files: SidecarFiles) -> Events:
         return Events(files, self._inbox, self._settled, self._now, self._counts)

@@ -16,6 +16,7 @@ import anyio
 from aiohttp import web
 
 from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.catalog.opening import inspect
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.selection import Selection
@@ -81,7 +82,7 @@ class Watch:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: Archive | BucketArchive,
         client: AsyncAgentPhone,
         options: WatchOptions,
         *,
@@ -111,10 +112,13 @@ class Watch:
         Raises:
             ConfigurationError: the address cannot be used.
             CatalogError: inbox or catalog are not ours, damaged or newer than we are.
-            DestinationError: the folder cannot be written.
+            DestinationError: the folder cannot be written, or the bucket not be used.
             AuthenticationError, PermissionDeniedError: the API key was refused at the start.
         """
         inspect(self._archive.folder)  # a catalog that is not ours is no place for an inbox
+        if isinstance(self._archive, BucketArchive):
+            async with self._archive.opened(make=True):
+                pass  # a bucket that cannot be used is said now
         async with await Inbox.open(self._archive.folder) as inbox:
             receiver = Receiver(
                 inbox, self._options.secrets, healthy=lambda: self._well, now=self._now

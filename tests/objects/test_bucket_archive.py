@@ -12,6 +12,7 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.bucket import archive as bucket_archive
 from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.check import verify
 from agentphone_async.archive.bucket.erase import forget, prune
 from agentphone_async.archive.bucket.manifest import decompress
 from agentphone_async.archive.bucket.planning import write_plan
@@ -133,10 +134,29 @@ async def test_a_dry_run_writes_nothing(emulator, bucket, tmp_path):
     assert list(bucket.list()) == []
 
 
-async def test_files_beside_recordings_are_refused(emulator, bucket, tmp_path):
-    with pytest.raises(ConfigurationError, match="leave out --metadata and --transcripts"):
-        await run(emulator, bucket, tmp_path, transcripts=True)
+async def test_metadata_are_refused(emulator, bucket, tmp_path):
+    with pytest.raises(ConfigurationError, match="leave out --metadata"):
+        await run(emulator, bucket, tmp_path, metadata=True)
     assert list(bucket.list()) == []
+
+
+async def test_transcripts_are_objects_and_are_erased_with_their_calls(emulator, bucket, tmp_path):
+    gone, stays = fill(emulator, 2)
+    await run(emulator, bucket, tmp_path / "a", transcripts=True)
+    emulator.requests.clear()
+    await run(emulator, bucket, tmp_path / "b", transcripts=True)
+    assert emulator.requests.count("recording") == 0
+
+    def beside():
+        return {head.path for head in bucket.list() if "transcript-" in head.path}
+
+    assert len(beside()) == 4
+    assert not any(call_id in path for path in beside() for call_id in (gone, stays))
+    archive = BucketArchive(bucket, tmp_path / "b")
+    report = await verify(archive)
+    assert (report.unknown, report.missing, report.altered) == (0, 0, 0)
+    await forget(archive, [gone], dry_run=False)
+    assert len(beside()) == 2
 
 
 async def test_a_bucket_that_fails_ends_the_run_and_the_next_one_goes_on(

@@ -15,11 +15,14 @@ import aiohttp
 import anyio
 import pytest
 
-from agentphone_async import Archive, AsyncAgentPhone, ConfigurationError
+from agentphone_async import Archive, AsyncAgentPhone, ConfigurationError, RunOptions
+from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.erasure import erase
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, CatalogError
+from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.disk import is_temp
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address, notify
@@ -36,6 +39,7 @@ class Scene:
             reserved.bind(("127.0.0.1", 0))
             self.address = Address("127.0.0.1", reserved.getsockname()[1])
         self.folder = folder
+        self.archive = None
         self.url = f"http://{self.address}"
         settings = {"webhook": self.url, "webhook_secret": SECRET, "webhook_delays": (0.05,) * 100}
         self.emulator = Emulator(**(settings | emulator))
@@ -52,7 +56,7 @@ class Scene:
         options = WatchOptions(self.address, [SECRET], **({"poll": None} | options))
         key = api_key or self.emulator.api_key
         async with AsyncAgentPhone(key, base_url=self.emulator.base_url) as client:
-            watch = Watch(Archive(self.folder), client, options, now=now)
+            watch = Watch(self.archive or Archive(self.folder), client, options, now=now)
             ready = asyncio.Event()
             async with anyio.create_task_group() as group:
                 group.start_soon(watch.run, lambda _: ready.set())
@@ -106,6 +110,25 @@ async def test_a_call_that_ends_is_archived_with_what_only_its_webhook_tells(tmp
         await scene.until("SELECT kind FROM sidecars ORDER BY kind", kinds)
         assert await watch_idle(scene)
         assert watch.counts["archived"] == 1
+
+
+async def test_a_bucket_gets_recording_transcript_and_event(tmp_path):
+    bucket = Bucket.from_url(f"memory://watch/{tmp_path.name}")
+    async with Scene(tmp_path / "cache") as scene:
+        scene.archive = BucketArchive(bucket, scene.folder)
+        run = RunOptions(transcripts=True)
+        async with scene.watching(run=run, poll=60.0):
+            call = scene.emulator.add_call(duration=1)
+            await scene.until(EVENTS, [(call.id,)])
+        objects = {head.path: head for head in bucket.list()}
+        kinds = sorted(
+            path.rpartition("/")[2].split("-")[0] for path in objects if path[0] not in "._"
+        )
+        assert kinds == ["event", "recording", "transcript", "transcript"]
+        assert not any(call.id in path for path in objects)
+        (event_path,) = (path for path in objects if "event-" in path)
+        assert scene.expected(call.id).items() <= json.loads(bucket.read(event_path)).items()
+    assert Store(bucket, tmp_path / "other").open(make=False)
 
 
 async def watch_idle(scene):

@@ -7,7 +7,7 @@ dies loses little; objects of which no manifest tells are found again by the nex
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,7 +18,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.bucket.objects import BucketFiles
 from agentphone_async.archive.bucket.store import Store, default_cache
 from agentphone_async.archive.observer import Observer
-from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.options import Companion, RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
@@ -67,6 +67,16 @@ class BucketArchive:
         self._failure: DestinationError | None = None
         self._thread: FilePool
 
+    @property
+    def folder(self) -> Path:
+        """Where the catalog is on this machine: the cache."""
+        return self.cache
+
+    @property
+    def files(self) -> BucketFiles:
+        """What is in the bucket, as a run sees it."""
+        return self._files
+
     def __repr__(self) -> str:
         return f"<BucketArchive {self.bucket.url}>"
 
@@ -81,25 +91,32 @@ class BucketArchive:
         options: RunOptions | None = None,
         *,
         observer: Observer | None = None,
+        companions: Sequence[Companion] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
     ) -> Report:
         """Archive what is selected and missing, as `Archive.run` does.
 
         Raises:
-            ConfigurationError: files beside recordings are asked for, which a bucket does not get.
+            ConfigurationError: metadata are asked for, which manifests hold already.
             DestinationError: the bucket cannot be used; the message says why.
             CatalogError: a manifest is damaged or newer than we are; or the cache is of another
                 archive.
         """
         options = options or RunOptions()
-        if options.metadata or options.transcripts:
+        if options.metadata:
             raise ConfigurationError(
-                "a bucket gets no files beside recordings: manifests hold the calls' JSON; leave "
-                "out --metadata and --transcripts"
+                "in a bucket, manifests hold the calls' JSON, and no objects beside recordings "
+                "do; leave out --metadata"
             )
         async with self.opened(make=not options.dry_run) as there:
             return await self.run_opened(
-                client, selection, options, observer=observer, calls=calls, sending=there
+                client,
+                selection,
+                options,
+                observer=observer,
+                companions=companions,
+                calls=calls,
+                sending=there,
             )
 
     async def run_opened(
@@ -109,6 +126,7 @@ class BucketArchive:
         options: RunOptions,
         *,
         observer: Observer | None = None,
+        companions: Sequence[Companion] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
         sending: bool = True,
     ) -> Report:
@@ -121,7 +139,12 @@ class BucketArchive:
                 group.start_soon(self._keep_sending)
             try:
                 report = await self._archive.run(
-                    client, selection, options, observer=observer, calls=calls
+                    client,
+                    selection,
+                    options,
+                    observer=observer,
+                    companions=companions,
+                    calls=calls,
                 )
             except Exception as error:  # noqa: BLE001 - raised below: a group would wrap it
                 failure = error
@@ -139,6 +162,7 @@ class BucketArchive:
         ``only`` restricts what is brought to manifests whose names begin so.
         """
         self._thread = FilePool(1)
+        self._failure = None
         try:
             yield await self._thread.run(self._open, make=make, only=only)
         finally:

@@ -19,6 +19,7 @@ from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks.bucket import Bucket, Head
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.objects import ObjectSink
+from agentphone_async.sinks.threads import FilePool
 
 _CHUNK = 400
 
@@ -61,6 +62,7 @@ class BucketFiles:
 
     def close(self) -> None:
         """Close what was opened to look things up; fine at any time."""
+        self._unknown.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -115,6 +117,20 @@ class BucketFiles:
     def sink(self, fsync: Fsync) -> ObjectSink:  # noqa: ARG002 - as for files
         """Where new recordings go."""
         return ObjectSink(self.bucket)
+
+    def beside(self, fsync: Fsync, pool: FilePool) -> ObjectSink:  # noqa: ARG002 - as for files
+        """Where what lies beside recordings goes."""
+        return ObjectSink(self.bucket, overwrite=True, pool=pool)
+
+    def has(self, path: PurePosixPath, size: int) -> bool:  # noqa: ARG002 - as for files
+        """Whether it is there; what the catalog names was stored."""
+        return True
+
+    def remove_if(self, path: PurePosixPath, sha256: str) -> None:
+        """Delete an object if it has these bytes."""
+        head = self.bucket.head(str(path))
+        if head is not None and head.metadata.get("sha256") == sha256:
+            self.bucket.remove(str(path))
 
     def free(self) -> int:
         """A store has no end."""

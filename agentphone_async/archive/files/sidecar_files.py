@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -16,15 +15,14 @@ from typing import Any, Self
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
 from agentphone_async.archive.catalog.rows import SidecarRow
-from agentphone_async.archive.files.on_disk import size_of
+from agentphone_async.archive.files.storage import Files, LocalFiles
 from agentphone_async.archive.names import key_of_names
 from agentphone_async.models import Call, Transcript, TranscriptTurn
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.recording import Audio
 from agentphone_async.recordings.naming import hashed_id, safe_component
-from agentphone_async.sinks.disk import destination_errors, remove
 from agentphone_async.sinks.interface import Body, Target
-from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.threads import FilePool
 
 METADATA = "metadata"
@@ -65,6 +63,7 @@ class SidecarFiles:
             names keeps to them.
         now: the wall clock.
         catalog: one that is open already, and stays open.
+        files: where they lie, if that is not ``folder``.
 
     Attributes:
         sink: where files are put.
@@ -80,12 +79,14 @@ class SidecarFiles:
         hash_ids: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         catalog: Catalog | None = None,
+        files: Files | None = None,
     ) -> None:
         self.folder = folder
+        self._files = files or LocalFiles(folder)
         self.now = now
         self.changed: set[PurePosixPath] = set()
         self.pool = FilePool(2)
-        self.sink = LocalSink(folder, fsync=fsync, overwrite=True, pool=self.pool)
+        self.sink = self._files.beside(fsync, self.pool)
         self._hash_ids = hash_ids
         self._key: bytes | None = None
         self._has_looked_for_key = False
@@ -140,12 +141,10 @@ class SidecarFiles:
         rows = await catalog.run(sidecars_of, ids)
         if not rows:
             return {}
-        sizes = await self.pool.run(_sizes, self.folder, [row.path for row in rows])
-        return {
-            (row.call_id, row.kind): row
-            for row, size in zip(rows, sizes, strict=True)
-            if size == row.size
-        }
+        there = await self.pool.run(
+            lambda: [row for row in rows if self._files.has(row.path, row.size)]
+        )
+        return {(row.call_id, row.kind): row for row in there}
 
     async def store(self, files: Sequence[Sidecar]) -> None:
         """Write files, and then their rows; what a call had under another name is removed.
@@ -165,7 +164,11 @@ class SidecarFiles:
         moved = [row for row in old if places.get((row.call_id, row.kind), row.path) != row.path]
         if moved:
             self.changed.update(row.path.parent for row in moved)
-            await self.pool.run(_remove_ours, self.folder, moved)
+            await self.pool.run(self._remove, moved)
+
+    def _remove(self, rows: Sequence[SidecarRow]) -> None:
+        for row in rows:
+            self._files.remove_if(row.path, row.sha256)
 
 
 def _row(file: Sidecar, now: datetime) -> SidecarRow:
@@ -191,22 +194,6 @@ def pretty(raw: Mapping[str, Any]) -> bytes:
         fields = json.dumps(raw, sort_keys=True, separators=(",\n  ", ": "))
         return f"{{\n  {fields[1:-1]}\n}}\n".encode("ascii")
     return (json.dumps(raw, sort_keys=True, indent=2) + "\n").encode("ascii")
-
-
-def _sizes(folder: Path, paths: Sequence[PurePosixPath]) -> list[int | None]:
-    return [size_of(folder, path) for path in paths]
-
-
-def _remove_ours(folder: Path, rows: Sequence[SidecarRow]) -> None:
-    for row in rows:
-        path = folder / row.path
-        with destination_errors(path):
-            try:
-                ours = sha256_of(path.read_bytes()) == row.sha256
-            except FileNotFoundError:
-                continue
-        if ours:
-            remove(os.fspath(path))
 
 
 _LONGEST = 10**9

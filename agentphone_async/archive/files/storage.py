@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from agentphone_async.archive.options import Mode
 from agentphone_async.sinks.disk import destination_errors, is_temp, remove, sweep
 from agentphone_async.sinks.interface import Sink
 from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.sinks.threads import FilePool
 
 _MODES: dict[Mode, tuple[int, int]] = {"private": (0o600, 0o700), "group": (0o640, 0o2750)}
 """Of files and of folders."""
@@ -61,6 +63,15 @@ class Files(Protocol):
 
     def sink(self, fsync: Fsync) -> Sink:
         """Where recordings are put."""
+
+    def beside(self, fsync: Fsync, pool: FilePool) -> Sink:
+        """Where what lies beside recordings is put; it replaces what has its name."""
+
+    def has(self, path: PurePosixPath, size: int) -> bool:
+        """Whether a file that the catalog names is there, and has this size; on any thread."""
+
+    def remove_if(self, path: PurePosixPath, sha256: str) -> None:
+        """Remove a file if it has these bytes; fine if there is none; on any thread."""
 
     def free(self) -> int:
         """Bytes that may still be written."""
@@ -118,6 +129,25 @@ class LocalFiles:
     def sink(self, fsync: Fsync) -> Sink:
         """See `Files`."""
         return LocalSink(self.root, fsync=fsync, inline=self._inline)
+
+    def beside(self, fsync: Fsync, pool: FilePool) -> Sink:
+        """See `Files`."""
+        return LocalSink(self.root, fsync=fsync, overwrite=True, pool=pool)
+
+    def has(self, path: PurePosixPath, size: int) -> bool:
+        """See `Files`."""
+        return files.size_of(self.root, path) == size
+
+    def remove_if(self, path: PurePosixPath, sha256: str) -> None:
+        """See `Files`."""
+        place = self.root / path
+        with destination_errors(place):
+            try:
+                ours = hashlib.sha256(place.read_bytes()).hexdigest() == sha256
+            except FileNotFoundError:
+                return
+        if ours:
+            remove(os.fspath(place))
 
     def free(self) -> int:
         """See `Files`."""
