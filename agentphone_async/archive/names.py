@@ -11,6 +11,7 @@ from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
 from agentphone_async.archive.settings_file import load_settings, update_settings
 from agentphone_async.archive.template import FIELDS, Template
 from agentphone_async.models import Call
+from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.recordings.naming import hashed_id
 from agentphone_async.sinks.interface import Target
 
@@ -90,13 +91,18 @@ def dated_by(call: Call, target: Target) -> Target:
 
 
 def places(stem: PurePosixPath) -> tuple[str, str]:
-    """The paths that a recording may get, as text: making paths of all would cost too much."""
+    """The paths that a recording usually gets, as text: making paths of all would cost too much."""
     return f"{stem}.wav", f"{stem}.mp3"
+
+
+def all_places(stem: PurePosixPath) -> list[str]:
+    """Every path that a recording may get."""
+    return [f"{stem}{extension}" for extension in ALL_EXTENSIONS]
 
 
 def stem_of(path: PurePosixPath) -> PurePosixPath:
     """The path of a recording without the extension that its audio type gave it."""
-    return path.with_suffix("") if path.suffix in {".wav", ".mp3"} else path
+    return path.with_suffix("") if path.suffix in ALL_EXTENSIONS else path
 
 
 def version_stem(stem: PurePosixPath, version: int) -> PurePosixPath:

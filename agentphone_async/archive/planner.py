@@ -36,7 +36,7 @@ from agentphone_async.archive.catalog.rows import (
 from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.files.storage import Files
-from agentphone_async.archive.names import Names, places, stem_of
+from agentphone_async.archive.names import Names, all_places, places, stem_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import Plan, Policy, Step, Task, adopted_version, next_step
 from agentphone_async.archive.selection import Selection
@@ -254,7 +254,7 @@ class _Batch:
         stem = own_stem(call, stem, owners)
         task = Task(call, stem, known)
         untracked = self._untracked_in(stem.parent)
-        for place in places(stem) if untracked else ():
+        for place in all_places(stem) if untracked else ():
             path = PurePosixPath(place)
             if (
                 path.name in untracked

@@ -35,6 +35,7 @@ from agentphone_async.archive.files.on_disk import Found, examine, files_below, 
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.recovery import Recovery
 from agentphone_async.errors import CatalogError
+from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder
 from agentphone_async.sinks.erased import Tombstones
 from agentphone_async.sinks.threads import FilePool
@@ -131,7 +132,7 @@ class _Rebuild:
 
     def go(self) -> None:
         """Take in every recording, a batch at a time; then forget rows without a file."""
-        files = files_below(self._folder, (".wav", ".mp3"))
+        files = files_below(self._folder, ALL_EXTENSIONS)
         while batch := list(itertools.islice(files, BATCH)):
             found = [one for path in batch if (one := examine(self._folder, path)) is not None]
             in_transaction(self._new, lambda found=found: self._take(found))  # type: ignore[misc]

@@ -42,6 +42,7 @@ from agentphone_async.archive.names import stem_of
 from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
+from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.recordings.naming import hashed_id, safe_component
 from agentphone_async.sinks.disk import destination_errors
 from agentphone_async.sinks.erased import Tombstones
@@ -221,7 +222,7 @@ class Recovery:
         stem = path.name.removesuffix(".json").removesuffix(".call")
         if any(name in stem for name in self._names(call.id)):
             return True
-        places = (path.parent / f"{stem}{ending}" for ending in (".wav", ".mp3"))
+        places = (path.parent / f"{stem}{ending}" for ending in ALL_EXTENSIONS)
         return any(size_of(self._folder, place) is not None for place in places)
 
     def _take_call(self, found: list[tuple[Call, SidecarRow]]) -> None:

@@ -237,6 +237,11 @@ def extension_of(media_type: str) -> str:
     return EXTENSIONS.get(media_type, ".wav")
 
 
+def media_type_of(extension: str) -> str:
+    """The media type of a file with this extension; that of WAVE for one that is not known."""
+    return next((one for one, known in EXTENSIONS.items() if known == extension), "audio/wav")
+
+
 def short(request: Request, received: int, expected: int | None) -> RecordingError:
     """The error for a body that ended before its promised length."""
     promised = f" of {expected}" if expected is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.erased import SETTINGS_NAME
 from tests.support.archives import DAY, archived, catalogued, day_folder, execute, fill
 
+PCM = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 2036, b"WAVE", b"fmt ", 16, 1, 2, 44100, 176400, 4, 16,
+                  b"data", 2000)  # fmt: skip
 ALL = {"metadata": True, "transcripts": True}
 
 
@@ -36,7 +39,11 @@ def fill_with_all_kinds(emulator: Emulator) -> int:
     emulator.add_call(id="plain", started_at=DAY, duration=0.1)
     emulator.fail(route="recording", call_id="chunked", framing="chunked", wav="streamed")
     emulator.add_call(id="chunked", started_at=DAY, duration=0.1)
-    return 9
+    for kind, head in (("flac", b"fLaC\0\0\0\x22"), ("ogg", b"OggS" + b"\0" * 24), ("pcm", PCM)):
+        emulator.add_call(id=kind, started_at=DAY, duration=0.1)
+        body = head + bytes(2000)
+        emulator.fail(route="recording", call_id=kind, body=body, media_type="audio/x-whatever")
+    return 12
 
 
 def lose_catalog(folder: Path) -> None:

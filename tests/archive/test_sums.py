@@ -12,6 +12,7 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.files import sums as sums_module
+from agentphone_async.archive.files.evidence import sums_in
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.files.sums import SUMS_NAME, Sums, sums_line
 from agentphone_async.archive.options import RunOptions
@@ -162,3 +163,19 @@ async def test_folders_of_no_archive_files_get_nothing(tmp_path: Path):
         await sums.finish([PurePosixPath("empty")])
     assert sums.written == 0
     assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("{sum}  a.wav\r\n{sum} *b.wav\r\n", {"a.wav", "b.wav"}),
+        ("\ufeff{SUM}  a.wav\n", {"a.wav"}),
+        ("# mine\n\n{sum}  a.wav\nnonsense\n{sum}", {"a.wav"}),
+        ("\\{sum}  a\\\\b\\r.wav\n{sum}  plain\\n.wav\n", {"a\\b\r.wav", "plain\\n.wav"}),
+    ],
+)
+def test_sums_that_editors_have_rewritten_are_read(tmp_path: Path, text: str, names: set[str]):
+    sha256 = "ab" * 32
+    written = text.replace("{sum}", sha256).replace("{SUM}", sha256.upper())
+    (tmp_path / SUMS_NAME).write_bytes(written.encode())
+    assert sums_in(tmp_path) == dict.fromkeys(names, sha256)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from agentphone_async.archive.catalog.opening import connect, inspect
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.files.on_disk import Found
-from agentphone_async.protocol.recording import Audio
+from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 from agentphone_async.sinks.bucket import Bucket, Head
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.objects import ObjectSink
@@ -100,7 +100,7 @@ class BucketFiles:
         paths = (
             head.path
             for head in self.bucket.list(under)
-            if PurePosixPath(head.path).parent == folder and head.path.endswith((".wav", ".mp3"))
+            if PurePosixPath(head.path).parent == folder and head.path.endswith(ALL_EXTENSIONS)
         )
         while chunk := list(islice(paths, _CHUNK)):
             known = owners_of(connection, chunk)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ INDEX_FOLDER = ".agentphone-index"
 """At the top of an archive; holds call ids, and is as private as the catalog."""
 
 _INDEX_NAME = "index.jsonl"
-_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
+_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+?)\r?", re.DOTALL)
+_BOM = b"\xef\xbb\xbf"  # and line ends of two characters: of editors on Windows
 _ESCAPED = re.compile(r"\\[\\nr]")
 _PLAIN = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 _STATES = ("archived", "suspect", "empty")
@@ -54,12 +56,14 @@ def sums_in(folder: Path) -> Mapping[str, str]:
             status = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return {}
+        if not stat.S_ISREG(status.st_mode):
+            return {}  # a link may lead anywhere, and a pipe never ends
         return _sums(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(maxsize=16)
 def _sums(path: Path, _written: int, _size: int, _number: int) -> Mapping[str, str]:
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    text = path.read_bytes().removeprefix(_BOM).decode("utf-8", "surrogateescape")
     found: dict[str, str] = {}
     for line in text.split("\n"):
         match = _LINE.fullmatch(line)
@@ -67,7 +71,7 @@ def _sums(path: Path, _written: int, _size: int, _number: int) -> Mapping[str, s
             name = match[3]
             if match[1]:
                 name = _ESCAPED.sub(lambda one: _PLAIN[one[0]], name)
-            found[name] = match[2]
+            found[name] = match[2].lower()
     return found
 
 

@@ -22,7 +22,14 @@ from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.recording import HEAD_BYTES, Audio, Expected, judge
+from agentphone_async.protocol.recording import (
+    ALL_EXTENSIONS,
+    HEAD_BYTES,
+    Audio,
+    Expected,
+    judge,
+    media_type_of,
+)
 from agentphone_async.sinks.disk import (
     destination_error,
     destination_errors,
@@ -95,7 +102,7 @@ def examine(folder: Path, path: PurePosixPath, call_id: str = "") -> Found | Non
     promise = replace(_UNKNOWN, length=size, framed=True) if vouched else _UNKNOWN
     audio = _judged(call_id, promise, head, size)
     if vouched and audio is None:  # it was archived as it is, whatever we think of it now
-        audio = Audio("audio/mpeg" if path.suffix == ".mp3" else "audio/wav")
+        audio = Audio(media_type_of(path.suffix))
     return Found(path, size, sha256, audio, vouched)
 
 
@@ -187,7 +194,7 @@ class Untracked:
             except (FileNotFoundError, NotADirectoryError):
                 return
             with entries:
-                names = (entry.name for entry in entries if entry.name.endswith((".wav", ".mp3")))
+                names = (entry.name for entry in entries if entry.name.endswith(ALL_EXTENSIONS))
                 while chunk := list(islice(names, _NAMES_AT_ONCE)):
                     paths = [(folder / name).as_posix() for name in chunk]
                     known = owners_of(connection, paths)

@@ -44,6 +44,7 @@ _MARK = "evidence_written"
 _MARGIN = timedelta(hours=25)  # clocks are set back; looking twice costs little
 _ROWS = 500
 _IN_MEMORY = 8 * 1024 * 1024
+_OUTSIDE = frozenset({"", ".", ".."})
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 
 
@@ -196,8 +197,9 @@ def _lines(rows: Sequence[tuple[str, str]]) -> bytes:
 
 
 def _regular(folder: Path, names: Sequence[str]) -> list[str]:
-    """Those of some names that are files."""
-    return [name for name in names if "/" not in name and size_of(folder, name) is not None]
+    """Those of some names that are files, there or further down."""
+    plain = (name for name in names if _OUTSIDE.isdisjoint(name.split("/")) and "\0" not in name)
+    return [name for name in plain if size_of(folder, name) is not None]
 
 
 def _sha256(path: Path, expected: int) -> str | None:

@@ -39,7 +39,7 @@ from agentphone_async.archive.verification.verify import Progress, Verifier, Ver
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.models import Call
-from agentphone_async.protocol.recording import Audio
+from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 from agentphone_async.recordings.fetch import Fetched, Fetcher
 from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.sinks.disk import destination_errors, link_or_replace
@@ -259,7 +259,7 @@ class Repairer:
 
 
 def _target(path: PurePosixPath) -> Target:
-    if path.suffix in {".wav", ".mp3"}:
+    if path.suffix in ALL_EXTENSIONS:
         return target_of(stem_of(path))
     return Target(path.parent, path.name, extension="")
 
