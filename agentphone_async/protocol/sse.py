@@ -46,9 +46,6 @@ class SseDecoder:
     its empty line; what the stream leaves unfinished at its end is dropped, as the standard asks.
 
     Attributes:
-        comments_seen: comment lines so far. A heartbeat is a comment, so a rising number shows that
-            the server is alive.
-        last_event_id: for a `Last-Event-ID` header on reconnection.
         retry_ms: the reconnection time that the stream asked for, in milliseconds, or None.
     """
 
@@ -62,14 +59,10 @@ class SseDecoder:
         "_size",
         "_skip_lf",
         "_started",
-        "comments_seen",
-        "last_event_id",
         "retry_ms",
     )
 
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
-        self.comments_seen = 0
-        self.last_event_id = ""
         self.retry_ms: int | None = None
         self._limit = max_event_size
         self._line = bytearray()
@@ -142,9 +135,7 @@ class SseDecoder:
         if not line:
             return self._dispatch()
         name, _, value = line.partition(b":")
-        if not name and line.startswith(b":"):
-            self.comments_seen += 1
-        else:
+        if name:  # without one it is a comment, such as a heartbeat
             self._field(name, value.removeprefix(b" ").decode("utf-8", "replace"), len(line))
         return None
 
@@ -163,7 +154,6 @@ class SseDecoder:
                 pass  # unknown fields are ignored, so that the format can grow
 
     def _dispatch(self) -> SseEvent | None:
-        self.last_event_id = self._id
         kind, lines = self._event, self._data
         self._event, self._data, self._size = "", [], 0
         # The standard drops an event whose data buffer is empty; one empty data line is not that.

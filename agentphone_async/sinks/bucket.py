@@ -287,11 +287,6 @@ def _head(got: Any) -> Head:
     return Head(meta["path"], meta["size"], meta["last_modified"], metadata)
 
 
-def is_url(dest: object) -> bool:
-    """Whether a destination is named by a URL rather than by a path."""
-    return isinstance(dest, str) and "://" in dest
-
-
 def harmless(url: str) -> str:
     """A URL for messages: without user, password and query."""
     parts = urlsplit(url)

@@ -343,11 +343,6 @@ class HostLimits:
             self._rated = True
             self._requests.rate = rate if self._tpslimit is None else min(rate, self._tpslimit)
 
-    @property
-    def request_rate(self) -> float | None:
-        """Requests per second that are allowed now; None for no limit."""
-        return self._requests.rate
-
     # ---------------------------------------------------------------- outages
 
     @property
@@ -359,11 +354,6 @@ class HostLimits:
     def outage_exhausted(self) -> bool:
         """True when the outage has outlasted its budget, so that `acquire` fails at once."""
         return self._circuit.exhausted
-
-    @property
-    def outage_error(self) -> BaseException | None:
-        """Why the host could not be reached last time, while it cannot be."""
-        return self._circuit.error if self.in_outage else None
 
     def connection_worked(self) -> None:
         """A response head arrived, whatever its status: the host is there."""

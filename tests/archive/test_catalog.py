@@ -102,7 +102,6 @@ async def test_rows_come_back_as_they_went_in(tmp_path):
         sidecar = SidecarRow("plain", "metadata", PurePosixPath("x.json"), 1, "00", NOW)
         await catalog.transaction(recordings_table.store_sidecars, [sidecar])
         assert await catalog.run(recordings_table.sidecars_of, HOSTILE) == [sidecar]
-        assert await catalog.run(recordings_table.sidecars_after) == [sidecar]
 
 
 async def test_walking_through_all_rows_takes_each_once(tmp_path):
@@ -502,7 +501,6 @@ async def test_paths_that_leave_the_archive_are_refused_wherever_rows_are_read(t
             ]),
             ("sidecars", [
                 (recordings_table.sidecars_of, ["a"]),
-                (recordings_table.sidecars_after,),
                 (recordings_table.files_after,),
             ]),
         ):  # fmt: skip

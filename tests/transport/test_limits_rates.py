@@ -144,7 +144,7 @@ def test_throttling_pauses_everybody_and_is_learned_from():
                         assert limits.paused_for == pytest.approx(1.0)
 
         await while_workers_run(60, worker, count=64)
-        assert limits.request_rate is not None
+        assert limits._requests.rate is not None
         refused = served = 0
         await while_workers_run(60, worker, count=64)
         assert served > 0.9 * 60 * 20
@@ -160,7 +160,7 @@ def test_tpslimit_stays_the_upper_bound_of_what_is_learned():
             limits.completed(0, 0.1)
         await asyncio.sleep(1)
         limits.pause(0.0, learn=True)
-        assert limits.request_rate == 5
+        assert limits._requests.rate == 5
 
     run_virtually(main())
 

@@ -190,19 +190,6 @@ def sidecars_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Side
     return [sidecar_row(row, connection) for row in rows]
 
 
-def sidecars_after(
-    connection: sqlite3.Connection, after: tuple[str, str] | None = None, limit: int = 1000
-) -> list[SidecarRow]:
-    """The next files beside recordings; start with None, go on with the last id and kind."""
-    start = ("", "") if after is None else (id_to_text(after[0]), after[1])
-    rows = connection.execute(
-        f"SELECT {_SIDECAR} FROM sidecars "  # noqa: S608 - names of ours
-        "WHERE (call_id, kind) > (?, ?) ORDER BY call_id, kind LIMIT ?",
-        (*start, limit),
-    )
-    return [sidecar_row(row, connection) for row in rows]
-
-
 def count_states(connection: sqlite3.Connection) -> dict[str, int]:
     """How many recordings, all versions, are in each state."""
     return dict(
