@@ -282,6 +282,13 @@ class Transfer:
         length = expected.length
         limit = fetcher.max_file_size
         start = received = self._upload.size if self._upload is not None else 0
+        whole = answer.whole()
+        if whole is not None:
+            self._arrived = len(whole)
+            chunks.append(whole)
+            if fetcher.progress is not None:
+                fetcher.tell(len(whole))
+            return len(whole)
         looked = start > 0
         gathered = 0
         async with aclosing(answer.chunks()) as body:

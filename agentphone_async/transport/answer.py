@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.streams import StreamReader
 
 from agentphone_async.config import Timeouts
 from agentphone_async.errors import (
@@ -23,6 +24,7 @@ from agentphone_async.protocol.responses import Reply, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.connection import Trust, latest_trust
 from agentphone_async.transport.fast_path import FastResponse
+from agentphone_async.transport.framing import WholeAnswer
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.speed import SpeedWatch
 
@@ -122,6 +124,17 @@ class Answer:
         else:
             self._response.close()
 
+    def whole(self) -> bytes | None:
+        """All of the body, once, if it came along with the head; None where `chunks` is needed."""
+        content = self._response.content
+        if (
+            isinstance(content, WholeAnswer)
+            and not self._limits.limited_bytes
+            and not self.trust.distrusted
+        ):
+            return content.take()
+        return None
+
     def chunks(self) -> AsyncGenerator[bytes]:
         """The body in the pieces in which it arrives, within the byte rate, decoded if necessary.
 
@@ -153,7 +166,7 @@ class Answer:
         content = self._response.content
         limited = self._limits.limited_bytes and not self._request.live
         watch = None
-        if not self._request.live and not content.is_eof():
+        if not self._request.live and isinstance(content, StreamReader) and not content.is_eof():
             # What the server holds back on purpose is not slowness.
             window = self._timeouts.minimum_speed_window + self._request.patience
             enough = self._timeouts.minimum_speed * self._timeouts.minimum_speed_window

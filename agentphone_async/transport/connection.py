@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
 import select
 import time
 import weakref
@@ -31,6 +30,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from agentphone_async.transport.framing import whole_answer, whole_size
+
 QUIET = 0.1
 """Seconds after an answer in which surplus shows, if there is any."""
 
@@ -41,10 +42,6 @@ LONGEST_LINE = 64 * 1024
 """Bytes of one header line; signed addresses in ``Location`` have been seen with 9 kB."""
 
 MOST_HEADERS = 1000
-
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
-_CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 
 _BOUNDS = {
     name: bound
@@ -126,9 +123,18 @@ class CountingHandler(ResponseHandler):
         self._left: int | None = 0
         """Bytes of the body that are still to come; None if only the parser knows."""
         self._heads = 0
+        self._takes_whole = False
+        self._spare = False
+        """Whether the parser was made for the last answer, and not needed."""
+        self._late: asyncio.TimerHandle | None = None
 
-    def set_response_params(self, **params: Any) -> None:
-        """A request is about to be sent."""
+    def set_response_params(self, *, whole: bool = False, **params: Any) -> None:
+        """A request is about to be sent.
+
+        Args:
+            whole: whether its answer may come as a `WholeAnswer`.
+            params: see aiohttp; always the same ones with ``whole``.
+        """
         trust = Trust(first=self.served == 0, connection=self)
         self.served += 1
         self.trust = trust
@@ -138,6 +144,11 @@ class CountingHandler(ResponseHandler):
         self._awaits_head = not params.get("skip_payload")
         self._left = None
         self._heads = 0
+        self._takes_whole = whole
+        if whole and self._spare:
+            self._spare = False
+            return
+        self._spare = False
         params.update(_BOUNDS)
         super().set_response_params(**params)
 
@@ -145,7 +156,16 @@ class CountingHandler(ResponseHandler):
         """Bytes from the network, or (none) from the parser's own leftovers."""
         if self._awaits_head:
             self._awaits_head = False
-            self._left = _whole_size(data)
+            self._left = whole_size(data)
+            if self._takes_whole and self._left == len(data):
+                answer = whole_answer(data)
+                if answer is not None:
+                    self._left = 0
+                    self._spare = True
+                    if self.trust is not None:
+                        self.trust.ended()
+                    super().feed_data((answer, answer))  # type: ignore[arg-type] # in place of both
+                    return
         left = self._left
         if left is None or not data:
             super().data_received(data)
@@ -160,6 +180,25 @@ class CountingHandler(ResponseHandler):
             self.trust.ended()
         if surplus:
             self.out_of_step()
+
+    def await_head(self, read: float, head: float) -> None:
+        """Fail if nothing arrives in ``read`` seconds, or no whole head in ``head`` seconds.
+
+        One timer, much cheaper than ``asyncio.timeout``, for what nearly never happens.
+        """
+        self._late = self._loop.call_later(min(read, head), self._is_late, head - read)
+
+    def _is_late(self, more: float) -> None:
+        if more > 0 and not self._awaits_head:  # it comes, slowly
+            self._late = self._loop.call_later(more, self._is_late, 0.0)
+        else:
+            self.set_exception(aiohttp.SocketTimeoutError("no complete response head in time"))
+
+    def head_came(self) -> None:
+        """The head is here, or is waited for no longer."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def feed_data(self, data: Any, *size: int) -> None:
         """One head was parsed."""
@@ -190,20 +229,6 @@ class CountingHandler(ResponseHandler):
             if _is_readable(sock.fileno()):
                 return False
         return self.is_connected() and not self.should_close
-
-
-def _whole_size(data: bytes) -> int | None:
-    """Bytes of head and body together, by the head that ``data`` begins with; None if unknown."""
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    head = data[: end + 4]
-    status = _STATUS.match(head)
-    length = _LENGTH.findall(head)
-    if status is None or len(length) != 1 or _CODED.search(head):
-        return None
-    code = int(status[1])
-    return None if code < 200 or code in {204, 304} else len(head) + int(length[0])
 
 
 def _is_readable(descriptor: int) -> bool:

@@ -28,7 +28,8 @@ from yarl import URL
 
 from agentphone_async.config import Timeouts
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.transport.connection import CheckedConnector, latest_trust
+from agentphone_async.transport.connection import CheckedConnector, CountingHandler, latest_trust
+from agentphone_async.transport.framing import WholeAnswer
 
 CALLED = (
     (ClientRequest, {"method", "url", "headers", "loop", "session"}),
@@ -37,7 +38,6 @@ CALLED = (
         ResponseHandler.set_response_params,
         {"read_until_eof", "auto_decompress", "read_timeout", "read_bufsize"},
     ),
-    (ResponseHandler.start_timeout, set[str]()),
     (ResponseHandler.read, set[str]()),
     (ResponseHandler.set_exception, {"exc"}),
     (ResponseHandler.abort, set[str]()),
@@ -58,8 +58,8 @@ class FastResponse:
         self,
         connection: Connection,
         handler: ResponseHandler,
-        message: RawResponseMessage,
-        content: StreamReader,
+        message: RawResponseMessage | WholeAnswer,
+        content: StreamReader | WholeAnswer,
     ) -> None:
         self._connection = connection
         self._handler = handler
@@ -97,8 +97,8 @@ class FastPath:
         read_buffer: int,
     ) -> None:
         connector = client.connector
-        if connector is None:
-            raise RuntimeError("the session is closed")
+        if not isinstance(connector, CheckedConnector):
+            raise TypeError("the session has no connector of ours")
         self._connector = connector
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts
@@ -153,63 +153,55 @@ class FastPath:
         section 9.3.1), as `aiohttp.ClientSession` does it; and what that raises, this raises.
         """
         head = f"{self._before}{request.path}{self._between}{request.accept}\r\n\r\n".encode()
-        try:
-            return await self._exchange(head)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if isinstance(self._connector, CheckedConnector):
+        again = False
+        while True:
+            connection, handler, transport = await self._connect()
+            try:
+                handler.set_response_params(
+                    whole=True,
+                    read_until_eof=True,
+                    auto_decompress=False,
+                    read_timeout=self._timeouts.read,
+                    read_bufsize=self._read_buffer,
+                )
+                transport.write(head)
+                handler.await_head(self._timeouts.read, self._timeouts.head)
+                try:
+                    message, content = await handler.read()
+                    while message.code < 200 and message.code != 101:  # RFC 9110 section 15.2
+                        message, content = await handler.read()
+                finally:
+                    handler.head_came()
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                _drop(connection, handler)
+                if again:
+                    raise
+                again = True
                 self._connector.retire()  # where one has died, others have, too
-            return await self._exchange(head)
+            except HttpProcessingError as error:
+                _drop(connection, handler)
+                raise aiohttp.ClientResponseError(
+                    self._model.request_info, (), status=error.code, message=error.message
+                ) from error
+            except BaseException:
+                _drop(connection, handler)
+                raise
+            else:
+                return FastResponse(connection, handler, message, content)
 
-    async def _exchange(self, head: bytes) -> FastResponse:
+    async def _connect(self) -> tuple[Connection, CountingHandler, asyncio.Transport]:
         try:
             connection = await self._connector.connect(self._model, [], self._timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
         handler = connection.protocol
         transport = None if handler is None else handler.transport
-        if handler is None or transport is None:  # lost in this very moment
-            connection.close()
+        if not isinstance(handler, CountingHandler) or transport is None:
+            connection.close()  # lost in this very moment
             raise aiohttp.ServerDisconnectedError
-        try:
-            handler.set_response_params(
-                read_until_eof=True,
-                auto_decompress=False,
-                read_timeout=self._timeouts.read,
-                read_bufsize=self._read_buffer,
-            )
-            transport.write(head)
-            handler.start_timeout()
-            # Much cheaper than asyncio.timeout, for what nearly never happens.
-            late = self._loop.call_later(self._timeouts.head, _give_up, handler)
-            try:
-                message, content = await _final_head(handler)
-            finally:
-                late.cancel()
-        except HttpProcessingError as error:
-            _drop(connection, handler)
-            raise aiohttp.ClientResponseError(
-                self._model.request_info, (), status=error.code, message=error.message
-            ) from error
-        except BaseException:
-            _drop(connection, handler)
-            raise
-        return FastResponse(connection, handler, message, content)
-
-
-async def _final_head(handler: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
-    """The first head that is no interim one (RFC 9110 section 15.2)."""
-    while True:
-        message, content = await handler.read()
-        if message.code >= 200 or message.code == 101:
-            return message, content
+        return connection, handler, transport
 
 
 def _drop(connection: Connection, handler: ResponseHandler) -> None:
     handler.abort()  # a polite end of TLS would go on receiving (MagicStack/uvloop#471)
     connection.close()
-
-
-def _give_up(handler: ResponseHandler) -> None:
-    handler.set_exception(aiohttp.SocketTimeoutError("no complete response head in time"))

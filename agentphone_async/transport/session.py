@@ -271,7 +271,20 @@ class Session:
             TransportError: there was no answer.
             UnexpectedResponseError: it was not HTTP, or a redirect that is not followed.
         """
-        answer = await self._follow(request, headers, start, apart=apart)
+        first = None
+        fast = None if headers or apart or start else self._connected().fast
+        if fast is not None and fast.takes(request):
+            try:
+                response = await fast.get(request)
+            except FOREIGN as error:
+                ours = translated(error, request, self.host)
+                self._doubt_the_pool(ours)
+                raise ours from error
+            self.limits.connection_worked()
+            first = Answer(response, request, self.host, self.settings.timeouts, self.limits)
+            if first.status not in REDIRECTS:
+                return first
+        answer = await self._follow(request, headers, start, first, apart=apart)
         if answer.redirected and answer.status in REFUSALS:
             # The address may have expired on the way; the origin gives a fresh one.
             answer.close()
@@ -283,26 +296,27 @@ class Session:
         request: Request,
         headers: Mapping[str, str] | None,
         start: str | None,
+        first: Answer | None = None,
         *,
         apart: bool,
     ) -> Answer:
+        """Send it, unless the ``first`` answer is there already, and go where it leads."""
         url = start or self.settings.base_url + request.path
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
-        first = 0 if start is None else 1
-        for hop in itertools.count(first):
-            fast = None if hop or headers or apart else self._path_for(request)
-            if fast is not None:
-                answer = await self._send_by(fast, request)
-            else:
+        begin = 0 if start is None else 1
+        answer = first
+        for hop in itertools.count(begin):
+            if answer is None:
                 client = self._client_for(request, apart=apart)
                 answer = await self._send_once(client, request, url, headers, at_home=hop == 0)
-            answer.redirected = hop > first
+            answer.redirected = hop > begin
             if answer.status not in REDIRECTS:
                 return answer
             location = answer.headers.get("Location")
             answer.close()
             url = next_hop(request, url, location, status=answer.status, hop=hop)
+            answer = None
         raise AssertionError  # next_hop bounds the chain
 
     async def _send_once(
@@ -351,16 +365,6 @@ class Session:
         self.limits.connection_worked()
         return Answer(response, request, host, timeouts, self.limits)
 
-    async def _send_by(self, fast: FastPath, request: Request) -> Answer:
-        try:
-            response = await fast.get(request)
-        except FOREIGN as error:
-            ours = translated(error, request, self.host)
-            self._doubt_the_pool(ours)
-            raise ours from error
-        self.limits.connection_worked()
-        return Answer(response, request, self.host, self.settings.timeouts, self.limits)
-
     def _doubt_the_pool(self, error: AgentPhoneError) -> None:
         """After a silence on a connection that was used before, use none of the idle ones again.
 
@@ -371,10 +375,6 @@ class Session:
             connector = self._connected().pooled.connector
             if isinstance(connector, CheckedConnector):
                 connector.retire()
-
-    def _path_for(self, request: Request) -> FastPath | None:
-        fast = self._connected().fast
-        return fast if fast is not None and fast.takes(request) else None
 
     def _client_for(self, request: Request, *, apart: bool) -> aiohttp.ClientSession:
         clients = self._connected()

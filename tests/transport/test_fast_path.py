@@ -83,6 +83,16 @@ BEHAVIOURS: dict[str, tuple[Item, ...]] = {
     "a bad status": (respond(200).replace(b"200", b"2OO"),),
     "a bad length": (respond(content_length="-5"),),
     "two lengths": (HEAD + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nRIFFX",),
+    "the same length twice": (HEAD + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nRIFF",),
+    "kept alive": (respond(body=b"RIFF", connection="Keep-Alive"),),
+    "spaces around": (HEAD + b"X:  \ty z \t \r\nY:\r\nContent-Length:\t4 \r\n\r\nRIFF",),
+    "a folded header": (HEAD + b"X: y\r\n z\r\nContent-Length: 4\r\n\r\nRIFF",),
+    "a space before the colon": (HEAD + b"X : y\r\nContent-Length: 4\r\n\r\nRIFF",),
+    "bare line feeds": (HEAD + b"X: y\nZ: a\r\nContent-Length: 4\r\n\r\nRIFF",),
+    "a bare return": (HEAD + b"X: y\rContent-Length: 4\r\nContent-Length: 5\r\n\r\nRIFFX",),
+    "letters that are not ASCII": (respond(body=b"RIFF", x="\xe4"),),
+    "a header without a name": (HEAD + b": y\r\nContent-Length: 4\r\n\r\nRIFF",),
+    "no reason": (b"HTTP/1.1 200\r\nContent-Length: 4\r\n\r\nRIFF",),
     "a huge header": (respond(x_big="x" * 100_000),),
 }
 
@@ -141,7 +151,8 @@ async def ask(session: Session, call_id: str = "call_1") -> tuple[object, ...]:
     """What a caller sees of one request."""
     try:
         async with await session.send(endpoints.get_recording(call_id)) as answer:
-            return answer.status, sorted(answer.headers.items()), await answer.body()
+            headers = sorted((name.lower(), value) for name, value in answer.headers.items())
+            return answer.status, headers, await answer.body()
     except AgentPhoneError as error:
         return type(error), str(error), error.transient, getattr(error, "sent", None)
 

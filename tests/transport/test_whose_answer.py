@@ -9,7 +9,7 @@ import pytest
 
 from agentphone_async.errors import AgentPhoneError, MismatchedAnswerError
 from agentphone_async.protocol import endpoints
-from agentphone_async.transport.connection import _whole_size
+from agentphone_async.transport.framing import whole_size
 from tests.conftest import ClientFactory
 from tests.support.raw_server import Connection, RawRequest, RawServer, respond
 
@@ -187,7 +187,7 @@ async def test_a_dead_idle_connection_distrusts_nothing(client_of):
     ],
 )
 def test_what_a_head_promises(head, size):
-    assert _whole_size(head + b"rest") == (None if size is None else len(head) + size)
+    assert whole_size(head + b"rest") == (None if size is None else len(head) + size)
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["fast path", "session"])

@@ -1,0 +1,81 @@
+"""Where an answer ends, told by its first bytes alone; and answers that came in one piece.
+
+A parser that is ready for everything costs several times what most recordings need: a plain head,
+and all of the body in the same read. What is plain is a narrow matter here (RFC 9112 without its
+leniencies); whatever is not is left to aiohttp's parser, strange answers included.
+"""
+
+from __future__ import annotations
+
+import re
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+LONGEST_PLAIN = 8 * 1024
+"""Bytes of a head that is read here."""
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
+_PLAIN = re.compile(
+    rb"HTTP/1\.1 [0-9]{3} [ -~]*\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
+)
+_FIELD = re.compile(r"([^:]+):[ \t]*([^\r]*[^\r \t]|)[ \t]*\r\n")
+
+
+class WholeAnswer:
+    """Head and body that came at once; in place of aiohttp's message, and of its stream.
+
+    Attributes:
+        code: the status.
+        headers: as they came.
+        body: all of it.
+    """
+
+    __slots__ = ("body", "code", "headers")
+
+    def __init__(self, code: int, headers: CIMultiDictProxy[str], body: bytes) -> None:
+        self.code = code
+        self.headers = headers
+        self.body = body
+
+    def is_eof(self) -> bool:
+        """Nothing more comes over the network."""
+        return True
+
+    def take(self) -> bytes:
+        """All that has not been read."""
+        body, self.body = self.body, b""
+        return body
+
+    async def readany(self) -> bytes:
+        """The same, as a stream does it."""
+        return self.take()
+
+
+def whole_size(data: bytes) -> int | None:
+    """Bytes of head and body together, by the head that ``data`` begins with; None if unknown."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    status = _STATUS.match(data)
+    length = _LENGTH.findall(data, 0, end + 4)
+    if status is None or len(length) != 1 or _CODED.search(data, 0, end + 4):
+        return None
+    code = int(status[1])
+    return None if code < 200 or code in {204, 304} else end + 4 + int(length[0])
+
+
+def whole_answer(data: bytes) -> WholeAnswer | None:
+    """The answer that ``data`` is, if its size is right and its head is plain; else None."""
+    head = _PLAIN.match(data)
+    if head is None or head.end() > LONGEST_PLAIN:
+        return None
+    headers = CIMultiDict(_FIELD.findall(head[1].decode("ascii")))
+    if (
+        headers.get("Connection", "keep-alive").lower() != "keep-alive"
+        or "Content-Encoding" in headers
+        or "Upgrade" in headers
+    ):
+        return None
+    return WholeAnswer(int(data[9:12]), CIMultiDictProxy(headers), data[head.end() :])
