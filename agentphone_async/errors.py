@@ -85,6 +85,7 @@ class AgentPhoneError(Exception):
         path: path of the request without host and query; None where none was made.
         call_id: the call that it was about, if it was about one.
         attempts: how many times the request was sent, 0 if never.
+        elapsed: seconds from sending it last to this error; 0.0 if it was never sent.
         status: HTTP status of the answer; None where there was none, or none that says no.
         code: the API's own code, such as ``RATE_LIMIT_EXCEEDED``; None when not given.
         brought: whether bytes of the body came in this attempt.
@@ -98,6 +99,7 @@ class AgentPhoneError(Exception):
     path: str | None = None
     call_id: str | None = None
     attempts: int = 0
+    elapsed: float = 0.0
     status: int | None = None
     code: str | None = None
 

@@ -180,14 +180,31 @@ class AdaptiveConcurrency:
             self._base = None
             self._probing = False
 
-    def throttled(self, now: float, *, pause: float = 0.0, in_flight: int | None = None) -> None:
-        """The host answered 429 or 503, and nobody asks it anything for ``pause`` seconds."""
+    def throttled(
+        self,
+        now: float,
+        *,
+        pause: float = 0.0,
+        in_flight: int | None = None,
+        rate: float | None = None,
+    ) -> None:
+        """The host answered 429 or 503, and nobody asks it anything for ``pause`` seconds.
+
+        Args:
+            now: monotonic seconds.
+            pause: as above.
+            in_flight: requests that are still under way: so many are borne at least.
+            rate: requests a second that are allowed from now on, if that is known.
+        """
         if now - self._backed_off_at > 2.0 + pause:
             if in_flight is not None:
                 self.limit = max(self.minimum, min(self.limit, in_flight))
             self._retreat(now, BACK_OFF)
             # Mostly it is the rate that was too high, and that is learned elsewhere.
             self._upward, self._ratio = True, USUAL
+        elif in_flight is not None:  # of the same burst: what is left of it was let in
+            enough = max(in_flight, self.minimum, math.ceil((rate or 0.0) * self._typical))
+            self.limit = min(self.limit, enough)
         self._restart(now + pause)
 
     def timed_out(self, now: float) -> None:

@@ -188,7 +188,8 @@ class Refusals:
     Attributes:
         answers: how many were answered otherwise.
         refusals: how many were refused.
-        rounds: pauses without any answer between them.
+        in_a_row: how many of these since it was answered otherwise.
+        rounds: refusals without any answer between them; what was under way together counts once.
         error: what all get when it is exhausted.
     """
 
@@ -197,10 +198,11 @@ class Refusals:
         "_excused",
         "_longest",
         "_next_probe",
-        "_paused_until",
+        "_round_at",
         "_since",
         "answers",
         "error",
+        "in_a_row",
         "refusals",
         "rounds",
     )
@@ -210,9 +212,9 @@ class Refusals:
         self._longest = longest
         self._since = math.inf
         self._excused = 0.0
-        self._paused_until = -math.inf
+        self._round_at = -math.inf
         self._next_probe = math.inf
-        self.answers = self.refusals = self.rounds = 0
+        self.answers = self.refusals = self.in_a_row = self.rounds = 0
         self.error: ResponseError | None = None
 
     def answered(self) -> None:
@@ -221,16 +223,25 @@ class Refusals:
         if self.refusals:
             self._since = math.inf
             self._excused = 0.0
-            self.rounds = 0
+            self.in_a_row = self.rounds = 0
             self.error = None
 
-    def refused(self, now: float, asked: float | None, error: ResponseError, what: str) -> None:
-        """The host said no, and asked to wait so long, or did not say how long."""
+    def refused(
+        self, now: float, sent: float, asked: float | None, error: ResponseError, what: str
+    ) -> bool:
+        """The host said no, and asked to wait so long, or did not say how long.
+
+        Returns:
+            Whether that is news: False for a request that was under way (``sent`` when) before the
+            last news came, so that it belongs to the same burst.
+        """
         self.refusals += 1
+        self.in_a_row += 1
         self._since = min(self._since, now)
-        if now >= self._paused_until:
+        news = sent >= self._round_at
+        if news:
             self.rounds += 1
-            self._paused_until = now + (asked or 0.0)
+            self._round_at = now
             if asked is not None and asked >= self._budget:
                 self._excused = min(self._longest, self._excused + asked)
         took = now - self._since
@@ -243,6 +254,7 @@ class Refusals:
                 retry_after=error.retry_after,
             )
             self._next_probe = now + LONGEST_PROBE_DELAY
+        return news
 
     def admit(self, now: float) -> bool:
         """Let a request go, unless it is known what will become of it; True for a probe.

@@ -256,13 +256,22 @@ class HostLimits:
         """Seconds until requests may go again; 0.0 when there is no pause."""
         return max(0.0, self._paused_until - self._clock())
 
-    def pause(self, seconds: float, *, learn: bool = False, status: int | None = None) -> None:
+    def pause(
+        self,
+        seconds: float,
+        *,
+        learn: bool = False,
+        status: int | None = None,
+        sent: float | None = None,
+    ) -> None:
         """Let nobody start a request for ``seconds`` from now; extends, never shortens.
 
         Args:
             seconds: as the host asked.
             learn: whether it was too fast for the host, so that all go slower afterwards.
             status: what it answered; for those who watch.
+            sent: when the refused request was sent, by the same clock. What was under way when
+                the host refused first says nothing more about its rate.
         """
         now = self._clock()
         if seconds > 0:
@@ -270,19 +279,15 @@ class HostLimits:
             self._paused_until = max(self._paused_until, now + seconds)
             self._clear = False
             if news:
-                _log.info(
-                    "the host asks everybody to wait %.1f s",
-                    seconds,
-                    extra={"status": status, "seconds": seconds},
-                )
-                self.observers.tell(lambda observer: observer.paused(seconds, status))
+                self.observers.tell_of_pause(seconds, status)
         if learn:
+            self._pace.throttled(now, pause=seconds, sent=sent)
+            self._apply_rate()
             if self._controller is None:
                 self._controller = AdaptiveConcurrency(start=self._wanted, maximum=self._wanted)
-            self._controller.throttled(now, pause=seconds, in_flight=self._held - self._at_gates)
+            busy = self._held - self._at_gates
+            self._controller.throttled(now, pause=seconds, in_flight=busy, rate=self._pace.rate)
             self._apply_limit()
-            self._pace.throttled(now, pause=seconds)
-            self._apply_rate()
 
     def completed(self, size: int, took: float) -> None:
         """A request was answered in full, 404 included; before `release`.

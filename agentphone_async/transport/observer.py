@@ -58,3 +58,12 @@ class Observers(list[LimitsObserver]):
             except Exception:  # noqa: BLE001 - any failure of a hook that is not ours
                 self.remove(observer)
                 _log.exception("an observer of the limits failed, and is not called any more")
+
+    def tell_of_pause(self, seconds: float, status: int | None) -> None:
+        """Everybody waits, since the host asks for it."""
+        _log.info(
+            "the host asks everybody to wait %.1f s",
+            seconds,
+            extra={"status": status, "seconds": seconds},
+        )
+        self.tell(lambda observer: observer.paused(seconds, status))

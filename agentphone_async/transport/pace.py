@@ -17,7 +17,6 @@ STEP = 0.02
 LARGEST_STEP = 0.32
 FIRST_INTERVAL = 2.0
 SETTLED_INTERVAL, LONGEST_INTERVAL = 5.0, 20.0
-AFTERMATH = 1.0
 SHORT_PAUSE = 2.0
 FEWEST_ANSWERS = 4
 USED = 0.8
@@ -40,13 +39,13 @@ class AdaptivePace:
         "_borne",
         "_ceiling",
         "_incident_at",
-        "_incident_over",
         "_interval",
         "_interval_answered",
         "_interval_from",
         "_quiet_from",
         "_slowest",
         "_step",
+        "_throttled_at",
         "rate",
     )
 
@@ -56,7 +55,7 @@ class AdaptivePace:
         self._borne = 0.0
         self._ceiling = math.inf
         self._incident_at: float | None = None
-        self._incident_over = -math.inf
+        self._throttled_at = -math.inf
         self._quiet_from = 0.0
         self._answered = 0
         self._interval = FIRST_INTERVAL
@@ -75,17 +74,23 @@ class AdaptivePace:
         if now - self._interval_from >= self._interval:
             self._end_interval(now, self.rate)
 
-    def throttled(self, now: float, *, pause: float = 0.0) -> None:
-        """The host answered 429 or 503, and nobody asks it anything for ``pause`` seconds."""
-        over = now + max(pause, AFTERMATH)
-        if now < self._incident_over:
-            self._incident_over = max(self._incident_over, over)
-            return  # requests that were under way when the first one was refused
+    def throttled(self, now: float, *, pause: float = 0.0, sent: float | None = None) -> None:
+        """The host answered 429 or 503, and nobody asks it anything for ``pause`` seconds.
+
+        Args:
+            now: monotonic seconds.
+            pause: as above.
+            sent: when the refused request was sent. What was under way when the host refused
+                before says nothing more.
+        """
+        if sent is not None and sent < self._throttled_at:
+            return
+        self._throttled_at = now
         self._slow_down(now, pause)
-        self._incident_at = now
-        self._incident_over = over
         self._quiet_from = self._interval_from = now + pause
-        self._answered = self._interval_answered = 0
+        if self.rate is not None:  # else there were too few answers to tell: go on counting
+            self._incident_at = now
+            self._answered = self._interval_answered = 0
 
     def _slow_down(self, now: float, pause: float) -> None:
         too_fast = self.rate
@@ -96,8 +101,8 @@ class AdaptivePace:
             return
         # During the pause the host may have saved up allowance, or not: the truth lies between.
         if too_fast is None and 0 < pause <= SHORT_PAUSE:
-            # A window of about this length is used up: that is its rate.
-            self._set(self._answered / (now - since + pause))
+            # A window of about this length, or of a second, is used up: that is its rate.
+            self._set(self._answered / (now - since + max(pause, 1.0)))
             return
         without_pause = self._answered / (now - self._quiet_from)
         with_pause = self._answered / (now - since)

@@ -51,6 +51,12 @@ T = TypeVar("T", bound=Measured)
 Attempt = Callable[[int], Awaitable[T]]
 """One try; it is given its number, from 1."""
 
+HOSTS = 3
+"""So many 503s in a row, without any answer between them, are the host's."""
+
+FIRST_LOOK = 1.0
+"""Seconds that everybody waits for whether there are so many; who was refused waits as asked."""
+
 _log = logging.getLogger("agentphone_async.transport")
 
 
@@ -104,7 +110,6 @@ class Retrier:
             AgentPhoneError: the last attempt's error, with ``attempts`` filled in.
         """
         refusals = self._limits.refusals_of(request.name)
-        began = self._clock()
         try:
             return await self._once(attempt, 1, refusals)
         except AgentPhoneError as error:
@@ -116,7 +121,7 @@ class Retrier:
         # Only now the machinery: most requests never need it, and it costs as much as they do.
         tries = _Tries(request.name, refusals)
         tries.pending = failure
-        self._judge(tries, failure, self._clock() - began)
+        self._judge(tries, failure)
         try:
             return await self._again(request, attempt, tries)
         except AgentPhoneError as error:
@@ -157,13 +162,13 @@ class Retrier:
                 limits.release()
                 raise copy_of(refusals.error)
         except AgentPhoneError as error:  # an outage's, which others have met, or a stop's
-            error.attempts = number - 1
+            error.attempts, error.elapsed = number - 1, 0.0
             raise
         began = self._clock()
         try:
             result = await attempt(number)
         except AgentPhoneError as error:
-            error.attempts = number
+            error.attempts, error.elapsed = number, self._clock() - began
             if isinstance(error, TooManyOpenFilesError):
                 limits.short_of_descriptors()
             elif isinstance(error, ConnectionFailedError | TimedOutError) and not error.sent:
@@ -171,7 +176,7 @@ class Retrier:
             elif isinstance(error, TimedOutError):
                 limits.timed_out()
             elif isinstance(error, ResponseError) and not error.transient:
-                limits.completed(0, self._clock() - began)  # an answer, though not a nice one
+                limits.completed(0, error.elapsed)  # an answer, though not a nice one
                 refusals.answered()
             raise
         else:
@@ -187,11 +192,10 @@ class Retrier:
                 first, tries.pending = tries.pending, None
                 raise first
             tries.number += 1
-            began = self._clock()
             try:
                 return await self._once(attempt, tries.number, tries.refusals)
             except AgentPhoneError as error:
-                self._judge(tries, error, self._clock() - began)
+                self._judge(tries, error)
                 raise
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -214,15 +218,14 @@ class Retrier:
         )
         return await retrying(step)
 
-    def _judge(self, tries: _Tries, error: AgentPhoneError, took: float) -> None:
+    def _judge(self, tries: _Tries, error: AgentPhoneError) -> None:
         """Whose failure it is, and how long to wait before the next attempt."""
         policy = self._policy
         if error.kept:
             tries.failures = 0
         if error.brought:
-            tries.spent = took = 0.0
+            tries.spent = 0.0
         if isinstance(error, RateLimitError | ServerError) and self._is_the_hosts(tries, error):
-            tries.delay = 0.0
             return
         if self._limits.in_outage:
             tries.delay = self._jitter(max(1, tries.failures))
@@ -233,7 +236,7 @@ class Retrier:
         asked = self._asked(error) or 0.0
         # A wait that is longer than the whole patience is worth it, since the server names it.
         tries.spent += delay if asked >= policy.total else max(delay, asked)
-        tries.spent += took
+        tries.spent += 0.0 if error.brought else error.elapsed
         tries.delay = max(delay, asked)
 
     def _asked(self, error: AgentPhoneError) -> float | None:
@@ -245,28 +248,39 @@ class Retrier:
         """Whether the host refuses everybody, who then wait together, and this is no failure."""
         limits, refusals, policy = self._limits, tries.refusals, self._policy
         now = self._clock()
+        sent = now - error.elapsed
         asked = self._asked(error)
         before = tries.refused
-        refusals.refused(now, asked, error, tries.what)
-        tries.refused = (refusals.answers, refusals.refusals)
-        if not isinstance(error, RateLimitError) and error.status != 503:
+        news = refusals.refused(now, sent, asked, error, tries.what)
+        tries.delay = 0.0
+        tries.refused_itself += 1
+        others = refusals.refusals - tries.refused_itself
+        rate = isinstance(error, RateLimitError)
+        if rate or before is None:
+            tries.refused = (refusals.answers, others)
+        if not rate and error.status != 503:
             return False
         if refusals.error is not None:
             return True  # everybody fails at once: there is nobody to pause
         answered, refused = 0, 0
         if before is not None:
-            answered, refused = refusals.answers - before[0], refusals.refusals - before[1] - 1
-            if answered > 4 * refused and answered >= (1 if error.status == 503 else 10):
+            answered, refused = refusals.answers - before[0], others - before[1]
+            if (answered >= 10 and not refused) if rate else answered > 4 * refused:
                 tries.spent += asked or 0.0  # it gets half the patience
+                if rate:
+                    limits.pause(0.0, learn=True, status=error.status, sent=sent)
                 return False  # nearly all others are served: it is this one's own
-        if not asked and not answered:
-            tries.failures += 1  # neither does it say when, nor is anybody else served
+        if not asked and not answered and not refused:
+            tries.failures += 1  # it does not say when, and who knows of anybody else?
         unasked = policy.first_delay * 2 ** min(refusals.rounds - 1, 32)
         if asked is None:
-            pause = min(policy.longest_delay, unasked)
+            pause = min(policy.longest_delay, unasked) if news else 0.0
         else:
             pause = max(asked, min(1.0, unasked)) if asked < 1 else asked
-        limits.pause(pause, learn=True, status=error.status)
+        if not rate and refusals.in_a_row < HOSTS:
+            tries.failures = max(1, tries.failures)
+            tries.delay, pause = pause, min(pause, FIRST_LOOK)
+        limits.pause(pause, learn=rate or not tries.delay, status=error.status, sent=sent)
         return True
 
     def _is_over(self, tries: _Tries) -> bool:
@@ -309,7 +323,9 @@ class _Tries:
         failures: how many of these were its own failures, since it last made progress.
         spent: seconds of patience that these have cost.
         delay: seconds until it is sent again.
-        refused: answers and refusals of its kind when it was refused last; None if it was not.
+        refused_itself: how many of these were answered with 429 or 5xx.
+        refused: answers to others, and refusals of others, when it was refused: with 429 last, with
+            503 first; None if it was not.
         pending: the first failure, until the loop has seen it.
     """
 
@@ -320,6 +336,7 @@ class _Tries:
         "pending",
         "refusals",
         "refused",
+        "refused_itself",
         "spent",
         "what",
     )
@@ -328,7 +345,7 @@ class _Tries:
         self.what = what
         self.refusals = refusals
         self.number = 1
-        self.failures = 0
+        self.failures = self.refused_itself = 0
         self.spent = self.delay = 0.0
         self.refused: tuple[int, int] | None = None
         self.pending: AgentPhoneError | None = None

@@ -200,7 +200,7 @@ class Simulation:
             return
         latency = network.latency * self.rng.uniform(1 - network.jitter, 1 + network.jitter)
         if self._throttle is not None and not self._throttle.admits(self.now):
-            self._later(self.now + latency, "throttled")
+            self._later(self.now + latency, "throttled", self.now)
             return
         size = 0
         if self.draw.random() >= network.missing:
@@ -213,7 +213,7 @@ class Simulation:
         elif kind == "go":
             self._go()
         elif kind == "throttled":
-            self._throttled()
+            self._throttled(sent)
         elif size == 0:
             self._completed(sent, 0)
         else:
@@ -245,14 +245,14 @@ class Simulation:
         if isinstance(self.pace, AdaptivePace):
             self.pace.answered(self.now)
 
-    def _throttled(self) -> None:
+    def _throttled(self, sent: float) -> None:
         self._in_flight -= 1
         self.tally.throttled += 1
         self._paused_until = max(self._paused_until, self.now + RETRY_AFTER)
         if isinstance(self.control, AdaptiveConcurrency):
             self.control.throttled(self.now, pause=RETRY_AFTER)
         if isinstance(self.pace, AdaptivePace):
-            self.pace.throttled(self.now, pause=RETRY_AFTER)
+            self.pace.throttled(self.now, pause=RETRY_AFTER, sent=sent)
 
 
 MEGABYTE = 1_000_000.0

@@ -199,7 +199,7 @@ def test_one_incident_is_one_incident_however_many_429s_it_has():
     pace.throttled(10.0, pause=1.0)
     rate = pace.rate
     for n in range(20):
-        pace.throttled(10.01 + n * 0.01, pause=1.0)
+        pace.throttled(10.01 + n * 0.01, pause=1.0, sent=9.9)
     assert pace.rate == rate
 
 

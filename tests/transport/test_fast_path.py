@@ -36,7 +36,7 @@ from tests.support.raw_server import (
 )
 
 KEY = "sk_test_never_sent"
-IMPATIENT = Timeouts(connect=0.15, read=0.15, head=0.15, minimum_speed_window=0.1)
+IMPATIENT = Timeouts(connect=0.6, read=0.15, head=0.15, minimum_speed_window=0.1)
 PATIENT = Timeouts(connect=5, read=5, head=5, minimum_speed_window=5)
 WAV = respond(body=b"RIFF" * 100, content_type="audio/wav")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n"

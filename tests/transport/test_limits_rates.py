@@ -131,7 +131,8 @@ def test_throttling_pauses_everybody_and_is_learned_from():
             nonlocal refused, served, window
             while True:
                 async with slot_of(limits):
-                    second = int(loop.time())
+                    sent = loop.time()
+                    second = int(sent)
                     window = (second, window[1] + 1 if window[0] == second else 1)
                     ok = window[1] <= 20
                     await asyncio.sleep(0.05)
@@ -140,7 +141,7 @@ def test_throttling_pauses_everybody_and_is_learned_from():
                         limits.completed(1000, 0.05)
                     else:
                         refused += 1
-                        limits.pause(1.0, learn=True)
+                        limits.pause(1.0, learn=True, sent=sent)
                         assert limits.paused_for == pytest.approx(1.0)
 
         await while_workers_run(60, worker, count=64)
