@@ -8,8 +8,9 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from ssl import SSLContext
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
+
+from anyio.abc import AsyncResource
 
 from agentphone_async.config import (
     LARGEST_RECORDING,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from agentphone_async.resources.numbers import Numbers
 
 
-class AsyncAgentPhone:
+class AsyncAgentPhone(AsyncResource):
     """An AgentPhone account's calls and recordings, asyncio-native.
 
     Use it as an async context manager; it owns one pool of connections::
@@ -146,14 +147,6 @@ class AsyncAgentPhone:
     async def __aenter__(self) -> Self:
         self.session.open()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     @property
     def base_url(self) -> str:

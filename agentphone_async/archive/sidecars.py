@@ -20,10 +20,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Self
 
 import anyio
+from anyio.abc import AsyncResource
 
 from agentphone_async.archive.catalog.calls import (
     absent_of,
@@ -278,7 +277,7 @@ def _is_current(file: Sidecar, known: Known) -> bool:
 _MOST_LINES = 10
 
 
-class Sidecars:
+class Sidecars(AsyncResource):
     """Metadata, transcripts and check sums of one run; a `Companion`.
 
     To be used as an async context manager around the run. Nothing is opened or written before the
@@ -322,15 +321,8 @@ class Sidecars:
         members = (self.metadata, self.transcripts, self.sums)
         self._members: list[Companion] = [member for member in members if member is not None]
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
+        """Let files and catalog go; fine at any time, also twice."""
         await self._files.aclose()
 
     async def process(self, calls: Sequence[Placed]) -> None:

@@ -13,11 +13,11 @@ import math
 import ssl
 from collections.abc import Mapping
 from functools import partial
-from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
+from anyio.abc import AsyncResource
 from yarl import URL
 
 from agentphone_async.config import USER_AGENT, Settings, Timeouts
@@ -69,7 +69,7 @@ class _Clients(NamedTuple):
     fast: FastPath | None
 
 
-class Session:
+class Session(AsyncResource):
     """One pool of connections to one API host, with its limits and retries.
 
     Use it as an async context manager, in one event loop; or call `open` and `aclose`.
@@ -113,14 +113,6 @@ class Session:
     async def __aenter__(self) -> Self:
         self.open()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def open(self) -> None:
         """Get ready to connect; to be called inside a running event loop. Opening twice is fine.

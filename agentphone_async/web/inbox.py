@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
+
+from anyio.abc import AsyncResource
 
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.protocol.display import printable
@@ -58,7 +59,7 @@ class Waiting:
     attempts: int
 
 
-class Inbox:
+class Inbox(AsyncResource):
     """Made by `open`, closed by `aclose` or as an async context manager."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, thread: FilePool) -> None:
@@ -87,17 +88,6 @@ class Inbox:
         if connection is None:
             raise RuntimeError("an inbox that may be made was not made")
         return cls(folder / FILE_NAME, connection, thread)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Finish what is being written, and close; fine also twice."""

@@ -13,8 +13,9 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from anyio.abc import AsyncResource
 
 from agentphone_async.archive.catalog.opening import (
     catalog_error,
@@ -33,7 +34,7 @@ T = TypeVar("T")
 Work = Callable[Concatenate[CatalogConnection, P], T]
 
 
-class Catalog:
+class Catalog(AsyncResource):
     """An open catalog; made by `open`, closed by `aclose` or as an async context manager.
 
     Attributes:
@@ -80,17 +81,6 @@ class Catalog:
         """An empty catalog that leaves no trace."""
         thread = FilePool(1)
         return cls(Path(":memory:"), await thread.run(in_memory), thread)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close it; fine at any time, also twice."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from anyio.abc import AsyncResource
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import sidecars_of, store_sidecars
@@ -50,7 +51,7 @@ class Sidecar:
     body: bytes
 
 
-class SidecarFiles:
+class SidecarFiles(AsyncResource):
     """Writes files beside recordings, through a sink that replaces what is there.
 
     Opens the archive's catalog at the first use, beside the run's own connection: SQLite lets one
@@ -93,17 +94,6 @@ class SidecarFiles:
         self._catalog = catalog
         self._owned = catalog is None
         self._opening = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Let files and catalog go; fine at any time, also twice."""

@@ -12,7 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Self
+
+from anyio.abc import AsyncResource
 
 from agentphone_async.archive.catalog.calls import get_calls
 from agentphone_async.archive.catalog.database import Catalog
@@ -138,7 +139,7 @@ class NotRepairableError(Exception):
     """A finding cannot be put right; its text says why."""
 
 
-class Repairer:
+class Repairer(AsyncResource):
     """Puts findings right, a batch at a time."""
 
     def __init__(
@@ -159,10 +160,8 @@ class Repairer:
         self._fetcher = Fetcher(client.session, self._sink, max_file_size=limit)
         self._files = SidecarFiles(folder, fsync=fsync, catalog=catalog)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
+        """Let files go; the catalog and the client stay open."""
         try:
             await self._sink.aclose()
             await self._files.aclose()
