@@ -20,6 +20,7 @@ from agentphone_async.archive.catalog import recordings as recordings_table
 from agentphone_async.archive.catalog import runs as runs_table
 from agentphone_async.archive.catalog import schema, settings
 from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.migrate import migrate
 from agentphone_async.archive.catalog.opening import connect, path_of
 from agentphone_async.archive.catalog.rows import (
     RecordingRow,
@@ -360,7 +361,7 @@ class TestSwitchingToTheLog:
     def other(self, tmp_path):
         path_of(tmp_path).touch()
         writing = sqlite3.connect(path_of(tmp_path), isolation_level=None)
-        schema.migrate(writing, "new")
+        migrate(writing, "new")
         writing.execute("BEGIN IMMEDIATE")
         yield writing
         writing.close()
@@ -383,7 +384,7 @@ class TestSwitchingToTheLog:
 def test_two_processes_may_migrate_at_once(tmp_path):
     first = connect(tmp_path, write=True)
     second = connect(tmp_path, write=True)
-    assert schema.migrate(first, "x") == schema.migrate(second, "x") == 0
+    assert migrate(first, "x") == migrate(second, "x") == 0
     first.close()
     second.close()
 

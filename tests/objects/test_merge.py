@@ -11,7 +11,7 @@ import pytest
 
 from agentphone_async.archive.bucket import journal, manifest
 from agentphone_async.archive.bucket.merge import merge, renumbered
-from agentphone_async.archive.catalog.schema import migrate
+from agentphone_async.archive.catalog.migrate import migrate
 from agentphone_async.errors import CatalogError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

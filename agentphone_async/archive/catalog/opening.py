@@ -18,14 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from agentphone_async.archive.catalog.migrate import migrate, read_older, refuse_newer
 from agentphone_async.archive.catalog.paths import CatalogConnection
-from agentphone_async.archive.catalog.schema import (
-    APPLICATION_ID,
-    FILE_NAME,
-    migrate,
-    read_older,
-    refuse_newer,
-)
+from agentphone_async.archive.catalog.schema import APPLICATION_ID, FILE_NAME
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_errors
