@@ -22,8 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, aclosing, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.archive.verification.verify import verify
 from agentphone_async.models import Call
 from benchmarks.machine import REPOSITORY, describe
-from benchmarks.measure import Command, Measured, run
+from benchmarks.measure import Command, Measured, run, served
 from benchmarks.nightly import ACCOUNTS, cost_curves
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
@@ -108,8 +108,7 @@ def measured(step: str, dest: Path, url: str, scratch: Path) -> Measured:
     return done
 
 
-@contextmanager
-def emulator(calls: int, seconds: float) -> Iterator[str]:
+def emulator(calls: int, seconds: float) -> AbstractContextManager[str]:
     """An emulator in a process of its own; gives its base URL."""
     code = (
         "import sys\n"
@@ -118,18 +117,7 @@ def emulator(calls: int, seconds: float) -> Iterator[str]:
         "    print(e.base_url, flush=True)\n"
         "    sys.stdin.read()\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    with process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        assert process.stdin is not None
-        process.stdin.close()
+    return served("-c", code)
 
 
 # ---------------------------------------------------------------- what is measured

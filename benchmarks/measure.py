@@ -6,11 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.machine import REPOSITORY
 
 SAMPLE_SECONDS = 0.01
 TAIL_BYTES = 2000
@@ -73,6 +76,26 @@ def run(command: Command, scratch: Path, *, timeout_seconds: float) -> Measured:
         exit_code=None if watch.timed_out else process.returncode,
         stderr_tail=_tail(errors),
     )
+
+
+@contextlib.contextmanager
+def served(*arguments: str) -> Iterator[str]:
+    """A Python server in a process of its own, for as long as the block; gives its base URL.
+
+    The server prints that as its first line, and ends when its stdin is closed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    with process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def _own_peak(child_maxrss_kib: int) -> int:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.long_list import NIGHT
 from benchmarks.machine import REPOSITORY
-from benchmarks.measure import Command, run
+from benchmarks.measure import Command, run, served
 from benchmarks.plots import MatplotlibMissingError, write_nights
 from benchmarks.report import table
 
@@ -40,27 +38,10 @@ class Night:
     peak_rss_bytes: int
 
 
-@contextmanager
-def long_list(calls: int) -> Iterator[str]:
-    """The list in a process of its own; gives its base URL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.long_list", str(calls)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    with process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        assert process.stdin is not None
-        process.stdin.close()
-
-
 def nights(calls: int, scratch: Path) -> Iterator[Night]:
     """The first run over ``calls`` calls, and the one of the next morning."""
     dest = scratch / "nightly"
-    with long_list(calls) as url:
+    with served("-m", "benchmarks.long_list", str(calls)) as url:
         yield _night(calls, dest, url, scratch, "--since", "1970-01-01")
         with urllib.request.urlopen(f"{url}/night", b"") as answer:
             answer.read()
