@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import CommandLine, fill, make_archive
+from tests.support.commands import process
 
 
 @pytest.fixture
@@ -83,16 +82,12 @@ def test_no_archive_leaves_no_file(run: CommandLine, tmp_path: Path):
 
 
 def test_a_reader_that_leaves_early_is_no_error(archive: Path):
-    code = "from agentphone_async.cli.main import main; main()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, "export", str(archive)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
+    with process("export", archive) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        running.stdout = None
 
 
 def test_excel_knows_utf_8_by_its_mark(run: CommandLine, archive: Path, tmp_path: Path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -233,23 +232,6 @@ class TestIdFiles:
         assert result.summary["failed"] == 4
         assert result.out.isascii()
         assert set(files(tmp_path)) == {"ids.txt", f"dest/recording-{one}.wav"}
-
-    def test_a_line_without_end_is_read_in_bounded_memory(self, server, dest):
-        limit = 300 * 1024 * 1024
-        with (
-            open("/dev/zero", "rb") as zeros,
-            process(
-                *("fetch", "--from-file", "-", "--dest", dest),
-                stdin=subprocess.PIPE,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
-            ) as running,
-        ):
-            block = zeros.read(1 << 20).decode()
-            for _ in range(320):
-                running.stdin.write(block)
-            result = ended(running)
-        assert result.code == 1
-        assert "is too long to be one" in result.err
 
 
 class TestStandardInput:

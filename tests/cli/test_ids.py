@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -109,3 +110,16 @@ async def test_an_object_may_be_long(tmp_path):
     assert await read([f"{BASE}/a/recording"], tmp_path / "ids") == ["a", "c", "call_2"]
     assert ids_module.count_ids(tmp_path / "ids") == 2
     assert ids_module.count_ids(tmp_path / "none") == 0
+
+
+async def test_a_line_without_end_is_read_in_bounded_memory(tmp_path):
+    (tmp_path / "ids").touch()
+    os.truncate(tmp_path / "ids", 32 << 20)
+    tracemalloc.start()
+    try:
+        (found,) = await read(file=tmp_path / "ids")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) > 1024  # which is refused as too long
+    assert most < 2 << 20

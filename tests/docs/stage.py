@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import importlib.metadata
 import inspect
 import os
 import re
@@ -26,6 +25,11 @@ from tests.support import warm
 SAMPLE_DAY, SAMPLE_PORT, SAMPLE_CALL = "2026-11-21", "8321", "call_ghi012"
 SAMPLE_KEYS = ("sk_live_...", "sk_live_…")
 PYTEST = f"#!{sys.executable}\nimport sys, pytest\nsys.exit(pytest.console_main())\n"
+# Of pytest's plugins those that the pages use; by name, since ours may not be installed.
+PLUGINS = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_PLUGINS": "pytest_asyncio.plugin,agentphone_async.pytest_plugin",
+}
 MARK = "\x1e"
 LIMIT = 60
 
@@ -59,7 +63,7 @@ class Stage:
             "LC_ALL": "C.UTF-8",
             "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
-        } | _pytest_plugin()
+        } | PLUGINS
         return self
 
     def __exit__(
@@ -157,15 +161,6 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def _pytest_plugin() -> dict[str, str]:
-    """What makes pytest load our plugin where the package is not installed."""
-    try:
-        importlib.metadata.distribution("agentphone-async")
-    except importlib.metadata.PackageNotFoundError:
-        return {"PYTEST_PLUGINS": "agentphone_async.pytest_plugin"}
-    return {}
 
 
 def environment_of(stage: Stage) -> dict[str, str]:
