@@ -184,9 +184,11 @@ def _is_dead(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
     pid = int(match[2], 16)
     ours = pid == os.getpid()
     try:
-        written = entry.stat(follow_symlinks=False).st_mtime
+        status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return False
+    # A file that is about to get its name is dated already, and not by when it was written.
+    written = max(status.st_mtime, status.st_ctime)
     if match[1] == _this_host():
         if not ours and not _is_alive(pid):
             return True

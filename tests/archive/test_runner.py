@@ -361,7 +361,7 @@ async def test_what_somebody_else_has_just_put_there_stays(
 
 
 async def test_folders_stay_noted_until_what_is_left_in_them_may_go(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     emulator.add_call(id="x", started_at=now() - DAY, duration=0.2)
     archive = Archive(tmp_path)
@@ -373,8 +373,8 @@ async def test_folders_stay_noted_until_what_is_left_in_them_may_go(
     for _ in range(2):
         await archive.run(client)
         assert left.exists()
-    month = left.stat().st_mtime - 30 * DAY.total_seconds()
-    os.utime(left, (month, month))
+    month = time.time() + 30 * DAY.total_seconds()
+    monkeypatch.setattr(time, "time", lambda: month)
     await archive.run(client)
     assert not left.exists()
     async with await Catalog.open(tmp_path, write=False) as catalog:

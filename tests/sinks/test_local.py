@@ -352,10 +352,11 @@ class TestLeftovers:
         await self.publish_one(tmp_path)
         assert not left.exists()
 
-    async def test_a_dead_process_that_had_our_number(self, tmp_path):
+    async def test_a_dead_process_that_had_our_number(self, monkeypatch, tmp_path):
         """In a container each process is the first, and the host's name stays the same."""
         (tmp_path / "day").mkdir()
         left = self.leave(tmp_path / "day", pid=os.getpid(), age=3600)
+        monkeypatch.setattr(disk, "_STARTED", time.time() + 1)
         await self.publish_one(tmp_path)
         assert not left.exists()
 
@@ -365,7 +366,7 @@ class TestLeftovers:
         left = tmp_path / "day" / disk.TempNames().next()
         if who == "this process":
             left.write_bytes(b"rest")
-            os.utime(left, (0.0, time.time() - 3600))
+            os.utime(left, (0.0, 0.0))  # as the call that it is of
         else:
             left = self.leave(tmp_path / "day", pid=os.getpid())
         await self.publish_one(tmp_path)
@@ -375,17 +376,19 @@ class TestLeftovers:
     @pytest.mark.parametrize("pid", [os.getppid(), 1], ids=["parent", "first"])
     async def test_a_process_that_lives(self, pid, tmp_path):
         (tmp_path / "day").mkdir()
-        left = self.leave(tmp_path / "day", pid=pid, age=3600)
+        left = self.leave(tmp_path / "day", pid=pid, age=10**7)
         await self.publish_one(tmp_path)
         assert left.exists()
 
-    async def test_another_host_until_a_day_has_passed(self, dead, tmp_path):
+    async def test_another_host_until_a_day_has_passed(self, dead, monkeypatch, tmp_path):
         (tmp_path / "day").mkdir()
-        fresh = self.leave(tmp_path / "day", host="ffffffff", pid=dead, age=23 * 3600)
-        old = self.leave(tmp_path / "day", host="fffffffe", pid=dead, age=25 * 3600)
-        await self.publish_one(tmp_path)
-        assert fresh.exists()
-        assert not old.exists()
+        left = self.leave(tmp_path / "day", host="ffffffff", pid=dead, age=10**7)
+        written = time.time()
+        for hours in (23, 25):
+            assert left.exists()
+            monkeypatch.setattr(time, "time", lambda h=hours: written + h * 3600)
+            await self.publish_one(tmp_path)
+        assert not left.exists()
 
     async def test_what_only_looks_similar(self, dead, tmp_path):
         (tmp_path / "day").mkdir()
