@@ -230,9 +230,9 @@ class AsyncAgentPhone(AsyncResource):
             RecordingExistsError: a file is there already; it was kept, and nothing was fetched.
             RecordingErasedError: the call was erased for good from the archive that this folder is,
                 or lies in.
-            RecordingError: what came is no whole recording; nothing was kept.
+            RecordingError: what came is not a whole recording; nothing was kept.
             DestinationError: the disk is full, read-only or not permitted.
-            TransportError, ResponseError: no recording could be had after all attempts.
+            TransportError, ResponseError: no recording could be fetched after all attempts.
             ConfigurationError: neither or both of ``dest`` and ``path`` are given, or ``dest``
                 cannot be one.
         """
@@ -269,7 +269,7 @@ class AsyncAgentPhone(AsyncResource):
 
         Raises:
             RecordingNotFoundError: there is none, or none yet.
-            NotAudioError: the answer is no audio.
+            NotAudioError: the answer is not audio.
             TruncatedRecordingError, TransportError: it broke off; what was yielded is a part.
         """
         request = endpoints.get_recording(call_id)
@@ -374,7 +374,7 @@ class AsyncAgentPhone(AsyncResource):
         It shares this client's limits, connections and memory; ``place`` is closed by who made it.
 
         Raises:
-            ConfigurationError: ``concurrency`` cannot be had.
+            ConfigurationError: ``concurrency`` is not possible.
         """
         fetcher = self.fetcher(place.sink, progress, max_file_size)
         return Downloader(

@@ -182,7 +182,7 @@ def check_proxy(proxy: str) -> str:
     """Return the URL of a proxy, or say why it cannot be one; its password is never shown.
 
     Raises:
-        ConfigurationError: it is no http(s) URL with a host.
+        ConfigurationError: it is not an http(s) URL with a host.
     """
     try:
         parts = urlsplit(proxy)
@@ -200,7 +200,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
     """Say which extra header cannot be sent, or must not be.
 
     Raises:
-        ConfigurationError: it is no header, or one that this package sends itself.
+        ConfigurationError: it is not a header, or one that this package sends itself.
     """
     for name, value in headers.items():
         if not _HEADER.fullmatch(name) or not all(0x20 <= ord(each) < 0x7F for each in value):

@@ -89,7 +89,7 @@ class AgentPhoneError(Exception):
         status: HTTP status of the answer; None where there was none, or none that says no.
         code: the API's own code, such as ``RATE_LIMIT_EXCEEDED``; None when not given.
         brought: whether bytes of the body came in this attempt.
-        kept: whether they need not come again, since the next attempt goes on from there.
+        kept: whether they need not come again, since the next attempt resumes from there.
     """
 
     transient: bool = False
@@ -329,7 +329,7 @@ class RecordingExistsError(AgentPhoneError, FileExistsError):
 
 
 class DestinationError(AgentPhoneError):
-    """The place where recordings are kept failed; the run cannot go on.
+    """The place where recordings are kept failed; the run cannot continue.
 
     Attributes:
         errno: the operating system's error number; None when it gave none.

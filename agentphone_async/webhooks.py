@@ -64,7 +64,7 @@ class WebhookEventData(ApiModel):
 
     Attributes:
         call_id: the call, of events of the channel ``voice``.
-        transcript: a text while the call goes on, a list of turns when it has ended.
+        transcript: a text while the call is in progress, a list of turns when it has ended.
         summary, user_sentiment, call_successful: of a call that ended; the API gives them nowhere
             else.
     """
@@ -165,7 +165,7 @@ def verify_webhook(
     Raises:
         WebhookVerificationError: refuse the request, for instance with status 401.
         ConfigurationError: the secret is empty.
-        TypeError: the payload is no raw body, but something that was made of it.
+        TypeError: the payload is not a raw body, but something that was made of it.
     """
     keys = _keys(secret)
     body = _bytes(payload)
@@ -199,9 +199,9 @@ def construct_event(
     """Verify a webhook, as `verify_webhook`, and read its event.
 
     Raises:
-        WebhookVerificationError: refuse the request; also a body that is no event.
+        WebhookVerificationError: refuse the request; also a body that is not an event.
         ConfigurationError: the secret is empty.
-        TypeError: the payload is no raw body, but something that was made of it.
+        TypeError: the payload is not a raw body, but something that was made of it.
     """
     verify_webhook(payload, signature, secret, timestamp, tolerance)
     return event_of(_bytes(payload))
@@ -211,7 +211,7 @@ def event_of(body: bytes) -> WebhookEvent:
     """The event in a body that was verified before.
 
     Raises:
-        WebhookVerificationError: it is no JSON object, or does not say which event it is.
+        WebhookVerificationError: it is not a JSON object, or does not say which event it is.
     """
     try:
         data = json.loads(body.decode())
@@ -294,5 +294,5 @@ def _text(timestamp: str | bytes | float) -> str:
 
 
 def _utf8(text: str) -> bytes:
-    """As bytes, whatever is in it: a header may hold what is no text."""
+    """As bytes, whatever is in it: a header may hold what is not text."""
     return text.encode("utf-8", "surrogatepass")

@@ -17,7 +17,7 @@ def complaint(out: Path, expected: Iterable[Entry]) -> str:
     """What is wrong with the files in ``out``, in a few words; empty when nothing is.
 
     Each expected recording must be there with exactly its bytes (SHA-256), and no other
-    recording may be. Files that are no recordings (checksum lists, catalogs) are left alone.
+    recording may be. Files that are not recordings (checksum lists, catalogs) are left alone.
     """
     entries = {f"{PREFIX}{entry.call_id}.wav": entry for entry in expected}
     with os.scandir(out) as listing:

@@ -52,7 +52,7 @@ class Archive:
     """Recordings in a folder, with a catalog of what is there and what is still missing.
 
     Running it again, for the same or an overlapping range, fetches only what is missing. After a
-    crash at any moment, each file under its final name is whole, and the next run goes on.
+    crash at any moment, each file under its final name is whole, and the next run continues.
 
     Args:
         folder: where it is, or will be; files in it are private to the user (0600, 0700).
@@ -139,7 +139,7 @@ class Archive:
             DestinationError: the disk is full, read-only or not permitted. What was written into
                 the catalog before is on the disk, and nothing partial is left.
             AuthenticationError, PermissionDeniedError: the API key was refused.
-            AgentPhoneError: not even the first page of calls could be had.
+            AgentPhoneError: not even the first page of calls could be fetched.
         """
         if self._at_work:
             raise RuntimeError("this archive is at work already")

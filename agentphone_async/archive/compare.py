@@ -90,7 +90,7 @@ class Comparison:
 
         Raises:
             CatalogError: there is no archive, or its catalog cannot be used.
-            AgentPhoneError: the list of calls cannot be had.
+            AgentPhoneError: the list of calls cannot be fetched.
         """
         async with await Catalog.open(self._folder, write=False) as catalog:
             listing = self._client.calls.list()

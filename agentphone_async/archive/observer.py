@@ -86,10 +86,10 @@ class IsolatedObserver:
         except Exception as error:  # noqa: BLE001 - whatever a hook of somebody else's raises
             if not self._complained:
                 self._complained = True
-                if isinstance(error, OSError):  # a reader that has gone away is no bug
-                    _log.error("cannot tell how it goes: %s; the run goes on", _reason(error))
+                if isinstance(error, OSError):  # a reader that has gone away is not a bug
+                    _log.error("cannot tell how it goes: %s; the run continues", _reason(error))
                 else:
-                    line = "the observer failed in %s(): %s; the run goes on"
+                    line = "the observer failed in %s(): %s; the run continues"
                     _log.error(line, what, printable(str(error)), exc_info=error)
 
 

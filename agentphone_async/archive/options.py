@@ -27,7 +27,7 @@ FULL_LIST_EVERY = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a run ends early, leaving the rest to the next one. None is no limit.
+    """When a run ends early, leaving the rest to the next one. None means no limit.
 
     Attributes:
         max_transfer: bytes from the network after which no further recording is begun. Those
@@ -66,7 +66,7 @@ class RunOptions:
         probe_all: ask for every recording, whatever ``recordingAvailable`` says.
         refresh: ask again for recordings that are archived. One that has changed becomes a new
             version under a name of its own; the old one stays.
-        wait: seconds to go on asking, within this run, for recordings that are not ready yet.
+        wait: seconds to keep asking, within this run, for recordings that are not ready yet.
         dry_run: find out what would be fetched; write nothing and fetch nothing.
         limits: when to end early.
         template: how files are named; archived ones keep their names when it changes. None: as
@@ -136,7 +136,7 @@ class Placed:
 
 
 class Companion(Protocol):
-    """Something that is done beside fetching recordings: metadata, transcripts, check sums.
+    """Something that is done beside fetching recordings: metadata, transcripts, checksums.
 
     Not used in a dry run. A companion is the run's own: `DestinationError` ends the run; errors
     of single calls are its own to keep.

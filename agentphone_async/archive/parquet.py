@@ -207,7 +207,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _sayable(value: Any) -> Any:
-    """Lone surrogates, which JSON can carry, are no text for Parquet."""
+    """Lone surrogates, which JSON can carry, are not text for Parquet."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "replace").decode()
     return value

@@ -147,7 +147,7 @@ class Prefetcher:
         return status in _REFUSALS and self.listed >= _FIRST_PAGES
 
     def fail(self, error: AgentPhoneError) -> None:
-        """Something that belongs to the list could not be had."""
+        """Something that belongs to the list could not be fetched."""
         self.error = self.error or error
 
     def stop(self) -> None:

@@ -54,7 +54,7 @@ class RebuildReport:
         suspect: those of them whose header and bytes disagree, as the old catalog knew.
         sidecars: files beside recordings that are in the new catalog.
         unknown: whole recordings whose calls nothing tells; the next run takes them in.
-        unsound: files that are no whole recordings; the next run puts them aside.
+        unsound: files that are not whole recordings; the next run puts them aside.
         recovered: rows that came over from the old catalog.
         old: where the old catalog is now; None if there was none.
     """
@@ -205,7 +205,7 @@ def _refuse_foreign(folder: Path) -> None:
     try:
         inspect(folder)
     except CatalogError as error:
-        if "is no catalog of ours" not in str(error):
+        if "is not a catalog of ours" not in str(error):
             raise
 
 

@@ -40,9 +40,9 @@ class Report:
         disputed_first: those of ``disputed`` that this run was the first to meet.
         disputed_without_url: those of ``disputed`` that the list gives no address of.
         already_archived: recordings that were on disk before.
-        failed: recordings that could not be had, each for a reason of its own.
+        failed: recordings that could not be fetched, each for a reason of its own.
         suspect: recordings that are kept although header and bytes disagree.
-        beside_failed: transcripts that could not be had; the next run asks again.
+        beside_failed: transcripts that could not be fetched; the next run asks again.
         unreadable: rows of the list that could not be read.
         undated: selected calls without a readable beginning: they are dated by their end, or by
             when they were seen first.
@@ -59,7 +59,7 @@ class Report:
             the rest of it is known.
         seen_since: the list was cut off by the server, and seen whole from here on; None if not.
         incident: the line about a server that refused nearly everything; None if it did not.
-        complete: every page was seen and nothing is left: the next run may go on from here.
+        complete: every page was seen and nothing is left: the next run may resume from here.
         stopped_because: why the run ended early, in one line; None if it did not.
         stop_reason: the same as a word: ``interrupted``, ``max_transfer``, ``max_duration``,
             ``min_free_space``, ``listing``; None if it did not.

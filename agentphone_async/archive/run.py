@@ -99,8 +99,8 @@ class Run:
     def stop(self, reason: str, line: str) -> None:
         """Begin nothing more; drop what is under way after the grace.
 
-        The first reason counts. Enough bytes are no reason to drop what they are followed by. Who
-        interrupts a run that is about to end already wants it to end at once.
+        The first reason counts. That enough bytes have come is not a reason to drop what follows
+        them. Who interrupts a run that is about to end already wants it to end at once.
         """
         first = not self._stopped.is_set()
         if first:

@@ -148,7 +148,7 @@ def parse_day(text: str, today: date) -> date:
         return today - _DAY
     if not _DATE.fullmatch(plain):
         raise SelectionError(
-            f"'{printable(text, 40)}' is no date; write YYYY-MM-DD, today or yesterday"
+            f"'{printable(text, 40)}' is not a date; write YYYY-MM-DD, today or yesterday"
         )
     try:
         day = date.fromisoformat(plain)
@@ -201,8 +201,8 @@ def parse_moment(text: str, zone: tzinfo, now: datetime) -> datetime:
             _within_reach(moment.date())
             return moment
     raise SelectionError(
-        f"'{printable(text, 40)}' is no point in time; write YYYY-MM-DD, YYYY-MM-DDTHH:MM, today, "
-        "yesterday, or how long ago, such as 36h or 7d"
+        f"'{printable(text, 40)}' is not a point in time; write YYYY-MM-DD, YYYY-MM-DDTHH:MM, "
+        "today, yesterday, or how long ago, such as 36h or 7d"
     )
 
 

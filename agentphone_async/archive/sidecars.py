@@ -110,7 +110,7 @@ class TranscriptReport:
         written: transcripts that were new or have changed.
         absent: calls that have none, or none yet; asked again by the next runs, until a week has
             passed since the call's end.
-        failed: transcripts that could not be had; asked again by the next runs, for ever.
+        failed: transcripts that could not be fetched; retried by the next runs, forever.
         failures: of those, ids and errors; the first 100.
     """
 
@@ -129,8 +129,8 @@ class TranscriptReport:
 class Transcripts:
     """Fetches transcripts that are not there yet; a `Companion`.
 
-    One that cannot be had is counted in `report`, and no reason to stop. It is remembered in the
-    catalog, so that the next run asks again, whatever the days that it is for.
+    One that cannot be fetched is counted in `report`, and is not a reason to stop. The catalog
+    remembers it, so that the next run asks again, whatever the days that it is for.
 
     Args:
         files: where they go.
@@ -278,7 +278,7 @@ _MOST_LINES = 10
 
 
 class Sidecars(AsyncResource):
-    """Metadata, transcripts and check sums of one run; a `Companion`.
+    """Metadata, transcripts and checksums of one run; a `Companion`.
 
     To be used as an async context manager around the run. Nothing is opened or written before the
     run has a call to show::
@@ -337,11 +337,11 @@ class Sidecars(AsyncResource):
 
     @property
     def failed(self) -> int:
-        """Transcripts that could not be had."""
+        """Transcripts that could not be fetched."""
         return 0 if self.transcripts is None else self.transcripts.report.failed
 
     def problems(self) -> list[str]:
-        """One line for each transcript that could not be had, unless there are very many."""
+        """One line for each transcript that could not be fetched, unless there are very many."""
         if self.transcripts is None or not self.transcripts.report.failed:
             return []
         report = self.transcripts.report
@@ -350,5 +350,7 @@ class Sidecars(AsyncResource):
             for call_id, error in report.failures[:_MOST_LINES]
         ]
         if report.failed > len(lines):
-            lines.append(f"{report.failed:,} transcripts could not be had; the next run asks again")
+            lines.append(
+                f"{report.failed:,} transcripts could not be fetched; the next run asks again"
+            )
         return lines

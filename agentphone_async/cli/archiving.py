@@ -102,7 +102,7 @@ class Watcher(Observer):
 
 @dataclass(frozen=True)
 class BucketPlace:
-    """A destination that is no folder."""
+    """A destination that is not a folder."""
 
     url: str
     cache: Path | None

@@ -134,7 +134,7 @@ def _say_rebuilt(report: RebuildReport) -> None:
         )
     if report.unsound:
         click.echo(
-            f"{report.unsound:,} files are no whole recordings; the next run puts them aside",
+            f"{report.unsound:,} files are not whole recordings; the next run puts them aside",
             err=True,
         )
     click.echo(
@@ -151,7 +151,7 @@ def compact(*, dest: Path | str, cache: Path | None) -> int:
     """Fold the manifests of the archive in the bucket DEST into few.
 
     Caches are made from them, and that takes the longer the more there are. What was erased is in
-    none of them afterwards. Runs may go on meanwhile.
+    none of them afterwards. Runs may continue meanwhile.
     """
     if isinstance(dest, Path):
         raise click.UsageError("an archive in a folder has no manifests; name a bucket's URL")

@@ -120,7 +120,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
 
 
 class File(_Path):
-    """The path of a file, which is no empty one, either."""
+    """The path of a file, never an empty one."""
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
@@ -144,7 +144,7 @@ class Count(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
 
 
 class Rate(Size):
-    """Bytes per second, such as ``8M``; ``off`` is no limit."""
+    """Bytes per second, such as ``8M``; ``off`` means no limit."""
 
     name = "rate"
 

@@ -55,7 +55,7 @@ def scan(folder: Path) -> Iterator[FolderRecording]:
     Links that lead out of the folder are left out, so that nothing outside it is served.
 
     Raises:
-        NotADirectoryError: ``folder`` is no folder.
+        NotADirectoryError: ``folder`` is not a folder.
         OSError: It cannot be read.
     """
     root = folder.resolve(strict=True)

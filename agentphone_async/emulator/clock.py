@@ -24,7 +24,7 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds; for ever when they are infinite."""
+        """Return after so many seconds; forever when they are infinite."""
         ...
 
 
@@ -40,7 +40,7 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for real; for ever when the seconds are infinite."""
+        """Sleep for real; forever when the seconds are infinite."""
         if math.isinf(seconds):
             await asyncio.get_running_loop().create_future()
         await asyncio.sleep(seconds)

@@ -171,7 +171,7 @@ class Answer:
         return keep_alive and not delivery.hang_up
 
     async def _drip(self, top: bytes, rate: float) -> NoReturn:
-        """The head, and then a chunk's extensions for ever, a byte at a time."""
+        """The head, and then a chunk's extensions forever, a byte at a time."""
         await self._write(top + b"1;")
         while True:
             await self._clock.sleep(1 / rate)
@@ -226,7 +226,7 @@ class Answer:
                 await self._throttle.spent(len(piece))
         if broken is not None:
             await self._break_off(broken)
-        self._events += piece[:1] != b":"  # a heartbeat is no event
+        self._events += piece[:1] != b":"  # a heartbeat is not an event
         if cut is not None and cut.after_events == self._events:
             self._stop_at = self._sent + cut.at
             if cut.at == 0:

@@ -49,7 +49,7 @@ _LOG.addFilter(lambda record: not _is_the_clients(record.exc_info))
 
 
 def _is_the_clients(failure: object) -> bool:
-    """Whether a failure is a request that is not HTTP: it is answered 400, and is no news."""
+    """Whether a failure is a request that is not HTTP: it is answered 400, and not logged."""
     return isinstance(failure, tuple) and isinstance(failure[1], HttpProcessingError)
 
 
@@ -82,7 +82,7 @@ class Emulator:
 
     Raises:
         ValueError: A fault makes no sense; or ``host`` is not loopback without ``allow_remote``.
-        NotADirectoryError: ``recordings`` is no folder.
+        NotADirectoryError: ``recordings`` is not a folder.
         OSError: It cannot be read; or, from ``start``, the port is taken.
     """
 

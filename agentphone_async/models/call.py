@@ -65,7 +65,7 @@ class Call(ApiModel):
         id: opaque, and a secret: who has it can download the recording.
         status: as the API says it, known to us or not.
         started_at, ended_at: aware datetimes; None when missing or unreadable.
-        duration_seconds: seconds, possibly fractional; None while the call goes on.
+        duration_seconds: seconds, possibly fractional; None while the call is in progress.
         recording_available: the API's hint; None where it gives none (agent-scoped lists).
         transcripts: only filled by ``calls.get``.
     """
@@ -171,7 +171,7 @@ class CallPage(ApiModel):
         """Make one from a decoded page; rows that cannot be read become ``problems``.
 
         Raises:
-            ValueError: it is no page: there is no list in it.
+            ValueError: it is not a page: there is no list in it.
         """
         calls: list[Call] = []
         problems: list[RowProblem] = []

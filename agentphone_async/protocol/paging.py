@@ -62,7 +62,7 @@ class Crawl:
         Args:
             ids: the ids on the page, in order.
             rows: how many rows the page had, those that could not be read included.
-            has_more: what the server says; None if it does not: then the walk goes on until a
+            has_more: what the server says; None if it does not: then the walk continues until a
                 page brings nothing more.
             total: what the server says; None if it does not.
 

@@ -1,4 +1,4 @@
-"""Whether a body that was cut off may go on where it stopped (RFC 9110, 8.8, 13.1.5, 14, 15.3).
+"""Whether a body that was cut off may continue where it stopped (RFC 9110, 8.8, 13.1.5, 14, 15.3).
 
 Four answers to a ranged request have corrupted downloads for decades: a 200 appended to what was
 there, a 206 that starts elsewhere, a 304, and a 416 for a complete file. So the rule here is that
@@ -80,7 +80,7 @@ class Validator:
         return self.etag or self.last_modified
 
     def is_confirmed_by(self, headers: Mapping[str, str]) -> bool:
-        """Whether `headers` carry this very validator; silence is no confirmation."""
+        """Whether `headers` carry this very validator; silence is not confirmation."""
         if self.etag is not None:
             return headers.get("ETag", "").strip() == self.etag
         if self.last_modified is not None:

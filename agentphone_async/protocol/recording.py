@@ -106,7 +106,7 @@ def not_audio(request: Request, media_type: str, body: bytes) -> NotAudioError:
     what = printable(media_type, 60) if media_type else "no media type"
     brought = f"{what}, {sample(body)}" if body else "an empty body"
     return NotAudioError(
-        f"the answer for {_named(request)} is no audio: {brought}",
+        f"the answer for {_named(request)} is not audio: {brought}",
         media_type=media_type or None,
         received=len(body),
     ).about(request)

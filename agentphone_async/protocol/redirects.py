@@ -29,7 +29,7 @@ _KEPT = "!#$%&'()*+,/:;=?@[]~"
 
 
 def next_hop(request: Request, current: str, location: str | None, *, status: int, hop: int) -> str:
-    """The URL to go on with.
+    """The URL to continue with.
 
     Args:
         request: for messages.
@@ -137,7 +137,7 @@ def _plain_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address, out of the IPv6 disguises of an IPv4 one: mapped, NAT64, 6to4, Teredo.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     address = ipaddress.ip_address(host.partition("%")[0].strip("[]"))
     if isinstance(address, ipaddress.IPv4Address):

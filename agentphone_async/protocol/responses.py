@@ -99,7 +99,7 @@ def data_of(request: Request, reply: Reply) -> dict[str, Any]:
     """The JSON object of a successful reply; ``{}`` for an empty body of a 2xx.
 
     Raises:
-        ResponseError: the status is not 2xx, or the body is no JSON object.
+        ResponseError: the status is not 2xx, or the body is not a JSON object.
     """
     if not 200 <= reply.status < 300:
         raise error_of(request, reply)
@@ -201,7 +201,7 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
     if reply.status in {401, 403} and not _is_about_the_key(request, reply):
         kind = ResponseError if _is_json(reply.body) else UnexpectedResponseError
     if kind is NotFoundError and request.name == "Get Call Recording":
-        # A page for people is no word of the API's: the recording may well exist elsewhere.
+        # A page for people is not a word of the API's: the recording may well exist elsewhere.
         kind = UnexpectedResponseError if _is_html(reply) else RecordingNotFoundError
     elif request.name == "Get Call Recording":
         kind = _RECORDING_KINDS.get(reply.status, kind)

@@ -206,7 +206,7 @@ def _judge_tail(
         return Verdict.WHOLE, "all audio is there, and chunks follow it"
     if odd and chunks_fill(head, end, size, big_endian=layout.big_endian):
         return Verdict.ODD_PAD, "chunks follow the audio without the pad byte"
-    return Verdict.SURPLUS, f"{size - end} bytes follow the audio that are no chunks"
+    return Verdict.SURPLUS, f"{size - end} bytes follow the audio that are not chunks"
 
 
 def _judge_streamed(head: bytes, size: int, layout: Layout) -> tuple[Verdict, str]:

@@ -100,7 +100,7 @@ class Downloader:
 
     Args:
         fetcher: fetches one.
-        root: what the paths in outcomes begin with; ``Path()`` if the sink is no folder.
+        root: what the paths in outcomes begin with; ``Path()`` if the sink is not a folder.
         concurrency: workers, at least 1. The session's limits may allow fewer requests at once.
         grace: how long after a call's end a 404 means "not yet".
         skip_existing: look whether a file is there before asking for it.

@@ -4,7 +4,7 @@ A small body waits in memory to be written, hashed and renamed together with oth
 is gathered there, too, but written and hashed as soon as it is whole, in one thread hop. A larger
 one is written in steps. All draw on one byte budget that all transfers share. If a large one breaks
 off, the next attempt goes on where it stopped, provided the server proves that the bytes are the
-same; that is no failure, however often it happens. What came of it survives the end of the run.
+same; that is not a failure, however often it happens. What came of it survives the end of the run.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Fetcher:
             RunStoppedError: the session's limits were closed before its turn.
             RecordingNotFoundError: there is none (404), none yet, or never again (410).
             InvalidIdError: the id cannot be sent.
-            RecordingError: what came is no whole recording.
+            RecordingError: what came is not a whole recording.
             TransportError, ResponseError: as the last attempt ended.
             DestinationError: the sink failed.
         """

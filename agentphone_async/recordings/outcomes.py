@@ -1,4 +1,4 @@
-"""What became of each call: values, because one bad recording is no reason to stop a thousand."""
+"""What became of each call: values, because one bad recording must not stop a thousand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Recording:
 
     Attributes:
         call_id: whose it is.
-        path: where it lies; in a sink that is no folder, its name there.
+        path: where it lies; in a sink that is not a folder, its name there.
         size: bytes.
         sha256: of those bytes, in hexadecimal.
         media_type: what the bytes are: ``audio/wav``, ``audio/mpeg``, ``audio/flac`` …
@@ -118,15 +118,15 @@ Outcome = Archived | NoRecording | NotReadyYet | AlreadyArchived | Failed
 
 
 def was_left(outcome: Outcome) -> bool:
-    """Whether it is no failure of the call's: the run was stopped before its turn or its end."""
+    """Whether it is not a failure of the call's: the run was stopped before its turn or its end."""
     return isinstance(outcome, Failed) and isinstance(outcome.error, RunStoppedError)
 
 
 def may_still_come(call: Call, now: datetime, grace: timedelta = GRACE) -> bool:
     """Whether a recording that is absent now may appear later.
 
-    It may while the call goes on, and for ``grace`` after its end, unless nobody ever spoke and
-    the API says that there is no recording. A call without any readable date is taken for old.
+    It may while the call is in progress, and for ``grace`` after its end, unless nobody ever spoke
+    and the API says that there is no recording. A call without any readable date is taken for old.
     """
     if not call.finished_at(now):
         return True

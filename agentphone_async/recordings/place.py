@@ -29,7 +29,7 @@ class Place:
 
     Attributes:
         sink: takes the recordings.
-        root: what their paths begin with; ``Path()`` if it is no folder.
+        root: what their paths begin with; ``Path()`` if it is not a folder.
         ours: whether `aclose` closes the sink.
         erased: of the archive that it lies in; None if its owner sees to that.
     """

@@ -1,4 +1,4 @@
-"""One recording over all its attempts: what came of it, and how the next one goes on from there."""
+"""One recording over all its attempts: what came of it, and how the next one resumes from there."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Transfer:
         return answer
 
     async def give_up(self, error: BaseException) -> None:
-        """Leave nothing behind but what a later run can go on with."""
+        """Leave nothing behind but what a later run can continue with."""
         upload, expected, sink = self._upload, self._expected, self._fetcher.sink
         mark = None if expected is None else expected.mark
         useless = isinstance(error, RecordingError | DestinationError | ResponseError)
@@ -153,7 +153,7 @@ class Transfer:
     # ---------------------------------------------------------------- going on
 
     async def _resume(self, upload: Upload) -> Ready | None:
-        """Go on with what is there; None if only a fresh request can help."""
+        """Continue with what is there; None if only a fresh request can help."""
         expected = self._expected
         if expected is None or expected.validator is None:
             return None
@@ -249,7 +249,7 @@ class Transfer:
         """Take bytes of the budget; none if they do not come free, and then short steps must do.
 
         A transfer has a connection while it waits here. What frees memory may itself be waiting for
-        a connection (a consumer that asks the API about each outcome), so it must not be for ever.
+        a connection (a consumer that asks the API about each outcome), so it must not be forever.
         """
         budget = self._fetcher.budget
         if budget.try_acquire(amount):

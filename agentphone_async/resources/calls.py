@@ -250,7 +250,7 @@ class Calls(Resource):
         Raises:
             NotFoundError: there is no such call.
             TransportError: the stream broke too often.
-            UnexpectedResponseError: what came is no event stream.
+            UnexpectedResponseError: what came is not an event stream.
         """
         request = endpoints.stream_transcript(call_id)
         return TranscriptStream(self._session, request, heartbeat=heartbeat).events()

@@ -50,7 +50,7 @@ class CallListing(Coroutine[Any, Any, CallPage]):
         return self._one_page().__await__()
 
     def send(self, value: Any) -> Any:
-        """Go on with the coroutine that a task makes of this."""
+        """Continue with the coroutine that a task makes of this."""
         return self._as_coroutine().send(value)
 
     def throw(self, *error: Any) -> Any:
@@ -76,7 +76,7 @@ class CallListing(Coroutine[Any, Any, CallPage]):
         When half of a page has been taken, the next one is fetched meanwhile; never more.
 
         Raises:
-            AgentPhoneError: a page could not be had, after all attempts; what was on the pages
+            AgentPhoneError: a page could not be fetched, after all attempts; what was on the pages
                 before it was given.
         """
         crawl = Crawl(PAGE_SIZE_LIMIT if self._limit is None else self._limit, self._offset)

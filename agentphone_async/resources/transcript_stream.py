@@ -173,7 +173,7 @@ class TranscriptStream:
             return True
         if data is None:
             _log.warning(
-                "an event %r of a transcript stream is no JSON object; left out",
+                "an event %r of a transcript stream is not a JSON object; left out",
                 printable(event.event, 40),
             )
             return False
@@ -185,7 +185,8 @@ class TranscriptStream:
 
     def _ended_early(self) -> AgentPhoneError:
         return ConnectionFailedError(
-            f"{self._session.host} ended {what_was_asked(self._request)} while the call goes on"
+            f"{self._session.host} ended {what_was_asked(self._request)} "
+            "while the call is in progress"
         ).about(self._request)
 
 

@@ -35,7 +35,7 @@ _FEW_FILES = 8  # from so many on, one syncfs beats an fsync for each
 _DEAD_AFTER = 24 * 3600.0
 _PAUSE = 0.05  # seconds between two looks for a file descriptor
 KEPT_FOR = 7 * 24 * 3600.0
-"""Seconds that a part of a large recording waits for a run that goes on with it."""
+"""Seconds that a part of a large recording waits for a run that continues with it."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """What an error's number is when too many files are open; the disk has no part in it."""
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})

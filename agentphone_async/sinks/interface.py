@@ -113,7 +113,7 @@ class Stored:
         size: bytes.
         sha256: of its bytes, in hexadecimal.
         new: it is there for good; False if its name was taken, and then it was discarded.
-        in_the_way: by what its name was taken, in a few words, if that is no whole recording.
+        in_the_way: by what its name was taken, in a few words, if that is not a whole recording.
     """
 
     name: PurePosixPath

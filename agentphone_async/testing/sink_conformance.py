@@ -85,7 +85,7 @@ class SinkConformance:
         assert self.contents(tmp_path) == {f"{stem}.wav": stem.encode() for stem in stems}
 
     def test_takes_an_empty_batch(self, tmp_path: Path) -> None:
-        """Nothing to do is no error."""
+        """Nothing to do is not an error."""
         assert self._run(tmp_path, lambda sink: sink.publish([])) == []
         assert self.contents(tmp_path) == {}
 

@@ -239,7 +239,7 @@ class Answer:
             if reply.body.startswith(b"RIFF"):
                 wrong = wrong_answer(request, "it is a recording")
             elif reply.status >= 400 and request.repeatable:
-                await asyncio.sleep(trust.unsettled)  # a late no would be believed for ever
+                await asyncio.sleep(trust.unsettled)  # a late no would be believed forever
         if wrong is not None:
             trust.refuse()
         elif trust.distrusted:

@@ -203,5 +203,5 @@ class FastPath:
 
 
 def _drop(connection: Connection, handler: ResponseHandler) -> None:
-    handler.abort()  # a polite end of TLS would go on receiving (MagicStack/uvloop#471)
+    handler.abort()  # a polite end of TLS would continue receiving (MagicStack/uvloop#471)
     connection.close()

@@ -321,7 +321,7 @@ class HostLimits:
             self._apply_limit()
 
     def short_of_descriptors(self) -> None:
-        """No file descriptor was left for a connection: go on with half as many for a while.
+        """No file descriptor was left for a connection: continue with half as many for a while.
 
         A burst of such failures counts once, and every 5 s without one doubles the number again.
         """

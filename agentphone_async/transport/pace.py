@@ -88,7 +88,7 @@ class AdaptivePace:
         self._throttled_at = now
         self._slow_down(now, pause)
         self._quiet_from = self._interval_from = now + pause
-        if self.rate is not None:  # else there were too few answers to tell: go on counting
+        if self.rate is not None:  # else there were too few answers to tell: keep counting
             self._incident_at = now
             self._answered = self._interval_answered = 0
 

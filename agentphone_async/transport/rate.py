@@ -66,7 +66,7 @@ class TokenBucket:
         self._level = self._burst
 
     def set_rate(self, rate: float | None, now: float) -> None:
-        """Go on at another rate (amount per second, None for no limit) from ``now`` on."""
+        """Continue at another rate (amount per second, None for no limit) from ``now`` on."""
         if rate is not None and rate <= 0:
             raise ValueError(f"a rate must be greater than 0, not {rate}")
         if self.rate is not None:

@@ -135,7 +135,7 @@ class Retrier:
     async def back_off(self, failures: int, *, at_least: float = 0.0) -> None:
         """Sleep as the policy says after so many failures in a row, 1 or more.
 
-        For what is no single request: a stream that breaks and is opened again.
+        For what is not a single request: a stream that breaks and is opened again.
 
         Args:
             failures: in a row.
@@ -245,7 +245,7 @@ class Retrier:
         return None if asked is None else min(asked, self._policy.longest_wait)
 
     def _is_the_hosts(self, tries: _Tries, error: RateLimitError | ServerError) -> bool:
-        """Whether the host refuses everybody, who then wait together, and this is no failure."""
+        """Whether the host refuses everybody, who then wait together, and this is not a failure."""
         limits, refusals, policy = self._limits, tries.refusals, self._policy
         now = self._clock()
         sent = now - error.elapsed

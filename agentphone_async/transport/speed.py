@@ -11,7 +11,7 @@ class SpeedWatch:
     """Looks after each ``window`` seconds of waiting whether enough has come in them.
 
     Only our waiting counts: a slow disk of ours is not a slow server. And nothing but chunk
-    extensions, say, is no body: it is bytes of the body that count.
+    extensions, say, is not a body: it is bytes of the body that count.
 
     Args:
         window: seconds.

@@ -40,7 +40,7 @@ class Stop:
         self.closed = False
 
     def check(self) -> None:
-        """Go on only if it is not closed.
+        """Continue only if it is not closed.
 
         Raises:
             RunStoppedError: it is.

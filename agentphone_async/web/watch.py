@@ -115,7 +115,7 @@ class Watch:
             DestinationError: the folder cannot be written, or the bucket not be used.
             AuthenticationError, PermissionDeniedError: the API key was refused at the start.
         """
-        inspect(self._archive.folder)  # a catalog that is not ours is no place for an inbox
+        inspect(self._archive.folder)  # a catalog that is not ours is not a place for an inbox
         if isinstance(self._archive, BucketArchive):
             async with self._archive.opened(make=True):
                 pass  # a bucket that cannot be used is said now

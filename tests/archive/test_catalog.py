@@ -244,8 +244,8 @@ def spoil(folder: Path, how: str) -> Path:
         ("other program", "belongs to another program"),
         ("no database", "no catalog of ours"),
         ("short", "no catalog of ours"),
-        ("folder", "is no file"),
-        ("link", "is no file"),
+        ("folder", "is not a file"),
+        ("link", "is not a file"),
         ("newer", "update agentphone-async"),
     ],
 )

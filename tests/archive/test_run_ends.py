@@ -140,7 +140,7 @@ async def test_a_stop_reaches_what_is_written_beside_recordings(
     await Oracle(emulator, tmp_path).disk()
 
 
-# ---------------------------------------------------------------- what cannot go on
+# ---------------------------------------------------------------- what cannot continue
 
 
 @pytest.mark.parametrize("look", [1, 2])
@@ -209,7 +209,7 @@ async def test_last_brings_what_an_interrupted_run_has_left_open(
     assert report.complete
     assert len(list(tmp_path.rglob("*.wav"))) == 10
     report = await archive.run(client, options=RunOptions(since_last=True))
-    assert report.selected < 4, "and then it goes on from there"
+    assert report.selected < 4, "and then it resumes from there"
 
 
 async def test_last_begins_at_the_beginning_if_a_run_over_everything_is_owed(

@@ -415,7 +415,7 @@ async def test_what_vanished_or_changed_behind_our_back_is_fetched_again(
     await oracle.disk()
     assert (await rows(tmp_path))["x", 1].state == "failed", "the catalog claims it no more"
     await oracle.holds(failed)
-    assert list(await rows(tmp_path)) == [("x", 1)], "the same bytes are no new version"
+    assert list(await rows(tmp_path)) == [("x", 1)], "the same bytes are not a new version"
 
 
 async def test_another_version_never_overwrites_the_first(

@@ -123,20 +123,20 @@ def test_days(text: str, day: date) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is no date; write YYYY-MM-DD"),
-        ("tomorrow", "'tomorrow' is no date"),
-        ("21.11.2026", "'21.11.2026' is no date"),
-        ("20261121", "is no date"),
-        ("2026-W47-6", "is no date"),
-        ("2026-1-1", "is no date"),
-        ("2026-11-21T10:00", "is no date"),
-        ("2026-11-\u0662\u0661", "is no date"),
+        ("", "'' is not a date; write YYYY-MM-DD"),
+        ("tomorrow", "'tomorrow' is not a date"),
+        ("21.11.2026", "'21.11.2026' is not a date"),
+        ("20261121", "is not a date"),
+        ("2026-W47-6", "is not a date"),
+        ("2026-1-1", "is not a date"),
+        ("2026-11-21T10:00", "is not a date"),
+        ("2026-11-\u0662\u0661", "is not a date"),
         ("2026-02-30", "'2026-02-30' is not in the calendar"),
         ("2026-13-01", "not in the calendar"),
         ("0000-01-01", "not in the calendar"),
         ("0001-01-01", "out of reach"),
         ("9999-12-31", "out of reach"),
-        ("\x1b[31m", "'\\x1b[31m' is no date"),
+        ("\x1b[31m", "'\\x1b[31m' is not a date"),
     ],
 )
 def test_bad_days(text: str, message: str) -> None:
@@ -176,9 +176,9 @@ def test_moments(text: str, moment: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is no point in time; write YYYY-MM-DD"),
-        ("10x", "'10x' is no point in time"),
-        ("last", "'last' is no point in time"),
+        ("", "'' is not a point in time; write YYYY-MM-DD"),
+        ("10x", "'10x' is not a point in time"),
+        ("last", "'last' is not a point in time"),
         ("-5h", "no point in time"),
         ("2026-11-21T", "no point in time"),
         ("2026-11-21T25:00", "'2026-11-21T25:00' is not in the calendar or on the clock"),
@@ -190,7 +190,7 @@ def test_moments(text: str, moment: str) -> None:
         ("100d100d", "no point in time"),
         ("99999d", "more than 100 years"),
         ("30000d", "out of reach"),
-        ("\x00", "'\\x00' is no point"),
+        ("\x00", "'\\x00' is not a point"),
     ],
 )
 def test_bad_moments(text: str, message: str) -> None:
@@ -265,7 +265,7 @@ def test_a_day_that_never_was_is_refused() -> None:
 
 
 class Plain(tzinfo):
-    """A zone that is no ZoneInfo."""
+    """A zone that is not a ZoneInfo."""
 
     def utcoffset(self, when: datetime | None) -> timedelta:
         assert when is not None

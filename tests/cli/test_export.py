@@ -105,4 +105,4 @@ def test_parquet_goes_into_a_folder(run: CommandLine, archive: Path, tmp_path: P
     to = tmp_path / "calls.parquet"
     assert run("export", archive, "--format", "parquet", "--to", to, "--ids").code == 0
     assert [path.name for path in to.iterdir()] == ["date=2026-03-14"]
-    assert run("export", archive, "--to", to).code == 2, "a folder is no file"
+    assert run("export", archive, "--to", to).code == 2, "a folder is not a file"

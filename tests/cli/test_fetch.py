@@ -80,7 +80,7 @@ class TestCodes:
         server.fail(route="recording", call_id=given[1], html=True)
         result = run("fetch", *given, "--dest", dest)
         assert result.code == 1
-        assert "failed: the answer for call_1 is no audio: text/html" in result.err
+        assert "failed: the answer for call_1 is not audio: text/html" in result.err
         assert "2 archived, 1 failed" in result.err
         assert len(files(dest)) == 2
 

@@ -52,7 +52,7 @@ async def test_it_comes_back_on_the_same_port_with_the_same_calls(ask):
     emulator = Emulator(calls=3)
     async with emulator:
         base_url, calls = emulator.base_url, emulator.calls
-    await emulator.stop()  # a second time is no harm
+    await emulator.stop()  # a second time does no harm
     async with emulator:
         assert (emulator.base_url, emulator.calls) == (base_url, calls)
         assert (await ask(emulator, "/v1/calls")).status == 200

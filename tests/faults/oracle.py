@@ -33,10 +33,10 @@ class Oracle:
     Attributes:
         emulator: where the recordings come from; its faults are cleared for the second run.
         folder: the archive.
-        unfetchable: calls whose recordings can never be had (hostile ids, refused bodies).
+        unfetchable: calls whose recordings can never be fetched (hostile ids, refused bodies).
         altered: calls for which other bytes than the emulator's are right, too: those.
         aside: whether damaged files may lie aside.
-        companions: whether check sums and metadata may lie beside the recordings.
+        companions: whether checksums and metadata may lie beside the recordings.
         options: of the runs that have to converge.
     """
 
@@ -185,7 +185,7 @@ class Oracle:
         return {row.call_id for row in claimed.values()}
 
     def _sums(self, path: Path) -> None:
-        """Check sums tell the truth, as far as they tell."""
+        """Checksums tell the truth, as far as they tell."""
         for line in path.read_text().splitlines():
             digest, _, name = line.partition("  ")
             data = (path.parent / name).read_bytes()

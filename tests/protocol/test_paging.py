@@ -67,7 +67,7 @@ def test_a_list_at_rest_is_given_in_order_and_once(count, limit, tells_total, st
 
 
 class ChangingList(RuleBasedStateMachine):
-    """Calls arrive at the head and vanish anywhere while the walk goes on."""
+    """Calls arrive at the head and vanish anywhere while the walk continues."""
 
     @initialize(
         count=st.integers(0, 60),

@@ -95,7 +95,7 @@ def test_streamed_sizes_are_sound_only_where_the_end_is_framed():
 @pytest.mark.parametrize("media_type", ["audio/wav", "audio/mpeg", ""])
 def test_what_is_no_audio(body: bytes, media_type: str):
     expected = Expected(media_type, len(body), framed=True, validator=None)
-    with pytest.raises(NotAudioError, match="call_1 is no audio") as caught:
+    with pytest.raises(NotAudioError, match="call_1 is not audio") as caught:
         judge(REQUEST, expected, body, len(body))
     assert not caught.value.transient
     assert str(caught.value).isprintable()

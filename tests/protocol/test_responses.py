@@ -156,7 +156,7 @@ def test_a_recording_that_is_not_there_has_an_error_of_its_own():
 
 
 def test_a_page_for_people_does_not_say_that_there_is_no_recording():
-    """A server that is no AgentPhone must not look like one whose calls were not recorded."""
+    """A server that is not AgentPhone must not look like one whose calls were not recorded."""
     request = endpoints.get_recording("call_1")
     page = Reply(404, CIMultiDict({"Content-Type": "Text/HTML; charset=utf-8"}), b"<h1>404</h1>")
     error = error_of(request, page)

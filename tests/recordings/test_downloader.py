@@ -329,7 +329,7 @@ class TestConcurrency:
     async def test_a_slow_consumer_that_uses_the_client_itself_is_not_locked_out(
         self, server, tmp_path, monkeypatch
     ):
-        """Waiting for memory while holding all connections would stop both for ever."""
+        """Waiting for memory while holding all connections would stop both forever."""
         monkeypatch.setattr(downloader_module, "BATCH", 8)
         monkeypatch.setattr(fetch_module, "BUDGET", 300_000)
         monkeypatch.setattr(transfer, "PATIENCE", 0.05)
@@ -341,7 +341,7 @@ class TestConcurrency:
         ):
             first = await anext(outcomes)
             assert await at_rest(lambda: len(server.requests)) < 200
-            async with asyncio.timeout(5):  # for ever, if it fails
+            async with asyncio.timeout(5):  # forever, if it fails
                 assert (await client.calls.get("call_other")).id == "call_other"
             rest = [outcome async for outcome in outcomes]
         assert len({outcome.call_id for outcome in [first, *rest]}) == 200

@@ -1,4 +1,4 @@
-"""``wait=``: asking again, patiently but not for ever, while a recording has yet to appear."""
+"""``wait=``: asking again, patiently but not forever, while a recording has yet to appear."""
 
 from __future__ import annotations
 

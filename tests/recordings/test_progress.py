@@ -1,4 +1,4 @@
-"""Progress is no failure: what came of a large recording is gone on with, in this run and later."""
+"""Progress is not a failure: what came of a large recording is continued, in this run and later."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_a_recording_that_is_cut_again_and_again_arrives_in_one_run(tmp_pa
     recording, requests = await fetched(script, tmp_path, attempts=2)
     assert recording.path.read_bytes() == OLD
     offsets = [offset_of(request) for request in requests[1:]]
-    assert offsets == sorted(set(offsets)), "each goes on from where the last one stopped"
+    assert offsets == sorted(set(offsets)), "each resumes from where the last one stopped"
 
 
 async def lost(tmp_path, *script):

@@ -134,7 +134,7 @@ class Simulation:
         return self.control if isinstance(self.control, int) else self.control.limit
 
     def run(self, until: float) -> Tally:
-        """Go on to ``until`` and return what happened since the last call."""
+        """Continue to ``until`` and return what happened since the last call."""
         self.tally = Tally()
         self._fill()
         while True:

@@ -334,7 +334,7 @@ async def test_attempts_begin_again_when_what_came_is_kept(sleeps: Sleeps, broug
 
 @pytest.mark.parametrize("brought", [True, False])
 async def test_an_attempt_that_brought_bytes_costs_no_patience(sleeps: Sleeps, brought: bool):
-    """A reset after ten minutes of healthy transfer is no reason to give up."""
+    """A reset after ten minutes of healthy transfer is not a reason to give up."""
 
     async def attempt(number: int) -> Answered:
         sleeps.now += 600

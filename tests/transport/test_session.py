@@ -88,7 +88,7 @@ async def test_a_redirect_with_credentials_or_from_tls_to_none_is_refused(client
 
 
 async def test_an_address_that_the_api_redirects_to_is_no_outage_of_the_api(client_of):
-    """Whoever is away is named, and the others go on."""
+    """Whoever is away is named, and the others continue."""
     async with RawServer(respond(302, location="http://localhost:1/a.wav")) as server:
         client = client_of(server.base_url)
         with pytest.raises(ConnectionFailedError) as caught:

@@ -29,7 +29,7 @@ async def forget(
 
     Raises:
         CatalogError: there is no archive.
-        DestinationError: the bucket failed; the same call again goes on.
+        DestinationError: the bucket failed; the same call again continues.
     """
     ids = list(dict.fromkeys(call_ids))
 

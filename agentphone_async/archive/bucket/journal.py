@@ -2,7 +2,7 @@
 
 Triggers note the key of every row that is written; whatever writes it need not know that the
 archive is in a bucket. A note is taken back when a manifest with the row is stored. After a kill
-the notes are still there, and the next run on this machine goes on with them.
+the notes are still there, and the next run on this machine continues with them.
 """
 
 from __future__ import annotations

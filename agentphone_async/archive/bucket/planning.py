@@ -68,7 +68,7 @@ async def write_plan(
             is slow at its end. What they give together is compared with the account's total.
 
     Raises:
-        AgentPhoneError: a page could not be had; shards that were written are of no plan.
+        AgentPhoneError: a page could not be fetched; shards that were written belong to no plan.
     """
     if shard_size < 1:
         raise ConfigurationError(f"shard_size is {shard_size}; it takes at least 1 call")

@@ -123,7 +123,7 @@ def get_calls(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, C
 def calls_after(
     connection: sqlite3.Connection, after: str | None = None, limit: int = 1000
 ) -> list[CallRow]:
-    """The next calls in the order of their ids; start with None, go on with the last id."""
+    """The next calls in the order of their ids; start with None, continue with the last id."""
     query = f"SELECT {_COLUMNS} FROM calls WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
     start = "" if after is None else id_to_text(after)
     return [call_row(row) for row in connection.execute(query, (start, limit))]

@@ -94,7 +94,7 @@ def note_erased(connection: sqlite3.Connection, hashes: Iterable[str], now: date
 def erased_after(
     connection: sqlite3.Connection, after: tuple[str, str] = ("", ""), limit: int = 500
 ) -> list[ErasedRow]:
-    """The next entries by time; go on with the last one's time, as text, and its hash."""
+    """The next entries by time; continue with the last one's time, as text, and its hash."""
     rows = connection.execute(
         "SELECT hash, erased, reason, recordings, sidecars, others, bytes FROM erased "
         "WHERE (erased, hash) > (?, ?) ORDER BY erased, hash LIMIT ?",

@@ -61,7 +61,7 @@ def inspect(folder: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return False
     if not stat.S_ISREG(status.st_mode):
-        raise CatalogError(f"{shown} is no file; move it away", filename=os.fspath(path))
+        raise CatalogError(f"{shown} is not a file; move it away", filename=os.fspath(path))
     if status.st_size == 0:
         return False  # we were killed before the first page was written
     try:
@@ -75,7 +75,7 @@ def inspect(folder: Path) -> bool:
         ) from error
     if not header.startswith(_MAGIC) or len(header) < 100:
         raise CatalogError(
-            f"{shown} is no catalog of ours, or its beginning is damaged; if the archive is "
+            f"{shown} is not a catalog of ours, or its beginning is damaged; if the archive is "
             f"yours, {_REBUILD}, otherwise choose another destination",
             filename=os.fspath(path),
         )

@@ -97,7 +97,7 @@ def recordings_after(
 ) -> list[RecordingRow]:
     """The next recordings, all versions, in the order of call ids and versions.
 
-    Begin with ``after`` None and go on with id and version of the last row; at most ``limit``
+    Begin with ``after`` None and continue with id and version of the last row; at most ``limit``
     rows, only of these ``states`` if any are given.
     """
     wanted = tuple(states)
@@ -223,7 +223,7 @@ def _values(row: RecordingRow) -> tuple[object, ...]:
 def files_after(
     connection: sqlite3.Connection, after: str = "", limit: int = 1000
 ) -> list[CatalogFile]:
-    """The next files in the order of their paths; go on with the last path as text."""
+    """The next files in the order of their paths; continue with the last path as text."""
     rows = connection.execute(
         "SELECT path, size, sha256, call_id, 'recording', version, state, last_error "
         "FROM recordings WHERE path > ?1 "

@@ -108,7 +108,7 @@ async def forget(
     Raises:
         CatalogError: there is no archive, or its catalog cannot be used.
         ArchiveLockedError: a run is at work here.
-        DestinationError: the disk failed; the same call again goes on.
+        DestinationError: the disk failed; the same call again continues.
     """
     folder = Path(dest)
     ids = list(dict.fromkeys(call_ids))
@@ -191,7 +191,7 @@ async def hold(dest: str | Path, call_ids: Iterable[str], *, release: bool = Fal
 
 
 async def resume(folder: Path, catalog: Catalog, also: Sequence[Also] = ()) -> bool:
-    """Go on with an erasure that was broken off; True if there was one. The lock is held."""
+    """Continue with an erasure that was broken off; True if there was one. The lock is held."""
     tombstones = Tombstones.load(folder)
     if not tombstones and await catalog.run(get_setting, UNWRITTEN) in {None, ""}:
         return False

@@ -53,7 +53,7 @@ class Found:
         path: relative to the archive.
         size: bytes.
         sha256: of its bytes, in hexadecimal.
-        audio: what it was judged to be; None if it is no audio, or cut off.
+        audio: what it was judged to be; None if it is not audio, or cut off.
         vouched: whether ``SHA256SUMS`` has this very sum for it (True) or another (False); None
             if it has none.
     """
@@ -228,7 +228,7 @@ class Seen:
     """A part of what is there.
 
     Attributes:
-        paths: files, links and whatever else is no folder, relative to the archive; not those
+        paths: files, links and whatever else is not a folder, relative to the archive; not those
             that are ours by their names.
         leftovers: partial files of runs, dead or alive.
         aside: files that were put aside when others took their places.

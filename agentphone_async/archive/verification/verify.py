@@ -113,7 +113,7 @@ async def verify(
 ) -> VerifyReport:
     """Read everything in an archive again, and compare it with the catalog.
 
-    Changes nothing, and may go on while a run is at work; files that run has just written may
+    Changes nothing, and may continue while a run is at work; files that run has just written may
     then be told as unknown. Memory does not grow with the archive.
 
     Args:

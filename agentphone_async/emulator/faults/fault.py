@@ -134,7 +134,7 @@ class Fault:
         content_range: ``Content-Range`` in place of the real one.
         etag: In place of the real one; empty for none, ``new`` for another each time.
         change_recording: The recording becomes another one just before it is sent.
-        delay: Silence before the headers; infinite for ever.
+        delay: Silence before the headers; infinite: forever.
         bandwidth: Bytes a second.
         framing: How the end of the body is told: ``length``, ``close`` or ``chunked``.
         content_length: A wrong ``Content-Length``.
@@ -147,7 +147,7 @@ class Fault:
         stall: Fall silent there, with the connection open.
         after_events: Count these three from the end of this event of a transcript stream.
         surplus: So many bytes too many after the body.
-        endless: The body is repeated for ever.
+        endless: The body is repeated forever.
         hang_up: Close the connection after the answer without having said so.
         arrive: So many new calls begin after a list was answered.
         vanish: So many of the newest calls disappear after it.
