@@ -2,8 +2,9 @@
 
 We ask for ``identity``; some proxies compress all the same, and some name a coding that is not
 there (``aws-chunked``, ``binary``, ``utf-8``). So the bytes decide: what is in a coding that can be
-decoded here is decoded, and everything else passes as it is, to be judged by what it is. Decoding
-yields bounded pieces, so that a compression bomb meets the size limits one piece at a time.
+decoded here is decoded, what would need a library that is not installed is refused, and everything
+else passes as it is, to be judged by what it is. Decoding yields bounded pieces, so that a
+compression bomb meets the size limits one piece at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from agentphone_async.protocol.formats import look_like
+
 PIECE = 1024 * 1024
 """Bytes; the most that one step of decoding may yield."""
 
@@ -20,8 +23,9 @@ DEEPEST = 3
 """Codings on top of each other, declared or not."""
 
 _GZIP = b"\x1f\x8b"
-_PLAIN = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"{", b"[", b"<")
-"""How bodies begin that are not compressed, whatever raw deflate might make of them."""
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_PLAIN = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"ID3", b"{", b"[", b"<")
+"""How bodies begin that are not compressed, whatever raw deflate or brotli might make of them."""
 
 
 class CodingError(ValueError):
@@ -64,37 +68,67 @@ class _Zlib:
             raise CodingError("the compressed body was cut off")
 
 
-class _Library:
-    """A coding that an optional library knows; it must be able to bound what it yields."""
+class _Brotli:
+    """Brotli, if a library is installed that can bound what it yields."""
 
-    def __init__(self, decompressor: Any, step: Callable[[Any, bytes], bytes]) -> None:
+    def __init__(self, decompressor: Any) -> None:
         self._decompressor = decompressor
-        self._step = step
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         try:
-            piece = self._step(self._decompressor, data)
-            while piece:
+            while piece := self._decompressor.process(data, output_buffer_limit=PIECE):
                 yield piece
-                piece = self._step(self._decompressor, b"")
+                data = b""
+        except Exception as error:  # the library has an error of its own
+            raise CodingError(f"the compressed body is corrupt: {error}") from error
+
+    def finish(self) -> None:
+        if not self._decompressor.is_finished():
+            raise CodingError("the compressed body was cut off")
+
+
+class _Zstd:
+    """Zstandard in any number of frames, if a library for it is installed."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._decompressor = make()
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        try:
+            while data or not (self._decompressor.eof or self._decompressor.needs_input):
+                if self._decompressor.eof:
+                    self._decompressor = self._make()
+                piece = self._decompressor.decompress(data, max_length=PIECE)
+                data = self._decompressor.unused_data
+                if piece:
+                    yield piece
         except Exception as error:  # each library has an error of its own
             raise CodingError(f"the compressed body is corrupt: {error}") from error
 
     def finish(self) -> None:
-        done = getattr(self._decompressor, "is_finished", None)
-        if not (done() if done else self._decompressor.eof):
+        if not self._decompressor.eof:
             raise CodingError("the compressed body was cut off")
 
 
+def _is_plain(head: bytes) -> bool:
+    """Whether these bytes are audio or text by a mark that no compressed body begins with."""
+    return head.startswith(_PLAIN) or look_like(head) not in {None, "audio/mpeg", "audio/aac"}
+
+
 def _gzip(head: bytes) -> _Stage | None:
-    return _Zlib(16 + zlib.MAX_WBITS) if head.startswith(_GZIP) else None
+    """gzip, and zlib, which some servers send under its name; and the other way round."""
+    if head.startswith(_GZIP):
+        return _Zlib(16 + zlib.MAX_WBITS)
+    if len(head) > 1 and head[0] & 0x8F == 8 and int.from_bytes(head[:2]) % 31 == 0:
+        return _Zlib(zlib.MAX_WBITS)
+    return None
 
 
 def _deflate(head: bytes) -> _Stage | None:
-    if head.startswith(_PLAIN):
-        return None
-    if head[0] & 0x0F == 8 and int.from_bytes(head[:2]) % 31 == 0:
-        return _Zlib(zlib.MAX_WBITS)
+    found = _gzip(head)
+    if found is not None or _is_plain(head):
+        return found
     try:
         zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 1)
     except zlib.error:
@@ -103,27 +137,26 @@ def _deflate(head: bytes) -> _Stage | None:
 
 
 def _brotli(head: bytes) -> _Stage | None:
+    if _is_plain(head):
+        return None
     try:
         found = importlib.import_module("brotli").Decompressor()
     except ImportError:
-        return None
-    if head.startswith(_PLAIN) or not hasattr(found, "can_accept_more_data"):
-        return None  # older ones know no bound
-    return _Library(found, lambda it, data: it.process(data, output_buffer_limit=PIECE))
+        found = None
+    if not hasattr(found, "can_accept_more_data"):  # older ones know no bound
+        raise CodingError("the body is compressed with brotli; install Brotli 1.2 or newer")
+    return _Brotli(found)
 
 
 def _zstd(head: bytes) -> _Stage | None:
-    if not head.startswith(b"\x28\xb5\x2f\xfd"):
+    if not head.startswith(_ZSTD):
         return None
     for name in ("compression.zstd", "backports.zstd"):
         try:
-            found = importlib.import_module(name).ZstdDecompressor()
+            return _Zstd(importlib.import_module(name).ZstdDecompressor)
         except ImportError:
             continue
-        return _Library(
-            found, lambda it, data: b"" if it.eof else it.decompress(data, max_length=PIECE)
-        )
-    return None
+    raise CodingError("the body is compressed with zstd; install backports.zstd")
 
 
 _STAGES: dict[str, Callable[[bytes], _Stage | None]] = {
@@ -133,7 +166,7 @@ _STAGES: dict[str, Callable[[bytes], _Stage | None]] = {
     "br": _brotli,
     "zstd": _zstd,
 }
-_ENOUGH = 4
+_ENOUGH = 12
 """Bytes by which all codings are known that can be known."""
 
 
@@ -141,14 +174,14 @@ class _Layer:
     """One declared coding: a stage if it is there, and nothing if not."""
 
     def __init__(self, coding: str) -> None:
-        self._begin = _STAGES.get(coding)
+        self._begin: Callable[[bytes], _Stage | None] | None = _STAGES[coding]
         self._head = b""
         self._stage: _Stage | None = None
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
+    def decode(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
         if self._begin is not None:
             self._head += data
-            if len(self._head) < _ENOUGH:
+            if len(self._head) < _ENOUGH and not last:
                 return
             data, self._head = self._head, b""
             begin, self._begin = self._begin, None
@@ -160,7 +193,7 @@ class _Layer:
 
     def finish(self) -> Iterator[bytes]:
         if self._head:
-            yield self._head  # too short to be anything
+            yield from self.decode(b"", last=True)
         if self._stage is not None:
             self._stage.finish()
 
@@ -169,16 +202,13 @@ class Decoder:
     """Decodes one body; `decode` each chunk, then `finish`.
 
     Args:
-        codings: the ``Content-Encoding`` header. What is applied once more than it says is
-            undone, too.
+        codings: the ``Content-Encoding`` header. gzip is undone once more than it says, too.
     """
 
     def __init__(self, codings: str) -> None:
         names = [name.strip() for name in codings.split(",")]
         known = [name for name in reversed(names) if name in _STAGES][:DEEPEST]
-        if any(name.endswith("gzip") for name in known):
-            known.append("gzip")
-        self._layers = [_Layer(name) for name in known]
+        self._layers = [_Layer(name) for name in [*known, "gzip"]]
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Yield what ``data`` decodes to, in pieces of at most `PIECE` bytes.

@@ -18,14 +18,19 @@ from agentphone_async.errors import (
     TruncatedRecordingError,
 )
 from agentphone_async.protocol.display import printable, sample
+from agentphone_async.protocol.durations import measure
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.formats import EXTENSIONS, look_like, measure
+from agentphone_async.protocol.formats import EXTENSIONS, look_like
+from agentphone_async.protocol.id3 import tag_size
 from agentphone_async.protocol.ranges import Validator
 from agentphone_async.protocol.riff import FORMS
 from agentphone_async.protocol.wav import Verdict, WaveFacts, inspect
 
 HEAD_BYTES = 64 * 1024
 """How much of a body's beginning is needed to tell what it is; and of its end."""
+
+FIRST_LOOK = 64
+"""Bytes from which on it is decided whether a body can be audio at all, long before its end."""
 
 ALL_EXTENSIONS = tuple(EXTENSIONS.values())
 """All that a recording's name may end with; the usual one first."""
@@ -112,14 +117,21 @@ def not_audio(request: Request, media_type: str, body: bytes) -> NotAudioError:
     ).about(request)
 
 
-def refuse_other(request: Request, expected: Expected, head: bytes) -> None:
-    """Refuse, by its first kilobytes, what will never be audio.
+def refuse_other(request: Request, expected: Expected, head: bytes) -> bool:
+    """Refuse, by its first bytes, what will never be audio.
+
+    Returns:
+        Whether that is settled; if not, look again when `HEAD_BYTES` are there: only what comes
+        behind a tag tells.
 
     Raises:
         NotAudioError: it is text, or nothing known.
     """
-    if (head[:4] not in FORMS or head[8:12] != b"WAVE") and look_like(head) is None:
+    if head[:4] in FORMS and head[8:12] == b"WAVE":
+        return True
+    if look_like(head) is None:
         raise not_audio(request, expected.media_type, head)
+    return (tag_size(head) or 0) + 4 <= len(head)
 
 
 def judge(
@@ -136,7 +148,8 @@ def judge(
         expected: what the response head said.
         head: at least the first `HEAD_BYTES` of the body, or all of it.
         size: bytes of the whole body.
-        chunks: the last of them, for formats that tell their length at the end.
+        chunks: the last of them, or all, for formats that tell their length elsewhere than in the
+            beginning.
 
     Raises:
         NotAudioError: it is empty, or nothing that can be played.
@@ -200,10 +213,12 @@ def _suspicion(facts: WaveFacts, expected: Expected) -> str | None:
 def _judge_other(
     request: Request, expected: Expected, head: bytes, size: int, chunks: Sequence[bytes]
 ) -> Audio:
+    if len(head) < size == sum(map(len, chunks)):
+        head = b"".join(chunks)  # all of it is in memory: some formats are counted to their end
     media_type = look_like(head, size)
     if media_type is None:
         raise not_audio(request, expected.media_type, head)
-    facts = measure(media_type, head, ending(chunks) or head, size)
+    facts = measure(media_type, head, ending(chunks), size)
     suspect = None if expected.framed else "nothing tells whether the end is missing"
     return Audio(media_type, facts.duration_seconds, facts.sample_rate, facts.channels, suspect)
 

@@ -19,6 +19,7 @@ _BIG = (struct.Struct(">4sI"), struct.Struct(">HHIIH"), struct.Struct(">H"))
 _DS64 = struct.Struct("<QQ")
 _UNKNOWN_32 = 0xFFFFFFFF
 _EXTENSIBLE = 0xFFFE
+_BLOCKED = frozenset({0x0002, 0x0011, 0x0031})  # MS ADPCM, IMA ADPCM, GSM 6.10
 _MIN_FMT = 14  # the oldest form, WAVEFORMAT, ends before the bits per sample
 _UNPADDED_NEIGHBOURS = frozenset({b"fmt ", b"data", b"fact", b"LIST"})
 
@@ -48,6 +49,7 @@ class Layout:
         data_size: as declared, from ds64 where the chunk points there.
         has_fmt: the format fields below were read.
         samples: for each channel, as a fact chunk before the data says; 0 if none does.
+        per_block: samples for each channel in one block of a codec that has blocks; 0 if not told.
     """
 
     big_endian: bool
@@ -63,6 +65,7 @@ class Layout:
     block: int = 0
     bits: int = 0
     samples: int = 0
+    per_block: int = 0
 
 
 def read_layout(head: bytes, size: int) -> Layout:
@@ -130,6 +133,8 @@ def _read_format(layout: Layout, body: bytes) -> None:
     )
     if len(body) >= 16:
         layout.bits = word.unpack_from(body, 14)[0]
+    if layout.tag in _BLOCKED and len(body) >= 20:
+        layout.per_block = word.unpack_from(body, 18)[0]
     if layout.tag == _EXTENSIBLE and len(body) >= 26:
         layout.tag = word.unpack_from(body, 24)[0]  # the sub-format GUID starts with the codec
     layout.has_fmt = True

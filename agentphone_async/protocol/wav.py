@@ -264,6 +264,8 @@ def _duration(layout: Layout, present: int) -> tuple[float | None, bool]:
         seconds: float | None = samples / layout.rate
         if layout.data_size > present:
             seconds = samples * present / layout.data_size / layout.rate
+    elif layout.per_block and frame:
+        seconds = present // frame * layout.per_block / layout.rate
     else:
         seconds = present / layout.byte_rate if layout.byte_rate else None
     return seconds, present >= max(frame, 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 
 import pytest
@@ -74,15 +75,67 @@ RAW = zlib.compressobj(wbits=-15)
         ("aws-chunked, gzip", gzip.compress(HELLO)),
         ("binary", HELLO),
         ("utf-8", HELLO),
+        ("none", HELLO),
+        ("gzip", zlib.compress(HELLO)),
+        ("deflate", gzip.compress(HELLO)),
+        ("aws-chunked", gzip.compress(HELLO)),  # of two headers, one is seen
         ("gzip", b"a"),
         ("gzip", b""),
     ],
-    ids=range(15),
+    ids=range(19),
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_the_bytes_decide_which_coding_is_there(coding: str, body: bytes, step: int):
     chunks = [body[at : at + step] for at in range(0, len(body), step)]
     assert decode(coding, *chunks) == (body if len(body) < 2 else HELLO)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"x"])
+def test_the_shortest_bodies_are_decoded_too(body: bytes):
+    raw = zlib.compressobj(wbits=-15)
+    assert decode("deflate", raw.compress(body) + raw.flush()) == body
+    assert decode("deflate", zlib.compress(body)) == body
+    assert decode("gzip", gzip.compress(body)) == body
+
+
+@pytest.mark.parametrize(
+    ("coding", "library", "body"),
+    [
+        ("br", "brotli", b"\x1b\x07\x00\xf8\x25\xc2\xa2\x98\xc8\x00\x01\x10"),
+        ("br", "brotli", b"\xff\xfb\x90\x64" + bytes(99)),  # also if it looks like MPEG audio
+        ("zstd", "zstd", b"\x28\xb5\x2f\xfd" + bytes(99)),
+    ],
+)
+def test_what_needs_a_library_says_so(coding: str, library: str, body: bytes, monkeypatch):
+    for name in ("brotli", "compression.zstd", "backports.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(CodingError, match=f"compressed with .*; install .*(?i:{library})"):
+        decode(coding, body)
+
+
+def test_brotli_is_decoded_in_bounded_pieces():
+    brotli = pytest.importorskip("brotli", "1.2")
+    assert decode("br", brotli.compress(HELLO)) == HELLO
+    with pytest.raises(CodingError, match="cut off"):
+        decode("br", brotli.compress(HELLO)[:-1])
+    sizes = [len(piece) for piece in Decoder("br").decode(brotli.compress(bytes(50 * PIECE)))]
+    assert max(sizes) <= 2 * PIECE, "a bound that the library keeps to roughly"
+    assert sum(sizes) == 50 * PIECE
+
+
+def test_zstd_is_decoded_in_bounded_pieces():
+    zstd = pytest.importorskip("backports.zstd")
+    frames = zstd.compress(HELLO[:5]) + zstd.compress(HELLO[5:])
+    assert (
+        decode("zstd", frames)
+        == decode("zstd", *(frames[at : at + 1] for at in range(len(frames))))
+        == HELLO
+    )
+    with pytest.raises(CodingError, match="cut off"):
+        decode("zstd", frames[:-1])
+    sizes = [len(piece) for piece in Decoder("zstd").decode(zstd.compress(bytes(50 * PIECE)))]
+    assert max(sizes) <= PIECE
+    assert sum(sizes) == 50 * PIECE
 
 
 @pytest.mark.parametrize("header", [None, "", " identity ", "Identity"])

@@ -1,4 +1,4 @@
-"""Audio that is not WAVE: each format by its mark, with the length that its header tells."""
+"""Audio that is not WAVE: each format by its mark, with the length that its bytes tell."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.protocol.formats import EXTENSIONS, Facts, look_like, measure
+from agentphone_async.protocol.durations import Facts, measure
+from agentphone_async.protocol.formats import EXTENSIONS, look_like
 
 
-def aiff(kind: bytes) -> bytes:
+def aiff(kind: bytes, codec: bytes = b"", frames: int = 16_000) -> bytes:
     rate = struct.pack(">HQ", 16383 + 12, 8000 << 51)
-    comm = struct.pack(">HIH", 1, 16_000, 16) + rate
-    return b"FORM" + struct.pack(">I", 32_046) + kind + b"COMM" + struct.pack(">I", 18) + comm
+    comm = struct.pack(">HIH", 1, frames, 16) + rate + codec
+    name = b"NAME" + struct.pack(">I", 5) + b"COMM!\0"  # text that looks like the chunk
+    content = kind + name + b"COMM" + struct.pack(">I", len(comm)) + comm
+    return b"FORM" + struct.pack(">I", len(content)) + content
 
 
 def w64() -> bytes:
@@ -30,12 +33,36 @@ def ogg(head: bytes, granule: int) -> bytes:
     return page + bytes(300) + b"OggS\0\x04" + struct.pack("<q", granule) + bytes(12) + b"\0"
 
 
-def mp4(*, wide: bool) -> bytes:
+def mp4(*, wide: bool = False, last: bool = False, length: int = 2000) -> bytes:
     times = (
-        struct.pack(">QQIQ", 0, 0, 1000, 2000) if wide else struct.pack(">IIII", 0, 0, 1000, 2000)
+        struct.pack(">QQIQ", 0, 0, 1000, length)
+        if wide
+        else struct.pack(">IIII", 0, 0, 1000, length)
     )
-    mvhd = b"mvhd" + bytes([wide, 0, 0, 0]) + times + bytes(80)
-    return b"\0\0\0\x18ftypM4A \0\0\0\0" + bytes(8) + b"\0\0\0\x64moov\0\0\0\x6c" + mvhd
+    mvhd = struct.pack(">I4s", 12 + len(times), b"mvhd") + bytes([wide, 0, 0, 0]) + times
+    moov = struct.pack(">I4s", 8 + len(mvhd), b"moov") + mvhd
+    mdat = struct.pack(">I4sQ", 1, b"mdat", 70_016) + b"mvhd" + bytes(69_996)  # audio by chance
+    return b"\0\0\0\x10ftypM4A \0\0\0\0" + (mdat + moov if last else moov + mdat)
+
+
+def mp3_frame(bitrate: int = 9, content: bytes = b"") -> bytes:
+    """MPEG 1, layer III, 44.1 kHz, mono; 128 kbit/s by default."""
+    size = 144 * (32, 40, 48, 56, 64, 80, 96, 112, 128)[bitrate - 1] * 1000 // 44_100
+    return (bytes([0xFF, 0xFB, bitrate << 4, 0xC4]) + content).ljust(size, b"\0")
+
+
+def xing(frames: int, silence: int = 0) -> bytes:
+    name = b"LAME3.100" if silence else b"?" * 9
+    said = b"Xing\0\0\0\x0f" + struct.pack(">II", frames, 0) + bytes(104)
+    return mp3_frame(content=bytes(17) + said + name + bytes(12) + silence.to_bytes(3))
+
+
+VBRI = mp3_frame(content=bytes(32) + b"VBRI" + bytes(10) + struct.pack(">I", 100))
+CBR = mp3_frame() * 300
+ADTS = bytes([0xFF, 0xF1, 0x6C, 0x40, 0x02, 0x1F, 0xFC]) + bytes(9)
+"""One frame of 16 bytes at 8 kHz, mono."""
+TAG = b"ID3\4\0\0\0\0\0\x04" + bytes(4)
+FRAME_S = 1152 / 44_100
 
 
 OPUS = b"OpusHead\x01\x01" + struct.pack("<HI", 312, 8000) + bytes(3)
@@ -51,27 +78,55 @@ CAF = (
     + struct.pack(">q", 32_004)
     + bytes(32_004)
 )
-EBML = b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84"
-SEGMENT = b"\x2a\xd7\xb1\x83\x0f\x42\x40\x44\x89\x84" + struct.pack(">f", 2000.0)
+EBML = b"\x1a\x45\xdf\xa3"
+INFO = b"\x2a\xd7\xb1\x83\x0f\x42\x40\x44\x89\x84" + struct.pack(">f", 2000.0)
+VOID = b"\xec\x86\x44\x89\x84abc"  # filling that looks like a length
+SEGMENT = b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + VOID + b"\x15\x49\xa9\x66\x8e" + INFO
+
+
+def matroska(name: bytes, rest: bytes) -> bytes:
+    kind = b"\x42\x82" + bytes([0x80 + len(name)]) + name
+    return EBML + bytes([0x80 + len(kind)]) + kind + rest
+
 
 TWO_SECONDS = {
     "flac": (FLAC, "audio/flac", Facts(2.0, 8000, 1)),
     "ogg opus": (ogg(OPUS, 96_312), "audio/opus", Facts(2.0, 48_000, 1)),
     "ogg vorbis": (ogg(VORBIS, 16_000), "audio/ogg", Facts(2.0, 8000, 1)),
     "ogg cut off": (ogg(VORBIS, 16_000)[:200], "audio/ogg", Facts(None, 8000, 1)),
-    "m4a": (mp4(wide=False), "audio/mp4", Facts(2.0)),
+    "m4a": (mp4(), "audio/mp4", Facts(2.0)),
     "m4a, 64 bit": (mp4(wide=True), "audio/mp4", Facts(2.0)),
-    "webm": (EBML + b"webm" + SEGMENT, "audio/webm", Facts(2.0)),
-    "matroska": (EBML + b"matroska" + SEGMENT, "audio/matroska", Facts(2.0)),
-    "aac": (bytes.fromhex("fff15c80") + bytes(60), "audio/aac", Facts()),
-    "aac behind a tag": (b"ID3\4\0\0\0\0\0\x04" + bytes(4) + b"\xff\xf1\x5c\x80", "audio/aac", Facts()),
+    "webm": (matroska(b"webm", SEGMENT), "audio/webm", Facts(2.0)),
+    "matroska": (matroska(b"matroska", SEGMENT), "audio/matroska", Facts(2.0)),
+    "m4a, told at the end": (mp4(last=True), "audio/mp4", Facts(2.0)),
+    "m4a in fragments": (mp4(length=0), "audio/mp4", Facts()),
+    "webm, live": (matroska(b"webm", SEGMENT[:20]), "audio/webm", Facts()),
+    "mp3, all alike": (CBR, "audio/mpeg", Facts(300 * FRAME_S, 44_100, 1)),
+    "mp3 between tags": (TAG + CBR + b"TAG" + bytes(125), "audio/mpeg", Facts(300 * FRAME_S, 44_100, 1)),
+    "mp3, of all rates": (
+        mp3_frame() * 99 + mp3_frame(5), "audio/mpeg", Facts(100 * FRAME_S, 44_100, 1),
+    ),
+    "mp3 with Xing": (xing(100) + b"\0" * 999, "audio/mpeg", Facts(100 * FRAME_S, 44_100, 1)),
+    "mp3 of LAME": (
+        xing(100, silence=576 << 12 | 576) + b"\0" * 999, "audio/mpeg", Facts(99 * FRAME_S, 44_100, 1),
+    ),
+    "mp3 with VBRI": (VBRI + b"\0" * 999, "audio/mpeg", Facts(100 * FRAME_S, 44_100, 1)),
+    "mp3, out of step": (mp3_frame() * 9 + bytes(99), "audio/mpeg", Facts(None, 44_100, 1)),
+    "aac": (ADTS * 100, "audio/aac", Facts(12.8, 8000, 1)),
+    "aac behind a tag": (TAG + ADTS * 100, "audio/aac", Facts(12.8, 8000, 1)),
+    "flac behind two tags": (TAG + TAG + FLAC, "audio/flac", Facts(2.0, 8000, 1)),
+    "aifc in blocks": (aiff(b"AIFC", b"ima4", 250), "audio/aifc", Facts(2.0, 8000, 1)),
+    "wma": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "audio/x-ms-wma", Facts()),
     "aiff": (aiff(b"AIFF"), "audio/aiff", Facts(2.0, 8000, 1)),
     "aifc": (aiff(b"AIFC"), "audio/aifc", Facts(2.0, 8000, 1)),
     "au": (b".snd" + struct.pack(">5I", 24, 0xFFFFFFFF, 1, 8000, 1) + bytes(16_000), "audio/basic",
            Facts(2.0, 8000, 1)),
     "w64": (w64(), "audio/w64", Facts(2.0, 8000, 1)),
-    "amr": (b"#!AMR\n" + bytes(60), "audio/amr", Facts()),
-    "amr-wb": (b"#!AMR-WB\n" + bytes(60), "audio/amr-wb", Facts()),
+    "amr": (
+        b"#!AMR\n" + (b"\x3c" + bytes(31)) * 90 + (b"\x44" + bytes(5)) * 10, "audio/amr",
+        Facts(2.0, 8000, 1),
+    ),
+    "amr-wb": (b"#!AMR-WB\n" + (b"\x44" + bytes(60)) * 100, "audio/amr-wb", Facts(2.0, 16_000, 1)),
     "caf": (CAF, "audio/x-caf", Facts(2.0, 8000, 1)),
 }  # fmt: skip
 
@@ -80,10 +135,29 @@ TWO_SECONDS = {
 def test_each_is_known_and_measured(body: bytes, media_type: str, facts: Facts):
     assert look_like(body, len(body)) == media_type
     assert look_like(body[:64], len(body)) == media_type, "from the first bytes alone"
-    assert measure(media_type, body, body[-65_536:], len(body)) == facts
+    found = measure(media_type, body, body[-65_536:], len(body))
+    assert found.duration_seconds == pytest.approx(facts.duration_seconds)
+    assert (found.sample_rate, found.channels) == (facts.sample_rate, facts.channels)
     assert media_type in EXTENSIONS
     for cut in range(len(body[:200])):
         measure(media_type, body[:cut], body[:cut], cut)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "seconds"),
+    [
+        ("audio/mpeg", CBR * 5, 1500 * FRAME_S),
+        ("audio/mpeg", xing(1500) + mp3_frame(5) * 3000, 1500 * FRAME_S),
+        ("audio/mpeg", mp3_frame() * 9 + mp3_frame(5) * 3000, None),
+        ("audio/aac", ADTS * 9000, None),
+        ("audio/amr", b"#!AMR\n" + (b"\x3c" + bytes(31)) * 5000, 100.0),
+        ("audio/amr", b"#!AMR\n" + (b"\x44" + bytes(5) + b"\x3c" + bytes(31)) * 5000, None),
+        ("audio/mp4", mp4(last=True), 2.0),
+    ],
+)
+def test_of_what_is_not_all_seen_only_what_is_sure_is_told(media_type, body, seconds):
+    found = measure(media_type, body[:40_000], body[-20_000:], len(body))
+    assert found.duration_seconds == (None if seconds is None else pytest.approx(seconds, rel=5e-3))
 
 
 @pytest.mark.parametrize(
