@@ -26,6 +26,7 @@ from agentphone_async.errors import (
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.ranges import is_whole
 from agentphone_async.protocol.recording import (
+    FIRST_LOOK,
     expected_body,
     not_audio,
     refuse_other,
@@ -39,7 +40,6 @@ from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of
 from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
 from agentphone_async.recordings.patience import believed, patient, patiently
 from agentphone_async.recordings.place import Place, affordable, place_of
-from agentphone_async.recordings.transfer import FIRST_LOOK
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.shared import Disk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -27,6 +28,8 @@ from agentphone_async.protocol.ranges import (
     resume_headers,
 )
 from agentphone_async.protocol.recording import (
+    FIRST_LOOK,
+    HEAD_BYTES,
     Audio,
     Expected,
     beginning,
@@ -59,9 +62,6 @@ STEP = 1024 * 1024
 
 SHORT_STEP = 128 * 1024
 """Bytes; the same while the budget gives nothing."""
-
-FIRST_LOOK = 64
-"""Bytes from which on it is decided whether a body can be audio at all, long before its end."""
 
 PATIENCE = 1.0
 """Seconds to wait for the budget before doing without."""
@@ -289,7 +289,7 @@ class Transfer:
             if fetcher.progress is not None:
                 fetcher.tell(len(whole))
             return len(whole)
-        looked = start > 0
+        look_at = math.inf if start else FIRST_LOOK
         gathered = 0
         async with aclosing(answer.chunks()) as body:
             async for chunk in body:
@@ -300,9 +300,10 @@ class Transfer:
                 if limit is not None and received > limit:
                     refuse_size(self._request, received, limit)
                 chunks.append(chunk)
-                if not looked and received >= FIRST_LOOK:
-                    looked = True
-                    refuse_other(self._request, expected, beginning(chunks))
+                if received >= look_at:
+                    head = beginning(chunks)
+                    settled = refuse_other(self._request, expected, head)
+                    look_at = math.inf if settled or len(head) >= HEAD_BYTES else HEAD_BYTES
                 if fetcher.progress is not None:
                     fetcher.tell(size)
                 if gathered > most:
