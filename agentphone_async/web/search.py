@@ -1,8 +1,12 @@
 """The index of `serve`: calls in columns that can be filtered, and words that can be searched.
 
 One SQLite file, made from the catalog and the files beside recordings; it may be deleted at any
-time. Full-text search is SQLite's FTS5, or LIKE where SQLite was built without it. Blocking, for a
-thread of its own.
+time. Full-text search is SQLite's FTS5, or LIKE where SQLite was built without it.
+
+Calls are numbered by the moments at which they began. So whatever is asked for, the newest that
+match are found by going through one list from its end, and the search stops at a full page.
+
+Blocking. What reads and what writes use a connection each, for one thread each.
 """
 
 from __future__ import annotations
@@ -13,18 +17,17 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agentphone_async.sinks.disk import FILE_MODE
 from agentphone_async.web.words import (
     escaped,
-    folded_text,
     is_number,
     match_of,
     pattern_of,
-    patterns_of,
     snippet,
     words_of,
 )
@@ -33,18 +36,24 @@ FILE_NAME = "search.sqlite3"
 """In the archive's folder, if that can be written."""
 
 APPLICATION_ID = int.from_bytes(b"APsx", "big")
-VERSION = 2
+VERSION = 3
 PAGE = 100
 
-MANY = 5_000
-"""Calls that have a word, beyond which it is common: to sort all of them would take longer than to
-read the newest."""
+_PREFIXES = "2 3 4 5"
+"""Lengths of beginnings of words that have an index of their own: a common one is found as fast as
+a word. Longer ones are those of few words."""
+
+_LAST_NUMBER = 9 * 10**15
+"""What JavaScript still counts exactly (2**53)."""
+
+_FIRST_DATED = 10**14
+"""Numbers below this, which is in 1973, are of calls without a known beginning."""
 
 _MOST_SEARCHED = 100_000
 
 _TABLES = """
 CREATE TABLE calls (
-    id         INTEGER PRIMARY KEY,   -- what the page calls it: says nothing about the call's id
+    id         INTEGER PRIMARY KEY,   -- what the page calls it: microseconds since 1970, about
     call_id    TEXT NOT NULL UNIQUE,
     started    TEXT NOT NULL,         -- as in the catalog; '' where unknown
     direction  TEXT, from_number TEXT, to_number TEXT,
@@ -60,6 +69,7 @@ CREATE INDEX calls_filters ON calls
 CREATE INDEX calls_to_index ON calls (id) WHERE indexed IS NOT wanted;
 CREATE TABLE settings (name TEXT NOT NULL PRIMARY KEY, value TEXT) WITHOUT ROWID
 """
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = (
     "call_id", "started", "direction", "from_number", "to_number", "status", "state", "seconds",
     "path", "media_type", "transcript", "event", "wanted",
@@ -113,9 +123,11 @@ class Index:
         if self.setting("made") != wanted:
             self._make_anew()
             self.keep_setting("made", wanted)
+        self._reader = _open(path)
 
     def close(self) -> None:
         """Fine also twice."""
+        self._reader.close()
         self._connection.close()
 
     def setting(self, name: str) -> str | None:
@@ -135,15 +147,37 @@ class Index:
 
     def store(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Calls that are new or have changed."""
-        names, values = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
+        columns = ("id", *_COLUMNS)
+        names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
         updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
-        self._all_or_nothing(
-            lambda: self._connection.executemany(
-                f"INSERT INTO calls ({names}) VALUES ({values}) "  # noqa: S608 - ours
-                f"ON CONFLICT (call_id) DO UPDATE SET {updates}",
-                rows,
-            )
+        put = (
+            f"INSERT INTO calls ({names}) VALUES ({values}) "  # noqa: S608 - ours
+            f"ON CONFLICT (call_id) DO UPDATE SET {updates}"
         )
+
+        def store() -> None:
+            for row in rows:
+                self._connection.execute(put, {**row, "id": self._number_of(row)})
+
+        self._all_or_nothing(store)
+
+    def _number_of(self, row: Mapping[str, Any]) -> int:
+        """The call's number: it has one, or gets one by its beginning."""
+        known = self._connection.execute(
+            "SELECT id, started FROM calls WHERE call_id = ?", (row["call_id"],)
+        ).fetchone()
+        if known is not None:
+            if known[1] == row["started"]:
+                return int(known[0])
+            self._remove([(known[0],)])  # it began at another moment than was thought
+        number = _number_by(row["started"])
+        end = number + 1_000_000 if number >= _FIRST_DATED else _FIRST_DATED
+        taken = "SELECT 1 FROM calls WHERE id = ?"
+        if self._connection.execute(taken, (number,)).fetchone() is not None:
+            (number,) = self._connection.execute(
+                "SELECT max(id) + 1 FROM calls WHERE id < ?", (end,)
+            ).fetchone()
+        return number
 
     def keep_only(self, call_ids: set[str]) -> int:
         """Forget all other calls; how many there were."""
@@ -187,8 +221,8 @@ class Index:
 
     def count(self) -> tuple[int, int]:
         """How many calls there are, and of how many the words are still to be read."""
-        (calls,) = self._connection.execute("SELECT count(*) FROM calls").fetchone()
-        (left,) = self._connection.execute(
+        (calls,) = self._reader.execute("SELECT count(*) FROM calls").fetchone()
+        (left,) = self._reader.execute(
             "SELECT count(*) FROM calls WHERE indexed IS NOT wanted"
         ).fetchone()
         return calls, left
@@ -196,65 +230,48 @@ class Index:
     def find(self, query: Query, most: int = PAGE) -> list[dict[str, Any]]:
         """The newest calls that match; with words, each with a snippet."""
         words = words_of(query.text)
-        if words and self.full_text and self._is_common(words):
-            return self._among_all(query, patterns_of(words), words, most)
-        calls = self._rows(query, most, self._having(words) if words else None)
+        where, values = _conditions(query)
         if words:
-            texts = self._texts([call["id"] for call in calls])
-            pattern = pattern_of(words)
+            matching, values = self._matching(words, where, values, query.before)
+        else:
+            if query.before is not None:
+                where, values = [*where, "(started, id) < (?, ?)"], [*values, *query.before]
+            # Nothing is needed but the index of filters.
+            matching = f"SELECT id FROM calls {_where(where)} ORDER BY started DESC, id DESC"  # noqa: S608
+        rows = self._reader.execute(
+            f"SELECT {', '.join(_SHOWN)} FROM calls "  # noqa: S608 - ours
+            f"WHERE id IN ({matching} LIMIT {most}) ORDER BY started DESC, id DESC",
+            values,
+        )
+        calls = [dict(zip(_NAMES, row, strict=True)) for row in rows]
+        if words:
+            texts, pattern = self._texts([call["id"] for call in calls]), pattern_of(words)
             for call in calls:
                 call["snippet"] = snippet(texts.get(call["id"], ""), pattern)
         return calls
 
-    def _rows(
-        self, query: Query, most: int, having: tuple[str, list[str]] | None = None
-    ) -> list[dict[str, Any]]:
-        where, values = _conditions(query)
-        if having is not None:
-            where, values = [having[0], *where], [*having[1], *values]
-        rows = self._connection.execute(
-            # The inner part needs nothing but the index of filters.
-            f"SELECT {', '.join(_SHOWN)} FROM calls WHERE id IN "  # noqa: S608 - ours
-            f"(SELECT id FROM calls {_where(where)} ORDER BY started DESC, id DESC LIMIT {most}) "
-            "ORDER BY started DESC, id DESC",
-            values,
-        )
-        return [dict(zip(_NAMES, row, strict=True)) for row in rows]
-
-    def _is_common(self, words: Sequence[str]) -> bool:
-        (count,) = self._connection.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-            (match_of(words), MANY + 1),
-        ).fetchone()
-        return bool(count > MANY)
-
-    def _among_all(
-        self, query: Query, all_of: Sequence[re.Pattern[str]], words: Sequence[str], most: int
-    ) -> list[dict[str, Any]]:
-        """Read the newest calls one after the other: soon there are enough that match."""
-        pattern, found = pattern_of(words), list[dict[str, Any]]()
-        while len(found) < most:
-            calls = self._rows(query, 3 * PAGE)
-            texts = self._texts([call["id"] for call in calls])
-            for call in calls:
-                said = texts.get(call["id"], "")
-                folded = folded_text(said)
-                if all(each.search(folded) for each in all_of):
-                    found.append(call | {"snippet": snippet(said, pattern)})
-            if len(calls) < 3 * PAGE:
-                break
-            query = replace(query, before=(calls[-1]["started"], calls[-1]["id"]))
-        return found[:most]
-
-    def _having(self, words: Sequence[str]) -> tuple[str, list[str]]:
-        if self.full_text:
-            return "id IN (SELECT rowid FROM words WHERE words MATCH ?)", [match_of(words)]
-        likes = " AND ".join(r"said || ' ' || summary LIKE ? ESCAPE '\'" for _ in words)
-        found = f"id IN (SELECT rowid FROM words WHERE {likes})"  # noqa: S608 - ours
-        return found, [f"%{escaped(word)}%" for word in words]
+    def _matching(
+        self,
+        words: Sequence[str],
+        where: Sequence[str],
+        values: Sequence[Any],
+        before: tuple[str, int] | None,
+    ) -> tuple[str, list[Any]]:
+        """The query for the numbers of calls in which words were said, the newest first."""
+        conditions, found = ["words MATCH ?"], list[Any]([match_of(words)])
+        if not self.full_text:
+            conditions = [r"said || ' ' || words.summary LIKE ? ESCAPE '\'"] * len(words)
+            found = [f"%{escaped(word)}%" for word in words]
+        if before is not None:
+            conditions.append("words.rowid < ?")
+            found.append(before[1])
+        if where:  # the plus: go through words, and not look for them in each call that is left
+            conditions.append(f"+words.rowid IN (SELECT id FROM calls {_where(where)})")  # noqa: S608
+        query = f"SELECT words.rowid FROM words {_where(conditions)} ORDER BY words.rowid DESC"  # noqa: S608
+        return query, [*found, *values]
 
     def _texts(self, ids: Sequence[int]) -> dict[int, str]:
-        rows = self._connection.execute(
+        rows = self._reader.execute(
             "SELECT rowid, said || ' ' || summary FROM words "
             "WHERE rowid IN (SELECT value FROM json_each(?))",
             (json.dumps(list(ids)),),
@@ -264,7 +281,7 @@ class Index:
     def one(self, row_id: int) -> dict[str, Any] | None:
         """Everything about a call; None if there is none of that number."""
         names = ("id", *_COLUMNS, "summary", "sentiment", "successful")
-        row = self._connection.execute(
+        row = self._reader.execute(
             f"SELECT {', '.join(names)} FROM calls WHERE id = ?",  # noqa: S608 - ours
             (row_id,),
         ).fetchone()
@@ -292,7 +309,8 @@ class Index:
         if self.full_text:
             self._connection.execute(
                 "CREATE VIRTUAL TABLE words USING fts5 "
-                "(said, summary, tokenize = 'unicode61 remove_diacritics 2')"
+                "(said, summary, tokenize = 'unicode61 remove_diacritics 2', "
+                f"prefix = '{_PREFIXES}')"
             )
         else:
             self._connection.execute("CREATE TABLE words (said TEXT, summary TEXT)")
@@ -342,6 +360,16 @@ def _has_fts5(connection: sqlite3.Connection) -> bool:
     return True
 
 
+def _number_by(started: str) -> int:
+    """Microseconds since 1970; 1 where that is unknown."""
+    try:
+        moment = datetime.fromisoformat(started)
+    except ValueError:
+        return 1
+    number = (moment - _EPOCH) // timedelta(microseconds=1)
+    return min(number, _LAST_NUMBER) if number >= _FIRST_DATED else 1
+
+
 def _where(conditions: Sequence[str]) -> str:
     return f"WHERE {' AND '.join(conditions)}" if conditions else ""
 
@@ -358,7 +386,6 @@ def _conditions(query: Query) -> tuple[list[str], list[Any]]:
         (query.state is not None, "state = ?", [query.state]),
         (query.least is not None, "seconds >= ?", [query.least]),
         (query.most is not None, "seconds <= ?", [query.most]),
-        (query.before is not None, "(started, id) < (?, ?)", list(query.before or ())),
     ]
     used = [(condition, values) for wanted, condition, values in table if wanted]
     return [condition for condition, _ in used], [value for _, values in used for value in values]

@@ -134,9 +134,9 @@ class Serve:
         for path in _PAGES:
             app.router.add_get(path, self._page)
         app.router.add_get("/api/calls", self._calls)
-        app.router.add_get(r"/api/calls/{id:\d{1,15}}", self._call)
-        app.router.add_get(r"/api/calls/{id:\d{1,15}}/peaks", self._peaks)
-        app.router.add_get(r"/api/calls/{id:\d{1,15}}/audio", self._audio)
+        app.router.add_get(r"/api/calls/{id:\d{1,16}}", self._call)
+        app.router.add_get(r"/api/calls/{id:\d{1,16}}/peaks", self._peaks)
+        app.router.add_get(r"/api/calls/{id:\d{1,16}}/audio", self._audio)
         return app
 
     async def _page(self, request: web.Request) -> web.Response:

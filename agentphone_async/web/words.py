@@ -26,8 +26,11 @@ def words_of(text: str | None) -> list[str]:
 
 
 def match_of(words: Sequence[str]) -> str:
-    """All of them, each as the beginning of a word or phrase (SQLite's FTS5 query syntax)."""
-    quoted = ('"' + word.replace('"', '""') + '"*' for word in words)
+    """All of them, each as the beginning of a word or phrase (SQLite's FTS5 query syntax).
+
+    One letter is a word: nearly every call has one that begins so.
+    """
+    quoted = ('"' + word.replace('"', '""') + '"' + "*" * (len(word) > 1) for word in words)
     return " AND ".join(quoted)
 
 
@@ -42,11 +45,6 @@ def pattern_of(words: Sequence[str]) -> re.Pattern[str]:
         r"[\W_]+".join(re.escape(part) for part in folded_text(word).split()) for word in words
     )
     return re.compile(rf"(?<!\w)({'|'.join(forms)})\w*")
-
-
-def patterns_of(words: Sequence[str]) -> list[re.Pattern[str]]:
-    """One for each word."""
-    return [pattern_of([word]) for word in words]
 
 
 def snippet(said: str, pattern: re.Pattern[str]) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -199,7 +200,7 @@ async def test_nothing_can_be_changed(archive, method):
 
 async def test_numbers_that_are_none_are_404(archive):
     async with visiting(archive) as session:
-        for row_id in ("0", "99", "9" * 15, "9" * 30, "x", "..%2f..%2fetc", "-1"):
+        for row_id in ("0", "99", "9" * 16, "9" * 30, "x", "..%2f..%2fetc", "-1"):
             async with session.get(f"/api/calls/{row_id}") as answer:
                 assert answer.status == 404, row_id
 
@@ -293,25 +294,40 @@ def test_an_archive_that_cannot_be_written_is_indexed_elsewhere(archive, tmp_pat
     assert not place.exists()
 
 
-def test_a_common_word_is_found_in_the_newest_calls(tmp_path, monkeypatch):
+def test_the_newest_calls_with_a_word_come_first_and_page_by_page(tmp_path):
     from agentphone_async.web import search
 
-    monkeypatch.setattr(search, "MANY", 10)
     index = Index(tmp_path / "search.sqlite3")
     names = search._COLUMNS
-    rows = [
-        dict.fromkeys(names) | {"call_id": f"c{n}", "started": f"{n:04}", "wanted": "w"}
-        for n in range(700)
-    ]
-    index.store(rows)
+
+    def row(n, started):
+        more = {"call_id": f"c{n}", "started": started, "wanted": "w"}
+        return dict.fromkeys(names) | more
+
+    def day(n):
+        return f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00.000000Z"
+
+    index.store(row(n, day(n)) for n in range(299, -1, -1))
+    index.store([row(f"at once {n}", day(300)) for n in range(3)])
+    index.store([row(f"undated {n}", "") for n in range(2)])
+    index.store([row(7, "2026-02-01T00:00:00.000000Z")])  # it began later than was thought
     texts = [
         search.Text(each[0], "w", f"hello {each[0] % 2} there") for each in index.to_index(999)
     ]
+    assert len({text.id for text in texts}) == len(texts) == 305
+    assert all(0 < text.id < 2**53 for text in texts)
     index.put_words(texts)
-    found = index.find(Query(text="hello"), 20)
-    assert [call["started"] for call in found] == [f"{n:04}" for n in range(699, 679, -1)]
-    later = index.find(Query(text="hello", before=("0010", 11)), 20)
-    assert [call["started"] for call in later] == [f"{n:04}" for n in range(9, -1, -1)]
+    for asked in (Query(), Query(text="hello"), Query(text='"there" hel')):
+        found = []
+        before = None
+        while page := index.find(replace(asked, before=before), 50):
+            found += page
+            before = (page[-1]["started"], page[-1]["id"])
+        started = [call["started"] for call in found]
+        assert len(started) == 305
+        assert started == sorted(started, reverse=True)
+        assert started[0] == "2026-02-01T00:00:00.000000Z"
+    assert index.find(Query(text="h")) == []
     index.close()
 
 
