@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -227,19 +227,10 @@ class Bucket:
             for chunk in self._api.get(self.store, path).stream(min_chunk_size=size):
                 yield bytes(chunk)
 
-    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Parts of an object, each given by where it begins and how long it is; raises as `read`.
-
-        Parts that are close to one another come in one request.
-        """
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """A part of an object; raises as `read`."""
         with bucket_errors(self.url, "read"):
-            parts = self._api.get_ranges(
-                self.store,
-                path,
-                starts=[start for start, _ in ranges],
-                lengths=[length for _, length in ranges],
-            )
-            return [bytes(part) for part in parts]
+            return bytes(self._api.get_range(self.store, path, start=start, length=length))
 
     async def stream(self, path: str, start: int, end: int, size: int) -> AsyncGenerator[bytes]:
         """A part of an object in one request, in pieces of about ``size``; raises as `read`."""

@@ -8,6 +8,7 @@ request carries, and the ``Host`` of a request must be the address that was prin
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from html import escape
@@ -32,6 +33,8 @@ HEADERS = {
 }
 _ENTER = "<!doctype html><meta http-equiv=refresh content='0;url=/'><title>Calls</title>"
 _SAID = "<!doctype html><meta charset=utf-8><title>Calls</title><p>{}"
+
+_log = logging.getLogger("agentphone_async.serve")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,6 +69,9 @@ class Guard:
                 answer = await handler(request)
             except web.HTTPException as error:
                 answer = said(error.status, error.reason)
+            except Exception as error:  # noqa: BLE001 - what went wrong is said in one line
+                _log.error("a page cannot be shown: %s: %s", type(error).__name__, error)
+                answer = said(500, "It cannot be read; the terminal says why.")
         if not answer.prepared:
             answer.headers.update(HEADERS)
             answer.headers[hdrs.SERVER] = "agentphone-async"

@@ -1,6 +1,7 @@
 """How loud a recording is, from one end to the other: enough of it to draw.
 
 Long recordings are sampled: of each piece that becomes one line of the drawing, a part is read.
+Of one that is far away, in a bucket, fewer.
 Blocking, for a thread.
 """
 
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from agentphone_async.protocol import wav
 
@@ -22,8 +24,11 @@ _FRAMES = 400
 
 _PCM, _FLOAT, _A_LAW, _MU_LAW = 1, 3, 6, 7
 
-Read = Callable[[int, int], bytes]
-"""Bytes from an offset: ``read(offset, count)``."""
+FAR_PIECES = 100
+"""The same of a long recording of which each part costs a request."""
+
+Read = Callable[[Sequence[tuple[int, int]]], list[bytes]]
+"""Some bytes from each offset: ``read([(offset, count), …])``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +38,9 @@ class Peaks:
     channels: list[list[int]]
 
 
-def peaks_of(read: Read, size: int) -> Peaks | None:
+def peaks_of(read: Read, size: int, most: int = PIECES) -> Peaks | None:
     """The peaks of a WAVE file; None if it is none, or in a coding that is not read here."""
-    facts = wav.inspect(read(0, min(size, _HEAD)), size)
+    facts = wav.inspect(read([(0, min(size, _HEAD))])[0], size)
     channels, bits, offset = facts.channels, facts.bits_per_sample, facts.data_offset
     if not facts.is_audio or not channels or not bits or offset is None or channels > 8:
         return None
@@ -47,13 +52,14 @@ def peaks_of(read: Read, size: int) -> Peaks | None:
     frames = min(facts.data_size or there, there) // frame
     if not frames:
         return None
-    pieces = min(PIECES, frames)
+    pieces = min(most, frames)
+    ends = [piece * frames // pieces for piece in range(pieces + 1)]
+    counts = [min(last - first, _FRAMES) for first, last in pairwise(ends)]
+    starts = [offset + first * frame for first in ends]
+    parts = read([(start, count * frame) for start, count in zip(starts, counts, strict=False)])
     found: list[list[int]] = [[] for _ in range(channels)]
-    for piece in range(pieces):
-        first, last = piece * frames // pieces, (piece + 1) * frames // pieces
-        count = min(last - first, _FRAMES)
-        data = read(offset + first * frame, count * frame)
-        data = data[: len(data) // frame * frame]
+    for part in parts:
+        data = part[: len(part) // frame * frame]
         for channel in range(channels):
             found[channel].append(loudness(data, channel, channels))
     return Peaks(found)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import aclosing, closing, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -21,16 +21,17 @@ from agentphone_async.errors import (
     ConfigurationError,
     DestinationError,
 )
+from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.guard import HEADERS, Guard
 from agentphone_async.web.listen import Address, listen
+from agentphone_async.web.place import Opened
 from agentphone_async.web.search import PAGE, Query
 from agentphone_async.web.shelf import Shelf
 
 SYNC = 2.0
 """Seconds between looks at whether the catalog has changed."""
 
-_STEP = 256 * 1024
 _PAGES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -48,15 +49,23 @@ class Serve:
     """Shows an archive until it is stopped; nothing in the archive is changed but the index.
 
     Args:
-        folder: the archive.
+        folder: the archive; of one in a bucket, its cache.
         address: where; only loopback.
+        bucket: where its files are, if not in the folder.
         full_text: as for `Index`.
 
     Raises:
         ConfigurationError: other machines could connect.
     """
 
-    def __init__(self, folder: Path, address: Address, *, full_text: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: Address,
+        *,
+        bucket: Bucket | None = None,
+        full_text: bool = True,
+    ) -> None:
         if not address.is_loopback:
             raise ConfigurationError(
                 f"{address} is reachable from other machines, and recordings are for you; listen "
@@ -64,11 +73,13 @@ class Serve:
             )
         self._folder = folder
         self._address = address
+        self._bucket = bucket
         self._full_text = full_text
         self._guard = Guard()
         self._stopping = asyncio.Event()
         self._pool = FilePool(2)
-        self._thread = FilePool(1)  # of the index, which is one connection
+        self._thread = FilePool(1)  # of the catalog, and of what is written into the index
+        self._reading = FilePool(1)  # of what is asked
         self._shelf: Shelf
 
     def stop(self) -> None:
@@ -87,13 +98,16 @@ class Serve:
         """
         try:
             self._shelf = await self._thread.run(
-                lambda: Shelf(self._folder, full_text=self._full_text)
+                lambda: Shelf(
+                    self._folder, self._pool, bucket=self._bucket, full_text=self._full_text
+                )
             )
             try:
                 await self._serve(ready)
             finally:
                 await self._thread.run(self._shelf.close)
         finally:
+            self._reading.close()
             self._thread.close()
             self._pool.close()
 
@@ -102,7 +116,7 @@ class Serve:
         await runner.setup()
         try:
             url = self._guard.at(await listen(runner, self._address))
-            await self._ask(self._shelf.sync, datetime.now(UTC))
+            await self._thread.run(self._shelf.sync, datetime.now(UTC))
             async with anyio.create_task_group() as group:
                 group.start_soon(self._keep_up)
                 ready(url)
@@ -116,15 +130,15 @@ class Serve:
         while True:
             more = False
             try:
-                more = await self._ask(self._shelf.sync, datetime.now(UTC))
+                more = await self._thread.run(self._shelf.sync, datetime.now(UTC))
                 if not more:
-                    more = await self._ask(self._shelf.read_words)
-            except (AgentPhoneError, OSError) as error:
+                    more = await self._thread.run(self._shelf.read_words)
+            except (AgentPhoneError, OSError, sqlite3.Error) as error:
                 _log.warning("the index is behind: %s", error)
             await anyio.sleep(0 if more else SYNC)
 
     async def _ask(self, work: Callable[..., T], *args: Any) -> T:
-        return await self._thread.run(work, *args)
+        return await self._reading.run(work, *args)
 
     # ---------------------------------------------------------------- routes
 
@@ -182,18 +196,18 @@ class Serve:
 
     async def _audio(self, request: web.Request) -> web.StreamResponse:
         call = await self._with_audio(request)
-        with ExitStack() as stack:
-            try:
-                descriptor = stack.enter_context(self._shelf.opened(call["path"]))
-            except DestinationError as error:
-                _log.warning("%s", error)
-                raise web.HTTPNotFound(reason="The recording cannot be read.") from error
-            return await self._send(request, descriptor, call["media_type"])
+        try:
+            file = await self._read(self._shelf.files.open, call["path"])
+        except DestinationError as error:
+            _log.warning("%s", error)
+            raise web.HTTPNotFound(reason="The recording cannot be read.") from error
+        with closing(file):
+            return await self._send(request, file, call["media_type"])
 
     async def _send(
-        self, request: web.Request, descriptor: int, media_type: str | None
+        self, request: web.Request, file: Opened, media_type: str | None
     ) -> web.StreamResponse:
-        size = os.fstat(descriptor).st_size
+        size = file.size
         start, end, status = _range_of(request, size)
         headers = {
             **_guarded(media_type),
@@ -206,15 +220,15 @@ class Serve:
         answer = web.StreamResponse(status=status, headers=headers)
         await answer.prepare(request)
         if request.method != "HEAD":
-            with suppress(ConnectionError):  # the browser seeks: it has left
-                while start < end:
-                    piece = await self._pool.run(
-                        os.pread, descriptor, min(_STEP, end - start), start
-                    )
-                    if not piece:
-                        break  # it was cut meanwhile; the length tells
-                    await answer.write(piece)
-                    start += len(piece)
+            try:
+                async with aclosing(file.pieces(start, end)) as pieces:
+                    with suppress(ConnectionError):  # the browser seeks: it has left
+                        async for piece in pieces:
+                            await answer.write(piece)
+            except (DestinationError, OSError) as error:
+                _log.warning("a recording broke off: %s", error)
+                if request.transport is not None:
+                    request.transport.close()
         return answer
 
     async def _read(self, work: Callable[..., T], *args: Any) -> T:

@@ -1,27 +1,40 @@
 """What `serve` reads of an archive: the catalog, and files that it names; nothing is written there.
 
-The catalog may be somebody else's work. A path from it is followed only if it stays within the
-archive, and a file is opened without following links. Blocking, for a thread.
+Of an archive in a bucket, the catalog is the cache on this machine, which is kept up to date.
+Blocking, for a thread.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
+from agentphone_async.archive.bucket.store import Store
+from agentphone_async.archive.catalog.opening import (
+    catalog_errors,
+    connect,
+    disconnect,
+    path_of,
+)
 from agentphone_async.archive.catalog.rows import stamp
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.models import Transcript
-from agentphone_async.web.peaks import Peaks, peaks_of
+from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.threads import FilePool
+from agentphone_async.web.peaks import FAR_PIECES, PIECES, Peaks, peaks_of
+from agentphone_async.web.place import Folder, Objects, Place
 from agentphone_async.web.search import FILE_NAME, Index, Text
+
+PULL = 30.0
+"""Seconds between looks at whether a bucket has new manifests."""
 
 _BATCH = 500
 _MARGIN = timedelta(minutes=2)
@@ -55,47 +68,67 @@ class Shelf:
     """An archive to be read, and the index of it; to be closed.
 
     Args:
-        folder: the archive.
+        folder: the archive; of one in a bucket, its cache.
+        pool: threads to read files on.
+        bucket: where its files are, if not in the folder.
         full_text: as for `Index`.
 
     Raises:
         CatalogError: there is no archive, or its catalog cannot be read.
+        DestinationError: the bucket cannot be read.
     """
 
-    def __init__(self, folder: Path, *, full_text: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pool: FilePool,
+        *,
+        bucket: Bucket | None = None,
+        full_text: bool = True,
+    ) -> None:
         self.folder = folder
-        self._catalog = connect(folder, write=False)
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        try:
-            self.index = Index(self._place_of_index(), full_text=full_text)
-        except BaseException:
-            self._catalog.close()
-            raise
+        with ExitStack() as stack:
+            self._store: Store | None = None
+            if bucket is not None:
+                self._store = Store(bucket, folder)
+                stack.callback(self._store.close)
+                if not self._store.open(make=False):
+                    raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
+                self._store.pull()
+            self._pulled = time.monotonic()
+            self._catalog = connect(folder, write=False)
+            stack.callback(disconnect, self._catalog)
+            self.files: Place = Folder(folder, self._catalog, pool)
+            if bucket is not None:
+                self.files = Objects(bucket)
+            self.index = Index(self._place_of_index(stack), full_text=full_text)
+            stack.callback(self.index.close)
+            self._closing = stack.pop_all()
         self._seen = -1
         self._mark = ""
         self._changed: list[str] = []
 
     def close(self) -> None:
         """Let everything go."""
-        self.index.close()
-        self._catalog.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._closing.close()
 
-    def _place_of_index(self) -> Path:
+    def _place_of_index(self, stack: ExitStack) -> Path:
         """Beside the catalog; of an archive that cannot be written, in a folder that goes away."""
         place = self.folder / FILE_NAME
         try:
             os.close(os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
         except OSError:
-            self._temporary = tempfile.TemporaryDirectory(prefix="agentphone-serve-")
-            place = Path(self._temporary.name) / FILE_NAME
+            folder = tempfile.TemporaryDirectory(prefix="agentphone-serve-")
+            place = Path(stack.enter_context(folder)) / FILE_NAME
         return place
 
     # ---------------------------------------------------------------- the index
 
     def sync(self, now: datetime) -> bool:
         """Bring a part of the index up to date with the catalog; whether more is to be done."""
+        if self._store is not None and time.monotonic() - self._pulled > PULL:
+            self._pulled = time.monotonic()
+            self._store.pull()
         with catalog_errors(path_of(self.folder)):
             (version,) = self._catalog.execute("PRAGMA data_version").fetchone()
             if not self._changed and version == self._seen:
@@ -127,55 +160,32 @@ class Shelf:
 
     def read_words(self, most: int = 100) -> bool:
         """Take in what was said in some calls; False if there is nothing left to be read."""
-        texts: list[Text] = []
-        for row_id, transcript, event, wanted in self.index.to_index(most):
-            told = self.event(event)
-            said = "\n".join(turn["said"] for turn in self.turns(transcript, "", None))
-            successful = told.get("callSuccessful")
-            texts.append(
-                Text(
-                    row_id,
-                    wanted,
-                    said,
-                    _text_of(told.get("summary")),
-                    _text_of(told.get("userSentiment")),
-                    successful if isinstance(successful, bool) else None,
-                )
-            )
-        self.index.put_words(texts)
-        return len(texts) == most
+        rows = self.index.to_index(most)
+        if rows:
+            with ThreadPoolExecutor(self.files.at_once) as pool:
+                self.index.put_words(list(pool.map(self._text, rows)))
+        return len(rows) == most
+
+    def _text(self, row: tuple[int, str | None, str | None, str]) -> Text:
+        row_id, transcript, event, wanted = row
+        told = self.event(event)
+        successful = told.get("callSuccessful")
+        return Text(
+            row_id,
+            wanted,
+            "\n".join(turn["said"] for turn in self.turns(transcript, "", None)),
+            _text_of(told.get("summary")),
+            _text_of(told.get("userSentiment")),
+            successful if isinstance(successful, bool) else None,
+        )
 
     # ---------------------------------------------------------------- files
 
-    @contextlib.contextmanager
-    def opened(self, path: str) -> Iterator[int]:
-        """A file of the archive, as a descriptor.
-
-        Raises:
-            CatalogError: the path leads out of the archive.
-            DestinationError: there is no such file, or it is a link or no file at all.
-        """
-        self._catalog.inside(path)
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        flags |= getattr(os, "O_NONBLOCK", 0)  # for pipes, which are refused below
-        try:
-            descriptor = os.open(self.folder / path, flags)
-        except OSError as error:
-            raise DestinationError(
-                f"a file of the archive cannot be read: {error.strerror}", errno=error.errno
-            ) from error
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DestinationError("what the catalog names is not a file")
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
     def peaks(self, path: str) -> Peaks | None:
         """How loud a recording is; None where that cannot be told."""
-        with self.opened(path) as descriptor:
-            size = os.fstat(descriptor).st_size
-            return peaks_of(lambda offset, count: os.pread(descriptor, count, offset), size)
+        with closing(self.files.open(path)) as file:
+            far = file.is_far and file.size > 4 * 2**20
+            return peaks_of(file.read, file.size, FAR_PIECES if far else PIECES)
 
     def event(self, path: str | None) -> dict[str, Any]:
         """What a webhook told; empty if nothing is there."""
@@ -200,8 +210,8 @@ class Shelf:
         if path is None:
             return None
         try:
-            with self.opened(path) as descriptor:
-                body = os.pread(descriptor, _LONGEST + 1, 0)
+            with closing(self.files.open(path)) as file:
+                (body,) = file.read([(0, _LONGEST + 1)])
             return json.loads(body) if len(body) <= _LONGEST else None
         except (CatalogError, DestinationError, ValueError, RecursionError):
             return None

@@ -16,7 +16,10 @@ import anyio
 import pytest
 
 from agentphone_async import Archive, AsyncAgentPhone, CatalogError, ConfigurationError, RunOptions
+from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.emulator import Emulator
+from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address
 from agentphone_async.web.search import Index, Query
@@ -56,6 +59,13 @@ def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     asyncio.run(make(folder))
     return folder
+
+
+@pytest.fixture
+def pool():
+    made = FilePool(1)
+    yield made
+    made.close()
 
 
 @asynccontextmanager
@@ -161,6 +171,48 @@ async def test_a_recording_comes_in_ranges(archive):
             assert int(answer.headers["Content-Length"]) == len(audio)
 
 
+async def test_an_archive_in_a_bucket_is_read_where_it_is(tmp_path, monkeypatch):
+    bucket = Bucket.from_url(f"memory://serve/{tmp_path.name}")
+    async with (
+        Emulator() as emulator,
+        AsyncAgentPhone(emulator.api_key, base_url=emulator.base_url) as client,
+    ):
+        call = emulator.add_call(duration=40)
+        archive = BucketArchive(bucket, tmp_path / "writer")
+        await archive.run(client, None, RunOptions(transcripts=True))
+        audio = emulator.expected_audio(call.id)
+    asked = []
+    stream = bucket.stream
+
+    def noted(path, start, end, size):
+        asked.append((start, end))
+        return stream(path, start, end, size)
+
+    monkeypatch.setattr(bucket, "stream", noted)
+    with pytest.raises(CatalogError, match="there is no archive in memory://"):
+        await Serve(
+            tmp_path / "c", Address("127.0.0.1", 0), bucket=Bucket.from_url("memory://none/x")
+        ).run()
+    async with visiting(tmp_path / "cache", bucket=bucket) as session:
+        (found,) = (await calls(session))["calls"]
+        url = f"/api/calls/{found['id']}"
+        async with session.get(f"{url}/audio", headers={"Range": "bytes=1000-1999"}) as answer:
+            assert (answer.status, await answer.read()) == (206, audio[1000:2000])
+        assert asked == [(1000, 2000)]
+        async with session.get(f"{url}/audio") as answer:
+            assert await answer.read() == audio
+        async with session.get(f"{url}/peaks") as answer:
+            assert max((await answer.json())["channels"][0]) > 20
+        async with session.get(url) as answer:
+            word = (await answer.json())["turns"][0]["said"].split()[0]
+        assert len((await calls(session, q=word))["calls"]) == 1
+        for head in list(bucket.list()):
+            if head.path.endswith(".wav"):
+                bucket.remove(head.path)
+        async with session.get(f"{url}/audio") as answer:
+            assert answer.status == 404
+
+
 async def test_only_who_has_the_token_gets_in(archive):
     async with serving(archive) as url, session_of(url) as session:
         for path in ("/", "/page.js", "/api/calls", "/api/calls/1/audio", "/?token=wrong", "/none"):
@@ -260,10 +312,10 @@ async def test_what_is_new_or_erased_is_seen(archive, tmp_path):
         assert (await calls(session, q="zebra"))["calls"] == []
 
 
-def test_an_index_that_is_none_is_made_anew(archive, tmp_path):
+def test_an_index_that_is_none_is_made_anew(archive, tmp_path, pool):
     folder = copy_of(archive, tmp_path / "archive")
     (folder / "search.sqlite3").write_bytes(b"nonsense" * 1000)
-    shelf = Shelf(folder)
+    shelf = Shelf(folder, pool)
     while shelf.sync(datetime.now(UTC)) or shelf.read_words():
         pass
     assert len(shelf.index.find(Query(text="zebra"))) == 1
@@ -271,9 +323,9 @@ def test_an_index_that_is_none_is_made_anew(archive, tmp_path):
     shelf.close()
 
 
-def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path):
+def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path, pool):
     folder = copy_of(archive, tmp_path / "archive")
-    shelf = Shelf(folder)
+    shelf = Shelf(folder, pool)
     while shelf.sync(datetime.now(UTC)) or shelf.read_words():
         pass
     shelf.close()
@@ -282,10 +334,10 @@ def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path):
     assert not list(folder.glob("search.sqlite3*"))
 
 
-def test_an_archive_that_cannot_be_written_is_indexed_elsewhere(archive, tmp_path):
+def test_an_archive_that_cannot_be_written_is_indexed_elsewhere(archive, tmp_path, pool):
     folder = copy_of(archive, tmp_path / "archive")
     (folder / "search.sqlite3").symlink_to("/dev/full/none")
-    shelf = Shelf(folder)
+    shelf = Shelf(folder, pool)
     while shelf.sync(datetime.now(UTC)):
         pass
     assert len(shelf.index.find(Query())) == 5
