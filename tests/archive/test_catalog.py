@@ -242,8 +242,8 @@ def spoil(folder: Path, how: str) -> Path:
     ("how", "says"),
     [
         ("other program", "belongs to another program"),
-        ("no database", "no catalog of ours"),
-        ("short", "no catalog of ours"),
+        ("no database", "not a catalog of ours"),
+        ("short", "not a catalog of ours"),
         ("folder", "is not a file"),
         ("link", "is not a file"),
         ("newer", "update agentphone-async"),

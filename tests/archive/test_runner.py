@@ -273,7 +273,7 @@ async def test_failed_recordings_are_asked_again_whatever_the_days(
     assert report.failures[0][0] == "bad"
     row = (await rows(tmp_path))["bad", 1]
     assert row.state == "failed"
-    assert "no audio" in str(row.last_error)
+    assert "not audio" in str(row.last_error)
     emulator.clear_faults()
     report = await archive.run(client, Selection(since=now() - HOUR))
     assert (report.archived, report.selected) == (1, 1)

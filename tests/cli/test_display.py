@@ -36,7 +36,7 @@ def archived(name="a", *, size=1000, suspect=None):
     return Archived(f"call_{name}", recording)
 
 
-def failed(reason="no audio", name="f"):
+def failed(reason="not audio", name="f"):
     return Failed(f"call_{name}", NotAudioError(reason))
 
 
@@ -134,7 +134,7 @@ class TestQuiet:
             display.settled(outcome)
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err == "failed: no audio\nsuspect: recording-s.wav: too short\n"
+        assert said.err == "failed: not audio\nsuspect: recording-s.wav: too short\n"
 
     def test_the_same_failure_is_told_once_and_many_not_all(self, capsys):
         display = Quiet(Summary())
@@ -189,7 +189,7 @@ class TestLines:
             "no recording: call_n",
             "not ready: call_y",
             "already archived: call_t",
-            "failed: no audio",
+            "failed: not audio",
         ]
 
 

@@ -27,7 +27,7 @@ from tests.faults.conftest import Scene
 )
 async def test_text_is_rejected_and_quoted(scene: Scene, fault):
     scene.fail_one(**fault)
-    await scene.fails_one(NotAudioError, "no audio")
+    await scene.fails_one(NotAudioError, "not audio")
 
 
 @pytest.mark.parametrize("damage", ["rf64", "odd", "list", "mulaw"])

@@ -1,4 +1,4 @@
-"""A body goes on only when the answer proves that it is the rest of the same bytes."""
+"""A body is resumed only when the answer proves that it is the rest of the same bytes."""
 
 from __future__ import annotations
 
