@@ -19,7 +19,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, cast
 
 from agentphone_async.errors import CatalogError, ConfigurationError
@@ -32,7 +31,8 @@ PARTS = "_catalog/parts"
 
 _NAME = re.compile(r"_catalog/parts/([0-9A-Za-z-]+)/(\d+)-(\d+)\.jsonl\.zst")
 
-_LINES = 500
+_AT_ONCE = 512 * 1024
+"""Bytes of lines that are parsed at a time."""
 
 Row = dict[str, Any]
 
@@ -84,8 +84,8 @@ def encode(part: Part, rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def head_of(data: bytes, name: str) -> Part:
     """The head of a manifest, with what it covers."""
-    first = next(_lines(data, name), b"")
-    head = _checked(first, name)
+    with decompress(data, name) as reader:
+        head = _checked(reader.readline(), name)
     return Part(
         str(head.get("run")),
         int(head.get("shard", 0)),
@@ -100,18 +100,18 @@ def decode(data: bytes, name: str) -> Iterator[Row]:
     Raises:
         CatalogError: it is cut off, damaged, newer than we are, or not a manifest at all.
     """
-    lines = _lines(data, name)
-    _checked(next(lines, b""), name)
     count = 0
     end: int | None = None
-    while some := list(islice(lines, _LINES)):
-        rows = _load_many(some, name)
-        if end is not None:
-            raise _torn(name, "lines after its end")
-        if "rows" in rows[-1] and "table" not in rows[-1]:
-            end = rows.pop()["rows"]
-        count += len(rows)
-        yield from rows
+    with decompress(data, name) as reader:
+        _checked(reader.readline(), name)
+        while some := reader.readlines(_AT_ONCE):
+            rows = _load_many(some, name)
+            if end is not None:
+                raise _torn(name, "lines after its end")
+            if "rows" in rows[-1] and "table" not in rows[-1]:
+                end = rows.pop()["rows"]
+            count += len(rows)
+            yield from rows
     if end != count:
         raise _torn(name, f"{count} rows of {end if end is not None else 'an unknown number'}")
 
@@ -155,11 +155,6 @@ def _zstandard() -> Any:
     return zstandard
 
 
-def _lines(data: bytes, name: str) -> Iterator[bytes]:
-    with decompress(data, name) as reader:
-        yield from reader
-
-
 def _dump(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode()
 
@@ -170,7 +165,7 @@ def _load_many(lines: Sequence[bytes], name: str) -> list[Row]:
         rows: list[Row] = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError:
         raise _torn(name, "a line that is not JSON") from None
-    if len(rows) != len(lines) or not all(type(row) is dict for row in rows):
+    if len(rows) != len(lines) or set(map(type, rows)) != {dict}:
         raise _torn(name, "a line that is not an object")
     return rows
 

@@ -6,9 +6,10 @@ two names. Both stay: a call's versions are put in the order of their names, and
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -22,7 +23,12 @@ from agentphone_async.archive.bucket.journal import (
 from agentphone_async.archive.bucket.manifest import Row
 from agentphone_async.archive.bucket.tables import TABLES, Table
 
-CHUNK = 20_000
+CHUNK = 5_000
+"""Rows that are in memory at a time."""
+
+BULK = 20_000
+"""So many new rows in a table that it may pay to make its indexes anew."""
+
 _VERSION = re.compile(r"\.v([1-9]\d*)$")
 
 
@@ -33,14 +39,14 @@ _STAND_INS = (
     (
         "INSERT OR IGNORE INTO calls (id, raw, first_seen, last_seen) "  # noqa: S608 - ours
         f"SELECT call_id, json_object('id', call_id), '{NEVER}', '{NEVER}' "
-        "FROM temp.incoming_recordings AS incoming "
+        "FROM incoming.recordings AS incoming "
         "WHERE NOT EXISTS (SELECT 1 FROM calls WHERE id = incoming.call_id)"
     ),
     (
         "UPDATE calls SET first_seen = coalesce("  # noqa: S608 - ours
         "(SELECT min(created) FROM recordings WHERE call_id = calls.id), first_seen) "
         f"WHERE last_seen = '{NEVER}' "
-        "AND id IN (SELECT call_id FROM temp.incoming_recordings)"
+        "AND id IN (SELECT call_id FROM incoming.recordings)"
     ),
 )
 
@@ -67,7 +73,11 @@ def merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Ro
     Foreign keys have to be off in this connection, since rows come in any order. At the end every
     recording has a call, be it one of which only the id is known.
     """
-    without_triggers(connection, lambda: _merge(connection, parts))
+    connection.execute("ATTACH '' AS incoming")  # a temporary file, gone when it is detached
+    try:
+        without_triggers(connection, lambda: _merge(connection, parts))
+    finally:
+        connection.execute("DETACH incoming")
 
 
 def without_triggers(connection: sqlite3.Connection, work: Callable[[], object]) -> None:
@@ -86,30 +96,36 @@ def without_triggers(connection: sqlite3.Connection, work: Callable[[], object])
 
 def _merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
     merger = _Merger(connection)
+    names: list[tuple[str]] = []
     for name, rows in parts:
         iterator = iter(rows)
         while chunk := list(islice(iterator, CHUNK)):
             merger.take(chunk)
-        connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
+        names.append((name,))
+    merger.finish()
+    connection.executemany("INSERT OR IGNORE INTO bucket_parts VALUES (?)", names)
 
 
 class _Merger:
+    """Rows are gathered in temporary tables, and each table is then merged in one statement.
+
+    So rows go in by the order of their keys, and a page of the catalog is written once, not once
+    for every row that happens to lie in it.
+    """
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._columns = {table.name: columns_of(connection, table) for table in TABLES}
-        (self._any_gone,) = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM bucket_gone)"
-        ).fetchone()
+        self._columns = {
+            table.name: columns for table in TABLES if (columns := columns_of(connection, table))
+        }
+        self._came = dict.fromkeys(self._columns, 0)
         (self._stand_ins,) = connection.execute(
             "SELECT EXISTS (SELECT 1 FROM calls WHERE last_seen = ?)", (NEVER,)
         ).fetchone()
-        for table in TABLES:
-            if self._columns[table.name]:
-                connection.execute(f"DROP TABLE IF EXISTS temp.incoming_{table.name}")
-                connection.execute(
-                    f"CREATE TEMP TABLE incoming_{table.name} AS "  # noqa: S608 - names of ours
-                    f"SELECT * FROM main.{table.name} WHERE 0"
-                )
+        for name in self._columns:
+            connection.execute(
+                f"CREATE TABLE incoming.{name} AS SELECT * FROM main.{name} WHERE 0"  # noqa: S608
+            )
 
     def take(self, rows: Sequence[Row]) -> None:
         by_table: dict[str, list[Row]] = {}
@@ -122,13 +138,57 @@ class _Merger:
                 gone.append(row)
         if gone:
             self._forget(gone)
+        for name, columns in self._columns.items():
+            came = by_table.get(name)
+            if came:
+                self._connection.executemany(
+                    f"INSERT INTO incoming.{name} "  # noqa: S608 - names of ours
+                    f"VALUES ({', '.join('?' * len(columns))})",
+                    [tuple(map(row.get, columns)) for row in came],
+                )
+                self._came[name] += len(came)
+
+    def finish(self) -> None:
+        """Merge what was taken."""
+        (any_gone,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM bucket_gone)"
+        ).fetchone()
         for table in TABLES:
-            came = by_table.get(table.name)
-            if came and self._columns[table.name]:
-                self._merge(table, came)
+            if not self._came.get(table.name):
+                continue
+            temp = f"incoming.{table.name}"
+            if any_gone:
+                self._drop_gone(table, temp)
+            if table.name == "recordings":
+                self._renumber(_SAME_VERSION.format(temp=temp), temp)
+            with _unindexed(self._connection, table, self._came[table.name]) as index:
+                written = self._upsert(table, temp, index)
+            if table.earliest is not None and written < self._came[table.name]:
+                self._connection.execute(_keep_earliest(table, temp))
+            if table.name == "recordings":
+                self._stand_ins |= self._connection.execute(_STAND_INS[0]).rowcount > 0
+                if self._stand_ins:
+                    self._connection.execute(_STAND_INS[1])
+
+    def _upsert(self, table: Table, temp: str, index: Callable[[], None]) -> int:
+        """Merge one table; a file that is known as another version is numbered anew first."""
+        connection = self._connection
+        upsert = _upsert(table, self._columns[table.name], temp)
+        connection.execute("SAVEPOINT merging")
+        try:
+            written = connection.execute(upsert).rowcount
+            index()
+        except sqlite3.IntegrityError:
+            if table.name != "recordings":
+                raise
+            connection.execute("ROLLBACK TO merging")
+            self._renumber(_SAME_PATH.format(temp=temp), temp)
+            written = connection.execute(upsert).rowcount
+            index()
+        connection.execute("RELEASE merging")
+        return written
 
     def _forget(self, gone: Sequence[Row]) -> None:
-        self._any_gone = True
         self._connection.executemany(
             "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
@@ -136,39 +196,13 @@ class _Merger:
         )
         for table in TABLES:
             keys = [(*row["key"], row["at"]) for row in gone if row["gone"] == table.name]
-            if keys and self._columns[table.name]:
+            if keys and table.name in self._columns:
                 where = " AND ".join(f"{name} = ?" for name in table.key)
                 self._connection.executemany(
-                    f"DELETE FROM {table.name} WHERE {where} "  # noqa: S608 - names of ours
+                    f"DELETE FROM main.{table.name} WHERE {where} "  # noqa: S608 - names of ours
                     f"AND {table.stamp.format('', '')} <= ?",
                     keys,
                 )
-
-    def _merge(self, table: Table, rows: Sequence[Row]) -> None:
-        connection, columns = self._connection, self._columns[table.name]
-        temp = f"temp.incoming_{table.name}"
-        marks = ", ".join("?" * len(columns))
-        connection.execute(f"DELETE FROM {temp}")  # noqa: S608 - names of ours
-        connection.executemany(
-            f"INSERT INTO {temp} VALUES ({marks})",  # noqa: S608 - names of ours
-            [tuple(map(row.get, columns)) for row in rows],
-        )
-        if self._any_gone:
-            self._drop_gone(table, temp)
-        if table.name == "recordings":
-            self._renumber(_SAME_VERSION.format(temp=temp), columns, temp)
-        upsert = _upsert(table, columns, temp)
-        try:
-            written = connection.execute(upsert).rowcount
-        except sqlite3.IntegrityError:  # a file that is known, as another version
-            self._renumber(_SAME_PATH.format(temp=temp), columns, temp)
-            written = connection.execute(upsert).rowcount
-        if table.earliest is not None and written < len(rows):
-            connection.execute(_keep_earliest(table, temp))
-        if table.name == "recordings":
-            self._stand_ins |= connection.execute(_STAND_INS[0]).rowcount > 0
-            if self._stand_ins:
-                connection.execute(_STAND_INS[1])
 
     def _drop_gone(self, table: Table, temp: str) -> None:
         second = f"incoming.{table.key[1]}" if len(table.key) > 1 else "''"
@@ -180,9 +214,9 @@ class _Merger:
             f"AND at >= {table.stamp.format(prefix, prefix)})"
         )
 
-    def _renumber(self, query: str, columns: Sequence[str], temp: str) -> None:
+    def _renumber(self, query: str, temp: str) -> None:
         """Number the versions of calls anew that the query finds: one version has two files."""
-        connection = self._connection
+        connection, columns = self._connection, self._columns["recordings"]
         clashes = connection.execute(query).fetchall()
         names = ", ".join(columns)
         for (call_id,) in clashes:
@@ -198,6 +232,34 @@ class _Merger:
                 f"INSERT INTO {temp} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
                 [tuple(row[name] for name in columns) for row in renumbered(rows)],
             )
+
+
+@contextlib.contextmanager
+def _unindexed(
+    connection: sqlite3.Connection, table: Table, coming: int
+) -> Generator[Callable[[], None]]:
+    """Merge a table without its indexes, if that is cheaper: where most of its rows are new.
+
+    Made at once, an index is sorted; row by row, it is written all over the place.
+    """
+    dropped: list[str] = []
+    if coming >= BULK:
+        (there,) = connection.execute(f"SELECT count(*) FROM main.{table.name}").fetchone()  # noqa: S608
+        if coming > there:
+            found = connection.execute(
+                "SELECT name, sql FROM sqlite_master "
+                "WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
+                (table.name,),
+            ).fetchall()
+            for name, sql in found:
+                connection.execute(f"DROP INDEX {name}")
+                dropped.append(sql)
+
+    def index() -> None:
+        for sql in dropped:
+            connection.execute(sql)
+
+    yield index
 
 
 def renumbered(rows: Iterable[Row]) -> Iterator[Row]:
@@ -233,12 +295,14 @@ def _upsert(table: Table, columns: Sequence[str], temp: str) -> str:
     names = ", ".join(columns)
     kept = {*table.key, table.earliest}
     changes = [f"{name} = excluded.{name}" for name in columns if name not in kept]
+    # Calls lie in the order in which they came; all others by their keys.
+    order = "" if table.name == "calls" else f"ORDER BY {', '.join(table.key)} "
     if table.earliest is not None:
         name = table.earliest
         changes.append(f"{name} = {_earliest(table)}")
     return (
         f"INSERT INTO main.{table.name} ({names}) SELECT {names} FROM {temp} "  # noqa: S608 - ours
-        f"WHERE true ORDER BY {', '.join(table.key)} "
+        f"WHERE true {order}"
         f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {', '.join(changes)} "
         f"WHERE ({_order(table, 'excluded.')}) > ({_order(table, table.name + '.')})"
     )

@@ -41,7 +41,7 @@ from agentphone_async.sinks.erased import Tombstones, id_hash
 HEAD = "_catalog/archive.json"
 OURS = "_catalog/"
 AT_ONCE = 8
-TOGETHER = 64
+TOGETHER = 256
 """Manifests that are merged in one transaction."""
 
 PUSHED = 4_000
@@ -124,6 +124,22 @@ def _refuse_strangers(bucket: Bucket) -> None:
             )
 
 
+@contextlib.contextmanager
+def _written_once(connection: sqlite3.Connection, *, fresh: bool) -> Iterator[None]:
+    """Fill a new cache without a write-ahead log, through which everything goes twice."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    changed = False
+    if fresh and mode == "wal":
+        with contextlib.suppress(sqlite3.OperationalError):  # another process reads it, too
+            changed = connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    try:
+        yield
+    finally:
+        if changed:
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+
+
 def default_cache(url: str) -> Path:
     """Where the cache of an archive is if nobody says otherwise."""
     home = Path.home()
@@ -178,6 +194,7 @@ class Store:
         with self._errors():
             for pragma in (
                 "foreign_keys = OFF",
+                "temp_store = FILE",  # a million rows are more than memory should hold
                 "cache_size = -64000",
                 "wal_autocheckpoint = 20000",
             ):
@@ -229,7 +246,7 @@ class Store:
         fresh = tombstones.hashes != self._tombstones.hashes
         self._tombstones = tombstones
         merged = 0
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool, _written_once(self.connection, fresh=not known):
             for start in range(0, len(names), TOGETHER):
                 some = names[start : start + TOGETHER]
                 came = zip(some, pool.map(self._get, some), strict=True)
