@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
@@ -19,31 +19,18 @@ from agentphone_async.config import (
     Timeouts,
     from_environment,
 )
-from agentphone_async.errors import (
-    ConfigurationError,
-    RecordingExistsError,
-)
-from agentphone_async.protocol import endpoints
-from agentphone_async.protocol.ranges import is_whole
-from agentphone_async.protocol.recording import (
-    FIRST_LOOK,
-    expected_body,
-    not_audio,
-    refuse_other,
-    refuse_size,
-    short,
-)
-from agentphone_async.protocol.responses import Reply, error_of
-from agentphone_async.recordings.downloader import Downloader, erased, recording_of
+from agentphone_async.errors import ConfigurationError
+from agentphone_async.recordings.downloader import Downloader
 from agentphone_async.recordings.fetch import BUDGET, Fetcher, Progress
-from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of
+from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of, seconds_of
 from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
-from agentphone_async.recordings.patience import believed, patient, patiently
-from agentphone_async.recordings.place import Place, affordable, place_of
+from agentphone_async.recordings.patience import patient
+from agentphone_async.recordings.place import Place, affordable, checked, place_of
+from agentphone_async.recordings.single import store_one, where_to
+from agentphone_async.recordings.streaming import streamed
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.shared import Disk
-from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session
 
@@ -236,28 +223,11 @@ class AsyncAgentPhone(AsyncResource):
             ConfigurationError: neither or both of ``dest`` and ``path`` are given, or ``dest``
                 cannot be one.
         """
-        folder, target = _where_to(call_id, dest, path)
-        place = self.place(folder, fsync=Fsync.EACH, overwrite=overwrite)
-        try:
-            if place.erased is not None and place.erased.look().covers(call_id):
-                raise erased(call_id)
+        wait = seconds_of(wait, "wait")
+        folder, target = where_to(call_id, dest, path)
+        async with aclosing(self.place(folder, fsync=Fsync.EACH, overwrite=overwrite)) as place:
             fetcher = self.fetcher(place.sink, progress)
-            if not overwrite:
-                taken = (await place.sink.existing([target]))[0]
-                if taken is not None:
-                    raise _exists(call_id, place.root / taken)
-            fetched = await patiently(lambda: believed(fetcher, call_id, target), wait)
-            try:
-                stored = (await place.sink.publish([fetched.ready]))[0]
-            finally:
-                fetcher.release(fetched)
-            if stored.in_the_way is not None:
-                raise _in_the_way(call_id, place.root / stored.name, stored.in_the_way)
-            if not stored.new:
-                raise _exists(call_id, place.root / stored.name)
-        finally:
-            await place.aclose()
-        return recording_of(call_id, place.root, fetched, stored)
+            return await store_one(fetcher, place, call_id, target, wait, overwrite=overwrite)
 
     async def stream_recording(self, call_id: str) -> AsyncGenerator[bytes]:
         """The bytes of a recording as they arrive, for those who pipe them elsewhere.
@@ -272,37 +242,9 @@ class AsyncAgentPhone(AsyncResource):
             NotAudioError: the answer is not audio.
             TruncatedRecordingError, TransportError: it broke off; what was yielded is a part.
         """
-        request = endpoints.get_recording(call_id)
-        limit = self.settings.max_file_size
-
-        async def attempt(_: int) -> Answer:
-            answer = await self.session.send(request, apart=True)
-            if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
-                async with answer:
-                    reply = Reply(answer.status, answer.headers, await answer.beginning())
-                raise error_of(request, reply)
-            return answer
-
-        async with await self.session.retrier.run(request, attempt) as answer:
-            expected = expected_body(answer.headers)
-            refuse_size(request, expected.length or 0, limit)
-            received = 0
-            head = b""
-            looked = False
-            async with aclosing(answer.chunks()) as chunks:
-                async for chunk in chunks:
-                    received += len(chunk)
-                    refuse_size(request, received, limit)
-                    if not looked:
-                        head += chunk[:FIRST_LOOK]
-                        looked = len(head) >= FIRST_LOOK or received == expected.length
-                        if looked:
-                            refuse_other(request, expected, head)
-                    yield chunk
-            if not received:
-                raise not_audio(request, expected.media_type, b"")
-            if expected.length is not None and received < expected.length:
-                raise short(request, received, expected.length)
+        async with aclosing(streamed(self.session, call_id)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def download_recordings(
         self,
@@ -344,17 +286,13 @@ class AsyncAgentPhone(AsyncResource):
             ConfigurationError: ``calls`` is a single id, ``concurrency`` is below 1 or more than
                 there are file descriptors for, or ``dest`` cannot be one.
         """
-        if isinstance(calls, str | bytes) or not isinstance(calls, Iterable | AsyncIterable):
-            raise ConfigurationError(
-                f"calls is {type(calls).__name__}, not many; use a list of ids, or fetch_recording"
+        jobs = jobs_of(calls, target_of)
+        wait = seconds_of(wait, "wait")
+        async with aclosing(self.place(dest, fsync=fsync, overwrite=overwrite)) as place:
+            downloader = self.downloader(
+                place, concurrency, grace=grace, skip_existing=not overwrite, progress=progress
             )
-        place = place_of(dest, self._disk, fsync=fsync, overwrite=overwrite)
-        downloader = self.downloader(
-            place, concurrency, grace=grace, skip_existing=not overwrite, progress=progress
-        )
-        async with aclosing(place):
-            rounds = patient(downloader, jobs_of(calls, target_of), wait)
-            async with aclosing(rounds):
+            async with aclosing(patient(downloader, jobs, wait)) as rounds:
                 async for batch in rounds:
                     for _, outcome in batch:
                         yield outcome
@@ -407,16 +345,9 @@ class AsyncAgentPhone(AsyncResource):
         if concurrency == "auto":
             limits.adapt()
             return min(limits.max_concurrency, affordable(limits.max_concurrency))
-        if concurrency < 1:
-            raise ConfigurationError(f"concurrency is {concurrency}; use 1 or more")
-        most = affordable(concurrency)
-        if most < concurrency:
-            raise ConfigurationError(
-                f"concurrency is {concurrency}, and there are file descriptors for {most} "
-                "transfers; raise 'ulimit -n' or use fewer"
-            )
-        self.session.grow(concurrency)
-        return concurrency
+        count = checked(concurrency)
+        self.session.grow(count)
+        return count
 
     def fetcher(
         self, sink: Sink, progress: Progress | None = None, max_file_size: int | None = None
@@ -449,38 +380,3 @@ async def fetch_recording(
         return await client.fetch_recording(
             call_id, dest, path=path, wait=wait, overwrite=overwrite
         )
-
-
-def _exists(call_id: str, path: Path) -> RecordingExistsError:
-    return RecordingExistsError(
-        f"{path} is there already; it was kept (use overwrite=True to replace it)",
-        call_id=call_id,
-        path=path,
-    )
-
-
-def _in_the_way(call_id: str, path: Path, what: str) -> RecordingExistsError:
-    return RecordingExistsError(
-        f"{what} is in the way at {path}; it was kept: move it away, or use overwrite=True to "
-        "replace it",
-        call_id=call_id,
-        path=path,
-    )
-
-
-def _where_to(
-    call_id: str, dest: str | Path | Sink | None, path: str | Path | None
-) -> tuple[str | Path | Sink, Target]:
-    if (dest is None) == (path is None):
-        raise ConfigurationError(
-            "give either dest, the folder, or path=, the file; "
-            + ("neither is given" if dest is None else "both are given")
-        )
-    if dest is not None:
-        return dest, flat_target(call_id, None)
-    file = Path(path or "")
-    if not file.name or str(path).endswith(("/", "\\")):
-        raise ConfigurationError(
-            f"path is {str(path)!r}, not the path of a file; use dest for a folder"
-        )
-    return file.parent, Target(PurePosixPath(), file.name, extension="")

@@ -102,6 +102,23 @@ def _path_in(url: str) -> str:
     return unquote(parts.path)
 
 
+def checked(concurrency: object) -> int:
+    """A number of transfers at a time, as it is.
+
+    Raises:
+        ConfigurationError: it is not a number from 1 on, or there are not so many descriptors.
+    """
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise ConfigurationError(f"concurrency is {concurrency!r}; use 'auto', or 1 or more")
+    most = affordable(concurrency)
+    if most < concurrency:
+        raise ConfigurationError(
+            f"concurrency is {concurrency}, and there are file descriptors for {most} "
+            "transfers; raise 'ulimit -n' or use fewer"
+        )
+    return concurrency
+
+
 def affordable(transfers: int) -> int:
     """As many transfers as there are descriptors for, at most ``transfers`` and at least 1.
 

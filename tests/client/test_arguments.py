@@ -12,6 +12,7 @@ import pytest
 from agentphone_async import AsyncAgentPhone, Fsync, Target
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import ConfigurationError, NotAudioError
+from agentphone_async.models import Call, CallPage
 from agentphone_async.recordings import place
 from agentphone_async.recordings.outcomes import AlreadyArchived, Archived, NoRecording
 from agentphone_async.sinks.local import LocalSink
@@ -27,12 +28,62 @@ async def collect(outcomes):
         return [outcome async for outcome in outcomes]
 
 
-@pytest.mark.parametrize("calls", ["call_x", b"call_x", None, 7])
+CALL = Call.from_json({"id": "call_x"})
+PAGE = CallPage.from_json({"data": [{"id": "call_x"}]})
+
+
+@pytest.mark.parametrize(
+    "calls",
+    ["call_x", b"call_x", bytearray(b"x"), None, 7, {"call_x": 1}, PurePosixPath("x"), CALL, PAGE],
+)
 async def test_one_id_is_no_list_of_them(calls, tmp_path):
-    async with RawServer(THERE) as server, impatient(server.base_url) as client:
-        with pytest.raises(ConfigurationError, match="use a list of ids, or fetch_recording"):
+    async with impatient("http://127.0.0.1:1") as client:
+        with pytest.raises(ConfigurationError, match="use a list of ids or calls, or fetch_record"):
             await collect(client.download_recordings(calls, tmp_path))
-    assert server.requests == []
+
+
+@pytest.mark.parametrize("item", [None, 7, b"call_x", ["call_x"], PurePosixPath("call_x")])
+async def test_what_is_no_call_is_refused_when_its_turn_comes(item, tmp_path):
+    async with RawServer(THERE) as server, impatient(server.base_url) as client:
+        with pytest.raises(ConfigurationError, match=f"calls has {type(item).__name__}; use ids"):
+            await collect(client.download_recordings(iter(["call_x", item]), tmp_path))
+
+
+@pytest.mark.parametrize("wait", [-1, float("nan"), "5", None, True])
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, "8", None, True])
+async def test_numbers_that_are_none_are_refused(wait, concurrency, tmp_path):
+    async with impatient("http://127.0.0.1:1") as client:
+        with pytest.raises(ConfigurationError, match=r"wait is .*; use seconds"):
+            await client.fetch_recording("call_x", tmp_path, wait=wait)
+        with pytest.raises(ConfigurationError, match=r"wait is .*; use seconds"):
+            await collect(client.download_recordings(["call_x"], tmp_path, wait=wait))
+        with pytest.raises(ConfigurationError, match=r"concurrency is .*; use 'auto', or 1"):
+            await collect(client.download_recordings(["x"], tmp_path, concurrency=concurrency))
+
+
+@pytest.mark.parametrize(
+    ("call_id", "where", "told"),
+    [
+        (["call_x"], {"dest": "d"}, "call_id is list"),
+        (None, {"dest": "d"}, "call_id is NoneType"),
+        ("call_x", {}, "neither is given"),
+        ("call_x", {"dest": "d", "path": "d/f"}, "both are given"),
+        ("call_x", {"dest": ""}, "dest is empty"),
+        ("call_x", {"dest": b"d"}, "dest is bytes"),
+        ("call_x", {"dest": 7}, "dest is int"),
+        ("call_x", {"path": "d/"}, "not the path of a file"),
+        ("call_x", {"path": ""}, "not the path of a file"),
+        ("call_x", {"path": "."}, "not the path of a file"),
+        ("call_x", {"path": ".."}, "not the path of a file"),
+        ("call_x", {"path": b"f"}, "path is bytes"),
+    ],
+)
+async def test_where_to_must_be_clear(call_id, where, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with impatient("http://127.0.0.1:1") as client:
+        with pytest.raises(ConfigurationError, match=told):
+            await client.fetch_recording(call_id, **where)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_what_is_there_is_replaced_if_asked(tmp_path):
@@ -113,7 +164,7 @@ async def test_two_hundred_transfers_are_two_hundred(server, tmp_path):
 
 
 async def test_more_than_there_are_descriptors_for_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("agentphone_async.client.affordable", lambda transfers: min(transfers, 90))
+    monkeypatch.setattr(place, "affordable", lambda transfers: min(transfers, 90))
     async with RawServer(THERE) as server, impatient(server.base_url) as client:
         with pytest.raises(ConfigurationError, match=r"file descriptors for 90.*ulimit -n"):
             await collect(client.download_recordings(["call_x"], tmp_path, concurrency=200))

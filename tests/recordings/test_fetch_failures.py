@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 
 import pytest
 
@@ -185,6 +186,48 @@ async def test_what_will_not_pass_is_asked_once_and_explained(script, error, tol
     assert told in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(server.requests) == 1
+    assert_nothing_left(tmp_path)
+
+
+TAG = b"ID3\x03\0\0\0\0\x03\0PRIV\0\0\0\x09\0\0" + bytes(0x180 - 16)
+LONG_AND_NO_AUDIO = {
+    "HTML": b"<!doctype html><html>" * 50_000,
+    "JSON": b'{"data": [' + b'"text", ' * 100_000,
+    "text with a mark inside": b"some words fLaC RIFF WAVE " * 50_000,
+    "RIFF that is no WAVE": b"RIFF\xff\xff\xff\x7fAVI " + bytes(1_000_000),
+    "text behind a tag": TAG + b"<html>hello</html>" * 50_000,
+    "text behind a long tag": TAG[:8] + b"\x02\x00" + TAG[10:].ljust(256, b"\0") + b"<p>" * 200_000,
+}
+
+
+@pytest.mark.parametrize("body", LONG_AND_NO_AUDIO.values(), ids=LONG_AND_NO_AUDIO)
+@pytest.mark.parametrize("coding", [None, "gzip"])
+async def test_what_is_no_audio_is_left_within_its_first_kilobytes(body, coding, tmp_path):
+    sent = 0
+
+    async def thirty_megabytes(connection, _request):
+        nonlocal sent
+        packer = zlib.compressobj(0, wbits=31) if coding else None
+        head = respond(
+            200, b"", content_type=WAV, content_length="30000000", content_encoding=coding
+        )
+        await connection.send(head)
+        for at in range(0, 30_000_000, 16_384):
+            piece = body[at : at + 16_384] or bytes(16_384)
+            await connection.send(packer.compress(piece) if packer else piece)
+            await asyncio.sleep(0)
+            if connection.gone.is_set():
+                break
+            sent += len(piece)
+
+    async with RawServer(thirty_megabytes) as server, impatient(server.base_url) as client:
+        with pytest.raises(NotAudioError):
+            await client.fetch_recording("call_x", tmp_path)
+        before = sent
+        with pytest.raises(NotAudioError):
+            async for _ in client.stream_recording("call_x"):
+                pass
+    assert max(before, sent - before) < 10_000_000, "which the sockets hold"
     assert_nothing_left(tmp_path)
 
 
