@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,7 +34,7 @@ async def test_what_is_adopted_is_on_the_disk_for_good_before_its_row(
     synced: dict[str, int] = {}
 
     def rows() -> int:
-        with sqlite3.connect(path_of(tmp_path)) as catalog:
+        with closing(sqlite3.connect(path_of(tmp_path))) as catalog:
             return int(catalog.execute("SELECT count(*) FROM recordings").fetchone()[0])
 
     real_many, real_folder = files_module.sync_many, files_module.sync_folder
