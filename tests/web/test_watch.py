@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import aiohttp
 import anyio
@@ -128,7 +128,8 @@ async def test_a_bucket_gets_recording_transcript_and_event(tmp_path):
         assert not any(call.id in path for path in objects)
         (event_path,) = (path for path in objects if "event-" in path)
         assert scene.expected(call.id).items() <= json.loads(bucket.read(event_path)).items()
-    assert Store(bucket, tmp_path / "other").open(make=False)
+    with closing(Store(bucket, tmp_path / "other")) as other:
+        assert other.open(make=False)
 
 
 async def watch_idle(scene):
