@@ -8,6 +8,7 @@ published without overwriting and the catalog's transactions exclude each other.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import sys
@@ -21,6 +22,8 @@ from typing import Self
 from agentphone_async.errors import ArchiveLockedError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_error
+
+_log = logging.getLogger("agentphone_async.archive")
 
 LOCK_NAME = ".agentphone-lock"
 """In the archive's folder. It stays when the lock is released: removing it would be a race."""
@@ -99,9 +102,13 @@ class ArchiveLock:
             try:
                 self.acquire()
                 return self
-            except ArchiveLockedError:
+            except ArchiveLockedError as error:
                 if left <= 0 or stopped():
                     raise
+                if left == seconds:
+                    _log.info(
+                        "%s; waiting up to %.0f s", error, seconds, extra={"seconds": seconds}
+                    )
             pause = min(POLL_SECONDS, left)
             await sleep(pause)
             left -= pause

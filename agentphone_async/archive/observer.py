@@ -11,7 +11,7 @@ from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import Outcome
 from agentphone_async.transport.observer import LimitsObserver, Retry
 
-_log = logging.getLogger("agentphone_async")
+_log = logging.getLogger("agentphone_async.archive")
 
 
 class Observer:

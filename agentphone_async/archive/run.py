@@ -13,6 +13,7 @@ watcher stops it in time.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
@@ -56,6 +57,8 @@ from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.place import Place
 from agentphone_async.recordings.stop import StopToken
 from agentphone_async.sinks.erased import Tombstones
+
+_log = logging.getLogger("agentphone_async.archive")
 
 INCIDENT = "nearly everything that the run asked for was refused"
 
@@ -311,6 +314,12 @@ class Run:
         deadline = clock() + left
         while left > 0 and self._report.waitable and not self._stopped.is_set():
             pause = min(pause, left)
+            _log.info(
+                "%d recordings are not ready yet; asking again in %.0f s",
+                self._report.waitable,
+                pause,
+                extra={"seconds": pause},
+            )
             if await sleep_unless(self._stopped, self._environment.sleep, pause):
                 return
             left = min(left - pause, deadline - clock())

@@ -41,7 +41,7 @@ BUDGET = 32 * 1024 * 1024
 Progress = Callable[[int], None]
 """Told the number of bytes whenever some arrive."""
 
-_log = logging.getLogger("agentphone_async")
+_log = logging.getLogger("agentphone_async.recordings")
 
 
 @dataclass(frozen=True, slots=True)

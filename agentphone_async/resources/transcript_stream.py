@@ -41,7 +41,7 @@ LONGEST_EVENT_ID = 512
 
 T = TypeVar("T")
 
-_log = logging.getLogger("agentphone_async")
+_log = logging.getLogger("agentphone_async.resources")
 
 
 class TranscriptStream:
@@ -97,7 +97,12 @@ class TranscriptStream:
                 error.attempts = failures
                 if failures >= self._session.settings.retry.attempts:
                     raise
-                _log.debug("transcript stream broke, opening it again: %s", type(error).__name__)
+                _log.info(
+                    "a transcript stream broke (%s), attempt %d; opening it again",
+                    type(error).__name__,
+                    failures,
+                    extra={"attempt": failures},
+                )
             await self._session.retrier.back_off(failures, at_least=self._retry_after)
 
     async def _opened(self) -> Answer:

@@ -363,6 +363,8 @@ class HostLimits:
     def connection_worked(self) -> None:
         """A response head arrived, whatever its status: the host is there."""
         if not self._circuit.healthy:
+            if self.in_outage:
+                _log.info("the host answers again")
             self._circuit.worked()
 
     def connection_failed(self, error: BaseException) -> None:

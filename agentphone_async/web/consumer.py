@@ -58,7 +58,7 @@ AFTER_ERROR = 10.0
 GIVE_UP = 86400.0
 """Seconds after which a call that the API does not know counts as unknown."""
 
-_log = logging.getLogger("agentphone_async.watch")
+_log = logging.getLogger("agentphone_async.web")
 _ENDS = {"archived": "archived", "suspect": "archived", "empty": "archived"}
 
 

@@ -34,7 +34,7 @@ HEADERS = {
 _ENTER = "<!doctype html><meta http-equiv=refresh content='0;url=/'><title>Calls</title>"
 _SAID = "<!doctype html><meta charset=utf-8><title>Calls</title><p>{}"
 
-_log = logging.getLogger("agentphone_async.serve")
+_log = logging.getLogger("agentphone_async.web")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -33,7 +33,7 @@ RETRY_AFTER = "30"
 
 _LONGEST_ID = 500
 
-_log = logging.getLogger("agentphone_async.watch")
+_log = logging.getLogger("agentphone_async.web")
 
 
 class Receiver:

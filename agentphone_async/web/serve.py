@@ -42,7 +42,7 @@ _PAGES = {
 _AUDIO = {"audio/wav": "audio/wav", "audio/x-wav": "audio/wav", "audio/mpeg": "audio/mpeg"}
 
 T = TypeVar("T")
-_log = logging.getLogger("agentphone_async.serve")
+_log = logging.getLogger("agentphone_async.web")
 
 
 class Serve:

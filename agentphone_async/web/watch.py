@@ -40,7 +40,7 @@ AFTER_ERROR = 15.0
 DRAIN = 10.0
 """Seconds after a stop in which what is under way may be finished."""
 
-_log = logging.getLogger("agentphone_async.watch")
+_log = logging.getLogger("agentphone_async.web")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,15 @@ async def test_waiting_ends_when_the_lock_is_free(tmp_path):
         assert waits == 3
 
 
-async def test_waiting_ends_after_the_time_that_was_given(tmp_path, sleeps: Sleeps):
+async def test_waiting_ends_after_the_time_that_was_given(tmp_path, sleeps: Sleeps, caplog):
+    caplog.set_level("INFO", "agentphone_async.archive")
     first = ArchiveLock(tmp_path)
     first.acquire()
     with pytest.raises(ArchiveLockedError):
         await ArchiveLock(tmp_path).wait(3.1, sleeps)
     assert sum(sleeps) == pytest.approx(3.1)
+    (line,) = caplog.messages
+    assert f"process {os.getpid()} on " in line, "once, and it names who works there"
     with pytest.raises(ArchiveLockedError):
         await ArchiveLock(tmp_path).wait(60, sleeps, lambda: True)
     assert sum(sleeps) == pytest.approx(3.1)

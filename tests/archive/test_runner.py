@@ -189,8 +189,9 @@ async def test_min_age_leaves_young_calls_to_later_runs(
 
 
 async def test_waiting_polls_within_the_run(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, caplog
 ):
+    caplog.set_level("INFO", "agentphone_async.archive")
     emulator.add_call(id="ready", started_at=now() - HOUR, duration=0.1)
     emulator.add_call(id="soon", started_at=now() - HOUR, duration=0.1)
     emulator.fail(route="recording", call_id="soon", status=404, times=2)
@@ -215,6 +216,7 @@ async def test_waiting_polls_within_the_run(
     Oracle.counts(report)
     assert (report.archived, report.not_ready, report.selected) == (3, 1, 4)
     assert sum(sleeps) == pytest.approx(60.0)
+    assert [record.seconds for record in caplog.records] == sleeps, "each wait is logged"
     assert {o.call_id: type(o) for o in seen} == {
         "ready": Archived, "soon": Archived, "live": Archived, "never": NotReadyYet
     }  # fmt: skip

@@ -71,7 +71,10 @@ async def test_typed_events_in_order(client_of):
 
 
 @pytest.mark.parametrize("drop", [then_close, then_reset], ids=["close", "reset"])
-async def test_dropped_connections_are_opened_again_without_repeating_turns(client_of, drop):
+async def test_dropped_connections_are_opened_again_without_repeating_turns(
+    client_of, drop, caplog
+):
+    caplog.set_level(logging.INFO, "agentphone_async.resources")
     async with RawServer(
         drop(HEAD + CONNECTED + YES + YES),
         then_close(HEAD + CONNECTED + YES),
@@ -81,6 +84,7 @@ async def test_dropped_connections_are_opened_again_without_repeating_turns(clie
         events = await follow(client_of(server.base_url))
     assert said(events) == ["connected", "yes", "yes", "no", "yes", "ended"]
     assert len(server.requests) == 4
+    assert len(caplog.messages) == 3, "each retry is logged"
 
 
 async def test_the_last_event_id_goes_along_and_a_server_that_resumes_is_understood(client_of):

@@ -123,6 +123,19 @@ def test_every_state_of_the_catalog_is_explained():
     )
 
 
+def test_every_logger_is_named_after_its_room_and_explained():
+    text = (ROOT / "docs" / "howto" / "logging.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `(agentphone_async\.\w+)` \|", text, re.MULTILINE))
+    package = ROOT / "agentphone_async"
+    made = {
+        (name, path.relative_to(package).parts[0])
+        for path in package.rglob("*.py")
+        for name in re.findall(r'= logging.getLogger\("(.+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert {name for name, room in made if room != "cli"} == explained
+    assert all(name == f"agentphone_async.{room}" for name, room in made if room != "cli")
+
+
 def test_every_test_that_proves_a_guarantee_exists():
     text = (ROOT / "docs" / "explanation" / "guarantees.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", text))

@@ -71,7 +71,9 @@ def test_one_failure_among_answers_is_no_outage():
     run_virtually(main())
 
 
-def test_observers_hear_of_pauses_and_once_of_each_outage_and_may_fail():
+def test_observers_and_the_log_hear_of_pauses_and_once_of_each_outage(caplog):
+    caplog.set_level("INFO", "agentphone_async.transport")
+
     async def main():
         limits = HostLimits(concurrency=4)
         heard = []
@@ -95,6 +97,11 @@ def test_observers_hear_of_pauses_and_once_of_each_outage_and_may_fail():
         limits.connection_worked()
         limits.connection_failed(ConnectionFailedError("once"))
         assert heard == [(2.0, 429), "refused"]
+        assert [record.getMessage() for record in caplog.records if not record.exc_info] == [
+            "the host asks everybody to wait 2.0 s",
+            "the host cannot be reached: refused",
+            "the host answers again",
+        ]
 
     run_virtually(main())
 
