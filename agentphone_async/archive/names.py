@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import PurePosixPath
 
@@ -83,10 +83,9 @@ def dated_by(call: Call, target: Target) -> Target:
     except (OverflowError, ValueError):
         return target
     other = target.name_if_changed
-    return replace(
-        target,
+    return target._replace(
         mtime=moment,
-        name_if_changed=None if other is None else replace(other, mtime=moment),
+        name_if_changed=None if other is None else other._replace(mtime=moment),
     )
 
 

@@ -9,7 +9,7 @@ exists and the server answers 404, it is disputed: asked for again with growing 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
@@ -143,8 +143,8 @@ class Task:
         target = target_of(self.stem)
         if self.had is None:
             return target
-        return replace(
-            target, expected_sha256=self.had, name_if_changed=target_of(self._next_version())
+        return target._replace(
+            expected_sha256=self.had, name_if_changed=target_of(self._next_version())
         )
 
     @property

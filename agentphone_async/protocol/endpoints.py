@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from agentphone_async.errors import InvalidIdError
@@ -29,8 +28,7 @@ _PLAIN = re.compile(f"[A-Za-z0-9_-]{{1,{LONGEST_ID}}}")
 _ONLY_DOTS = re.compile(r"\.+")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request, before any host or key is known.
 
     Attributes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentphone_async.errors import (
     NotAudioError,
@@ -63,8 +64,7 @@ class Expected:
         return None if proof is None or self.length is None else f"{self.length} {proof}"
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(NamedTuple):
     """What the bytes turned out to be.
 
     Attributes:
@@ -155,7 +155,7 @@ def judge(
         NotAudioError: it is empty, or nothing that can be played.
         TruncatedRecordingError: only the WAVE header can tell that bytes are missing, and it does.
     """
-    usual = _usual_wave(head, size)
+    usual = usual_wave(head, size)
     if usual is not None:
         return usual
     if size == 0:
@@ -181,7 +181,7 @@ def judge(
     )
 
 
-def _usual_wave(head: bytes, size: int) -> Audio | None:
+def usual_wave(head: bytes, size: int) -> Audio | None:
     """What `inspect` finds in the usual case, in one step: whole PCM behind the shortest header."""
     if len(head) < 44:
         return None

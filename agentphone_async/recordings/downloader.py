@@ -14,12 +14,12 @@ All tasks live in one group inside one task: see `agentphone_async.recordings.pi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import anyio
 
@@ -53,9 +53,6 @@ from agentphone_async.sinks.interface import Staged, Stored
 from agentphone_async.sinks.whole import obstacle_line
 from agentphone_async.transport.connection import Trust
 
-if TYPE_CHECKING:
-    pass
-
 BATCH = 256
 """The most recordings that are published, or looked up, at once."""
 
@@ -72,27 +69,18 @@ ASKED_AGAIN = 3
 """Times that a recording is asked for because its answer may have been another's."""
 
 
-class _Arrived(NamedTuple):
-    """A job whose recording waits to be published."""
+class _Item(NamedTuple):
+    """A job that has been worked on.
+
+    Attributes:
+        job: which.
+        came: its recording, which waits to be published, or else what became of it.
+        trust: whether the answer belongs to it; None if there was none.
+    """
 
     job: Job
-    fetched: Fetched
-
-    @property
-    def trust(self) -> Trust | None:
-        """Whether the answer is this job's."""
-        return self.fetched.trust
-
-
-class _Absent(NamedTuple):
-    """A job for which there is no recording, if the answer is to be believed."""
-
-    job: Job
-    outcome: Outcome
-    trust: Trust | None
-
-
-_Item: TypeAlias = _Arrived | _Absent | Settled
+    came: Fetched | Outcome
+    trust: Trust | None = None
 
 
 class Downloader:
@@ -180,13 +168,15 @@ class Downloader:
                     group.start_soon(self._publish, results, outcomes)
                 await self._work_all(wanted, results)
         finally:
-            self._give_up_all(results.take(BATCH))
+            self._give_up(results.take(BATCH))
 
-    def _give_up(self, item: _Arrived) -> None:
-        """It will not be published; budget and sink are not this run's alone."""
-        self.fetcher.release(item.fetched)
-        if isinstance(item.fetched.ready, Staged):
-            self._unpublished.append(item.fetched.ready)
+    def _give_up(self, items: Iterable[_Item]) -> None:
+        """These will not be published; budget and sink are not this run's alone."""
+        for _, came, _ in items:
+            if isinstance(came, Fetched):
+                self.fetcher.budget.release(came.held)
+                if isinstance(came.ready, Staged):
+                    self._unpublished.append(came.ready)
 
     async def _discard_rest(self) -> None:
         while self._unpublished:
@@ -235,9 +225,9 @@ class Downloader:
         for job, name in zip(jobs, there, strict=True):
             if name is not None:
                 outcome = AlreadyArchived(job.call_id, self._root / name, job.call)
-                await results.put(Settled(job, outcome))
+                await results.put(_Item(job, outcome))
             elif not (job.call is None or self._ask_all or job.call.is_finished):
-                await results.put(Settled(job, NotReadyYet(job.call_id, job.call)))
+                await results.put(_Item(job, NotReadyYet(job.call_id, job.call)))
             else:
                 await wanted.put(job)
 
@@ -248,7 +238,7 @@ class Downloader:
         left: list[Job] = []
         for job in jobs:
             if tombstones.covers(job.call_id):
-                await results.put(Settled(job, Failed(job.call_id, erased(job.call_id), job.call)))
+                await results.put(_Item(job, Failed(job.call_id, erased(job.call_id), job.call)))
             else:
                 left.append(job)
         return left
@@ -285,8 +275,7 @@ class Downloader:
                 try:
                     await results.put(item)
                 except BaseException:
-                    if isinstance(item, _Arrived):
-                        self._give_up(item)
+                    self._give_up([item])
                     raise
                 del at_work[number], item  # it would keep these bytes while the next ones come
 
@@ -294,13 +283,14 @@ class Downloader:
         call = job.call
         elsewhere = None if call is None else call.recording_url
         try:
-            return _Arrived(job, await self.fetcher.fetch(job.call_id, job.target, elsewhere))
+            fetched = await self.fetcher.fetch(job.call_id, job.target, elsewhere)
         except RecordingNotFoundError as error:
-            return _Absent(job, self._absent(job, error), error.trust)
+            return _Item(job, self._absent(job, error), error.trust)
         except DestinationError:
             raise
         except AgentPhoneError as error:
-            return Settled(job, Failed(job.call_id, _without_frames(error), call))
+            return _Item(job, Failed(job.call_id, _without_frames(error), call))
+        return _Item(job, fetched, fetched.trust)
 
     def _absent(self, job: Job, error: RecordingNotFoundError) -> Outcome:
         call = job.call
@@ -326,64 +316,37 @@ class Downloader:
         outcomes.done()
 
     async def _outcomes_of(self, batch: list[_Item]) -> list[Settled]:
-        done: list[Settled] = []
-        arrived: list[_Arrived] = []
-        for item in await self._believed(batch):
-            if isinstance(item, _Arrived):
-                arrived.append(item)
-            else:
-                done.append(Settled(item.job, item.outcome))
-        if not arrived:
-            return done
-        fetcher = self.fetcher
         try:
-            stored = await fetcher.sink.publish([item.fetched.ready for item in arrived])
+            await self._believe(batch)
+            arrived = [(job, came) for job, came, _ in batch if isinstance(came, Fetched)]
+            ready = [fetched.ready for _, fetched in arrived]
+            stored = await self.fetcher.sink.publish(ready) if ready else []
         except BaseException:
-            for item in arrived:
-                self._give_up(item)
+            self._give_up(batch)
             raise
-        for item in arrived:
-            fetcher.release(item.fetched)
-        for item, what in zip(arrived, stored, strict=True):
-            done.append(Settled(item.job, self._archived(item, what)))
+        self.fetcher.budget.release(sum(fetched.held for _, fetched in arrived))
+        done = [Settled(job, came) for job, came, _ in batch if not isinstance(came, Fetched)]
+        for (job, fetched), what in zip(arrived, stored, strict=True):
+            done.append(Settled(job, self._archived(job, fetched, what)))
         return done
 
-    async def _believed(self, batch: list[_Item]) -> list[_Item]:
-        """The batch, with those asked for again whose answers turned out to be another request's.
+    async def _believe(self, batch: list[_Item]) -> None:
+        """Ask again for those whose answers turn out to be another request's.
 
         A server that answers twice is one answer ahead of us from then on; see `Trust`.
         """
         for _ in range(ASKED_AGAIN):
-            try:
-                await settled([item.trust for item in batch if not isinstance(item, Settled)])
-            except BaseException:
-                self._give_up_all(batch)
-                raise
-            again = [
-                number
-                for number, item in enumerate(batch)
-                if not isinstance(item, Settled) and item.trust and item.trust.distrusted
-            ]
-            if not again:
-                break
+            await settled([item.trust for item in batch])
+            again = [n for n, item in enumerate(batch) if item.trust and item.trust.distrusted]
             for number in again:
                 job = batch[number].job
-                self._give_up_all([batch[number]])
+                self._give_up([batch[number]])
                 batch[number] = _left(job)  # unless it comes
-                try:
-                    batch[number] = await self._fetch(job)
-                except BaseException:
-                    self._give_up_all(batch)
-                    raise
-        return batch
+                batch[number] = await self._fetch(job)
+            if not again:
+                break
 
-    def _give_up_all(self, batch: list[_Item]) -> None:
-        for item in batch:
-            if isinstance(item, _Arrived):
-                self._give_up(item)
-
-    def _archived(self, item: _Arrived, stored: Stored) -> Outcome:
-        job = item.job
+    def _archived(self, job: Job, fetched: Fetched, stored: Stored) -> Outcome:
         if not stored.new:  # another process was faster
             path = self._root / stored.name
             if stored.in_the_way is not None and self._skip_existing:
@@ -391,7 +354,7 @@ class Downloader:
                     job.call_id, RecordingError(obstacle_line(path, stored.in_the_way)), job.call
                 )
             return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
-        recording = recording_of(job.call_id, self._root, item.fetched, stored)
+        recording = recording_of(job.call_id, self._root, fetched, stored)
         return Archived(job.call_id, recording, job.call)
 
 
@@ -425,8 +388,8 @@ def _seconds(job: Job) -> float | None:
     return None if job.call is None else job.call.duration_seconds
 
 
-def _left(job: Job) -> Settled:
-    return Settled(job, Failed(job.call_id, RunStoppedError(), job.call))
+def _left(job: Job) -> _Item:
+    return _Item(job, Failed(job.call_id, RunStoppedError(), job.call))
 
 
 def _without_frames(error: AgentPhoneError) -> AgentPhoneError:

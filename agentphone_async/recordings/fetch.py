@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentphone_async.errors import (
     RecordingNotFoundError,
@@ -44,8 +44,7 @@ Progress = Callable[[int], None]
 _log = logging.getLogger("agentphone_async.recordings")
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """A whole recording that waits to be published, and how it came.
 
     Attributes:
@@ -72,8 +71,8 @@ class Fetched:
 
 async def settled(trusts: Sequence[Trust | None]) -> None:
     """Wait until it has shown whether answers are believed; some of them may be distrusted then."""
-    wait = max((trust.unsettled for trust in trusts if trust is not None), default=0.0)
-    if wait > 0:
+    doubtful = [trust.unsettled for trust in trusts if trust is not None and not trust.proved]
+    if doubtful and (wait := max(doubtful)) > 0:
         await asyncio.sleep(wait)
 
 
@@ -124,31 +123,18 @@ class Fetcher:
             DestinationError: the sink failed.
         """
         request = endpoints.get_recording(call_id)
-        try:
-            return await self._fetch(request, target)
-        except RecordingNotFoundError as error:
-            if not elsewhere or type(error) is not RecordingNotFoundError:
-                raise
-            url = other_address(request, self.session.settings.base_url, elsewhere)
-            if url is None:
-                raise
-            try:
-                return await self._fetch(request, target, url)
-            except ResponseError as other:
-                if other.transient:
-                    raise
-                raise error from other  # that address knows none, either
-
-    async def _fetch(self, request: Request, target: Target, url: str | None = None) -> Fetched:
-        transfer = Transfer(self, request, target, url)
+        transfer = Transfer(self, request, target)
         started = time.monotonic()
         try:
             ready = await self.session.retrier.run(request, transfer.attempt)
         except BaseException as error:
             await transfer.give_up(error)
-            if isinstance(error, RecordingNotFoundError):
-                error.trust = transfer.trust
-            raise
+            if not isinstance(error, RecordingNotFoundError):
+                raise
+            error.trust = transfer.trust
+            if not elsewhere or type(error) is not RecordingNotFoundError:
+                raise
+            ready = await self._from(elsewhere, transfer, request, error)
         now = time.monotonic()
         held = 0
         if isinstance(ready, Body):
@@ -166,6 +152,23 @@ class Fetcher:
             transfer.trust,
         )
 
+    async def _from(
+        self, elsewhere: str, transfer: Transfer, request: Request, error: RecordingNotFoundError
+    ) -> Ready:
+        """Ask the call's own address, where that is another one."""
+        transfer.url = other_address(request, self.session.settings.base_url, elsewhere)
+        if transfer.url is None:
+            raise error
+        try:
+            return await self.session.retrier.run(request, transfer.attempt)
+        except BaseException as other:
+            await transfer.give_up(other)
+            if isinstance(other, RecordingNotFoundError):
+                other.trust = transfer.trust
+            if isinstance(other, ResponseError) and not other.transient:
+                raise error from other  # that address knows none, either
+            raise
+
     async def _stage(self, body: Body) -> Staged:
         """Put it down at once, so that its memory is free for the next one."""
         try:
@@ -182,8 +185,3 @@ class Fetcher:
         except Exception:  # noqa: BLE001 - any failure of a hook that is not ours
             self.progress = None
             _log.exception("the progress hook failed, and is not called any more")
-
-    def release(self, fetched: Fetched) -> None:
-        """Give back the memory that a fetched recording held."""
-        if fetched.held:
-            self.budget.release(fetched.held)

@@ -68,9 +68,9 @@ async def believed(fetcher: Fetcher, call_id: str, target: Target) -> Fetched:
             if fetched.trust is None or not fetched.trust.distrusted:
                 return fetched
         except BaseException:
-            fetcher.release(fetched)
+            fetcher.budget.release(fetched.held)
             raise
-        fetcher.release(fetched)
+        fetcher.budget.release(fetched.held)
         await fetcher.sink.discard(fetched.ready)
 
 

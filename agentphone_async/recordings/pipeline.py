@@ -26,8 +26,6 @@ T = TypeVar("T")
 class Items(Protocol[T]):
     """What a queue keeps its items in; a ``deque``, or something that knows a better order."""
 
-    def __len__(self) -> int: ...
-
     def append(self, item: T, /) -> None:
         """Put an item in."""
 
@@ -52,17 +50,19 @@ class Queue(Generic[T]):
         self._size = size
         self._producers = producers
         self._items: Items[T] = deque() if items is None else items
+        self._held = 0
         self._getters: deque[asyncio.Future[None]] = deque()
         self._putters: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._held
 
     async def put(self, item: T) -> None:
         """Add an item, when there is room."""
-        while len(self._items) >= self._size:
+        while self._held >= self._size:
             await _wait_in(self._putters)
         self._items.append(item)
+        self._held += 1
         if self._getters:
             _wake_one(self._getters)
 
@@ -72,11 +72,12 @@ class Queue(Generic[T]):
         Raises:
             Closed: there is none, and none will come.
         """
-        while not len(self._items):
+        while not self._held:
             if not self._producers:
                 raise Closed
             await _wait_in(self._getters)
         item = self._items.popleft()
+        self._held -= 1
         if self._putters:
             _wake_one(self._putters)
         return item
@@ -93,30 +94,26 @@ class Queue(Generic[T]):
         Raises:
             Closed: there is none, and none will come.
         """
-        items = self._items
         while True:
-            while not len(items):
+            while not self._held:
                 if not self._producers:
                     raise Closed
                 await _wait_in(self._getters)
-            if linger and self._producers and len(items) < most:
-                await self._linger(linger)
+            if linger and self._producers and self._held < most:
+                try:
+                    await asyncio.sleep(linger)
+                except BaseException:
+                    _wake_one(self._getters)  # what woke us is still there
+                    raise
             if taken := self.take(most):
                 return taken
 
-    async def _linger(self, seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        except BaseException:
-            _wake_one(self._getters)  # what woke us is still there
-            raise
-
     def take(self, most: int) -> list[T]:
         """Take what is there now, ``most`` at the most, without waiting."""
-        items = self._items
-        taken: list[T] = []
-        while len(items) and len(taken) < most:
-            taken.append(items.popleft())
+        number = min(self._held, most)
+        self._held -= number
+        taken = [self._items.popleft() for _ in range(number)]
+        for _ in taken:
             if self._putters:
                 _wake_one(self._putters)
         return taken
@@ -216,16 +213,22 @@ class LongestFirst(Generic[T]):
         """
         if not self._items:
             raise IndexError("the priority queue is empty")
-        number = self._overdue()
-        if number is None:
-            number = self._unknown.popleft() if self._unknown_first() else -self._known.pop()[1]
+        overdue = self._overdue() if self._known else None
+        if overdue is not None:
+            number = overdue
+        elif not self._known or self._unknown_first():
+            number = self._unknown.popleft()
+        else:
+            number = -self._known.pop()[1]
         self._taken += 1
-        return self._items.pop(number)
+        item = self._items.pop(number)
+        arrivals = self._arrivals
+        while arrivals and arrivals[0][0] not in self._items:
+            arrivals.popleft()
+        return item
 
     def _overdue(self) -> int | None:
         """Take the oldest item out of the order if it was overtaken too often."""
-        while self._arrivals[0][0] not in self._items:
-            self._arrivals.popleft()
         number, came = self._arrivals[0]
         if self._taken - came < self._patience:
             return None
@@ -237,8 +240,8 @@ class LongestFirst(Generic[T]):
         return number
 
     def _unknown_first(self) -> bool:
-        if not self._unknown or not self._known:
-            return bool(self._unknown)
+        if not self._unknown:
+            return False
         middle = self._known[len(self._known) // 2][0]
         longest, key = self._known[-1]
         return middle > longest or (middle == longest and self._unknown[0] < -key)

@@ -32,7 +32,7 @@ async def store_one(
     try:
         stored = (await place.sink.publish([fetched.ready]))[0]
     finally:
-        fetcher.release(fetched)
+        fetcher.budget.release(fetched.held)
     path = place.root / stored.name
     if stored.in_the_way is not None:
         raise _exists(call_id, path, stored.in_the_way)

@@ -38,6 +38,7 @@ from agentphone_async.protocol.recording import (
     refuse_other,
     refuse_size,
     short,
+    usual_wave,
 )
 from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
 from agentphone_async.sinks.interface import (
@@ -81,19 +82,19 @@ class Transfer:
         "_request",
         "_target",
         "_upload",
-        "_url",
         "attempts",
         "etag",
         "first_byte",
         "sent",
         "trust",
+        "url",
     )
 
-    def __init__(self, fetcher: Fetcher, request: Request, target: Target, url: str | None) -> None:
+    def __init__(self, fetcher: Fetcher, request: Request, target: Target) -> None:
         self._fetcher = fetcher
         self._request = request
         self._target = target
-        self._url = url
+        self.url: str | None = None
         self._upload: Upload | None = None
         self._expected: Expected | None = None
         self._head = b""
@@ -128,7 +129,7 @@ class Transfer:
 
     async def _send(self, headers: Mapping[str, str] | None) -> Answer:
         self.sent = time.monotonic()
-        answer = await self._fetcher.session.send(self._request, headers, start=self._url)
+        answer = await self._fetcher.session.send(self._request, headers, start=self.url)
         self.first_byte = time.monotonic() - self.sent
         self.trust = answer.trust
         return answer
@@ -191,8 +192,11 @@ class Transfer:
         """Take a body from its first byte; None if an earlier run has left a part of it."""
         if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
             raise await self._refusal(answer)
-        expected = self._expected = expected_body(answer.headers)
         self.etag = answer.headers.get("ETag")
+        body = self._take(answer)
+        if body is not None:
+            return body
+        expected = self._expected = expected_body(answer.headers)
         length = expected.length
         if length is not None:
             refuse_size(self._request, length, self._fetcher.max_file_size)
@@ -201,6 +205,19 @@ class Transfer:
                 if await self._take_up(expected):
                     return None
         return await self._drain(answer, expected)
+
+    def _take(self, answer: Answer) -> Body | None:
+        """What came in one piece, and is plainly a recording, if there is memory for it."""
+        whole = answer.whole
+        if whole is None or (audio := usual_wave(whole, size := len(whole))) is None:
+            return None
+        fetcher = self._fetcher
+        refuse_size(self._request, size, fetcher.max_file_size)
+        if not fetcher.budget.try_acquire(size):
+            return None
+        if fetcher.progress is not None:
+            fetcher.tell(size)
+        return Body(self._target, (whole,), size, audio)
 
     async def _refusal(self, answer: Answer) -> AgentPhoneError:
         if answer.status < 300 and answer.status != 202:  # 204, 206 unasked: no error by HTTP
@@ -282,13 +299,6 @@ class Transfer:
         length = expected.length
         limit = fetcher.max_file_size
         start = received = self._upload.size if self._upload is not None else 0
-        whole = answer.whole()
-        if whole is not None:
-            self._arrived = len(whole)
-            chunks.append(whole)
-            if fetcher.progress is not None:
-                fetcher.tell(len(whole))
-            return len(whole)
         look_at = math.inf if start else FIRST_LOOK
         gathered = 0
         async with aclosing(answer.chunks()) as body:

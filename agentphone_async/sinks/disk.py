@@ -323,6 +323,11 @@ def _in_event_loop() -> bool:
 
 def write_all(fd: int, chunks: Sequence[bytes]) -> None:
     """Write all chunks, however many calls the system wants for that."""
+    if len(chunks) == 1:
+        written = os.write(fd, chunks[0])
+        if written < len(chunks[0]):
+            _write_rest(fd, memoryview(chunks[0])[written:])
+        return
     for start in range(0, len(chunks), _MOST_BUFFERS):
         pending = chunks[start : start + _MOST_BUFFERS]
         left = sum(map(len, pending)) - _write_some(fd, pending)
@@ -331,8 +336,6 @@ def write_all(fd: int, chunks: Sequence[bytes]) -> None:
 
 
 def _write_some(fd: int, chunks: Sequence[bytes]) -> int:
-    if len(chunks) == 1:
-        return os.write(fd, chunks[0])
     if hasattr(os, "writev"):
         return os.writev(fd, chunks)
     return os.write(fd, b"".join(chunks))

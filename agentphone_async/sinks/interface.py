@@ -9,9 +9,8 @@ discarded, and leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio, extension_of
 
@@ -19,8 +18,7 @@ SMALL = 128 * 1024
 """Bytes; to store a file of up to this size costs less than to hand it to a thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """The name that a recording is to have inside a sink.
 
     Attributes:
@@ -65,8 +63,7 @@ class Target:
         return tuple(self.folder / name for name in self.file_names())
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A whole recording in memory.
 
     Attributes:
@@ -82,8 +79,7 @@ class Body:
     audio: Audio
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(NamedTuple):
     """A whole recording that lies in the sink, not yet visible.
 
     Attributes:
@@ -104,8 +100,7 @@ class Staged:
 Ready = Body | Staged
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What became of a recording that was handed over.
 
     Attributes:

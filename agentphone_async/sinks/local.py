@@ -17,7 +17,6 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
@@ -287,7 +286,7 @@ class LocalSink:
         with destination_errors(self.folder / target.folder):
             if target.folder not in self._prefixes:
                 self._prepare(target.folder)
-        return replace(staged, target=target)
+        return staged._replace(target=target)
 
     def _sync_and_link(self, staged: Sequence[Staged]) -> list[Stored]:
         self._sync(staged)

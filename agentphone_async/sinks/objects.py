@@ -17,7 +17,6 @@ import mmap
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -325,8 +324,8 @@ def next_version(target: Target) -> Target:
     """The name for other bytes than those that have this one: ``x``, then ``x.v2``, ``x.v3``."""
     found = _VERSION.search(target.stem)
     if found is None:
-        return replace(target, stem=f"{target.stem}.v2")
-    return replace(target, stem=f"{target.stem[: found.start()]}.v{int(found[1]) + 1}")
+        return target._replace(stem=f"{target.stem}.v2")
+    return target._replace(stem=f"{target.stem[: found.start()]}.v{int(found[1]) + 1}")
 
 
 def _joined(chunks: Sequence[bytes]) -> bytes:

@@ -19,7 +19,6 @@ import asyncio
 import hashlib
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -266,4 +265,4 @@ def _bytes(body: Body) -> bytes:
 
 
 def _or_else(target: Target, sha256: str, other: Target) -> Target:
-    return replace(target, expected_sha256=sha256, name_if_changed=other)
+    return target._replace(expected_sha256=sha256, name_if_changed=other)

@@ -91,7 +91,8 @@ class Answer:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.redirected = False
-        self.trust = latest_trust() or Trust(first=True)
+        trust = response.trust if isinstance(response, FastResponse) else latest_trust()
+        self.trust = trust or Trust(first=True)
         named = _id_in(self.headers.get("Content-Disposition"))
         if named is not None and request.call_id is not None:
             if named == request.call_id:
@@ -124,16 +125,17 @@ class Answer:
         else:
             self._response.close()
 
+    @property
     def whole(self) -> bytes | None:
-        """All of the body, once, if it came along with the head; None where `chunks` is needed."""
+        """All of the body, if it came along with the head; None where only `chunks` can tell."""
         content = self._response.content
         if (
-            isinstance(content, WholeAnswer)
-            and not self._limits.limited_bytes
-            and not self.trust.distrusted
+            not isinstance(content, WholeAnswer)
+            or self._limits.limited_bytes
+            or self.trust.distrusted
         ):
-            return content.take()
-        return None
+            return None
+        return content.body
 
     def chunks(self) -> AsyncGenerator[bytes]:
         """The body in the pieces in which it arrives, within the byte rate, decoded if necessary.

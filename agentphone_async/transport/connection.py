@@ -35,6 +35,9 @@ from agentphone_async.transport.framing import whole_answer, whole_size
 QUIET = 0.1
 """Seconds after an answer in which surplus shows, if there is any."""
 
+KEPT = 5.0
+"""Seconds after which a connection that was not needed goes back to aiohttp's own pool."""
+
 REMEMBERED = 64
 """Answers of one connection that may turn out to be another request's."""
 
@@ -63,32 +66,33 @@ class Trust:
         distrusted: it may be another request's: ask again, over a new connection. May become true
             until the answer is settled.
         first: it was the first answer of its connection.
+        proved: it is known to be right.
     """
 
-    __slots__ = ("_connection", "_ended_at", "_proved", "distrusted", "first")
+    __slots__ = ("_connection", "_ended_at", "distrusted", "first", "proved")
 
     def __init__(self, *, first: bool, connection: CountingHandler | None = None) -> None:
         self._connection = None if connection is None else weakref.ref(connection)
         self.first = first
         self.distrusted = False
-        self._proved = first
+        self.proved = first
         self._ended_at = time.monotonic()
 
     @property
     def unsettled(self) -> float:
         """Seconds until surplus behind it would have shown; 0.0 if it is known to be right."""
-        if self._proved or self.distrusted:
+        if self.proved or self.distrusted:
             return 0.0
         return max(0.0, self._ended_at + QUIET - time.monotonic())
 
     def prove(self) -> None:
         """Its content names the request."""
-        self._proved = True
+        self.proved = True
         self.distrusted = False
 
     def distrust(self) -> None:
         """Something was there that nobody had asked for."""
-        if not self._proved:
+        if not self.proved:
             self.distrusted = True
 
     def refuse(self) -> None:
@@ -127,6 +131,7 @@ class CountingHandler(ResponseHandler):
         self._spare = False
         """Whether the parser was made for the last answer, and not needed."""
         self._late: asyncio.TimerHandle | None = None
+        self._poll: select.poll | None = None
 
     def set_response_params(self, *, whole: bool = False, **params: Any) -> None:
         """A request is about to be sent.
@@ -181,11 +186,19 @@ class CountingHandler(ResponseHandler):
         if surplus:
             self.out_of_step()
 
-    def await_head(self, read: float, head: float) -> None:
-        """Fail if nothing arrives in ``read`` seconds, or no whole head in ``head`` seconds.
+    def send(self, data: bytes, read: float, head: float) -> None:
+        """Send a request, and fail if its answer's head takes too long.
 
         One timer, much cheaper than ``asyncio.timeout``, for what nearly never happens.
+
+        Args:
+            data: the request.
+            read: seconds in which something must arrive.
+            head: seconds in which the whole head must.
         """
+        if self.transport is None:
+            raise aiohttp.ServerDisconnectedError
+        self.transport.write(data)
         self._late = self._loop.call_later(min(read, head), self._is_late, head - read)
 
     def _is_late(self, more: float) -> None:
@@ -218,25 +231,26 @@ class CountingHandler(ResponseHandler):
 
     async def is_in_step(self) -> bool:
         """Whether it may carry another request: alive, and nothing is there to be read."""
-        transport = self.transport
-        if transport is None:
-            return False
-        sock = transport.get_extra_info("socket")
-        if sock is not None and _is_readable(sock.fileno()):
+        if not self.is_quiet():
             # End of file, a TLS ticket or somebody's answer: the event loop finds out which.
             for _ in range(3):
                 await asyncio.sleep(0)
-            if _is_readable(sock.fileno()):
+            if not self.is_quiet():
                 return False
-        return self.is_connected() and not self.should_close
+        return not self.should_close
 
-
-def _is_readable(descriptor: int) -> bool:
-    if descriptor < 0:
-        return False
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing is there to be read."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        if self._poll is None:
+            sock = transport.get_extra_info("socket")
+            if sock is None:
+                return True
+            self._poll = select.poll()
+            self._poll.register(sock.fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
 
 class CheckedConnector(aiohttp.TCPConnector):
@@ -246,6 +260,51 @@ class CheckedConnector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._factory: Any = partial(CountingHandler, loop=asyncio.get_running_loop())
         self._generation = 0
+        self._kept: list[tuple[Connection, CountingHandler]] = []
+        self._fewest = 0
+        """Of those kept since the last `_tidy`: these were never needed."""
+        self._tidying: asyncio.TimerHandle | None = None
+
+    def keep(self, connection: Connection, handler: CountingHandler) -> None:
+        """Hold on to a connection whose answer was read, for the next `take`.
+
+        What nobody takes for some seconds goes to aiohttp's own pool, which closes it in the end.
+        """
+        if handler.should_close:
+            connection.release()
+            return
+        self._kept.append((connection, handler))
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(KEPT, self._tidy)
+
+    def take(self) -> tuple[Connection, CountingHandler] | None:
+        """A kept connection that is plainly in step; None if `connect` has to find one."""
+        while self._kept:
+            kept = connection, handler = self._kept.pop()
+            self._fewest = min(self._fewest, len(self._kept))
+            if handler.generation == self._generation and handler.is_quiet():
+                return kept
+            connection.release()  # `connect` looks closer
+        return None
+
+    def _tidy(self) -> None:
+        """Let those go that were not needed since the last time."""
+        unused, self._fewest = self._fewest, len(self._kept)
+        for connection, _ in self._kept[:unused]:
+            connection.release()
+        del self._kept[:unused]
+        self._fewest = len(self._kept)
+        again = bool(self._kept) and not self.closed
+        loop = asyncio.get_running_loop()
+        self._tidying = loop.call_later(KEPT, self._tidy) if again else None
+
+    def close(self, **options: Any) -> Any:
+        """Close all connections."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        while self._kept:
+            self._kept.pop()[0].close()
+        return super().close(**options)
 
     def retire(self) -> None:
         """Use none of the connections again that are open now: one of them was dead."""
@@ -258,6 +317,8 @@ class CheckedConnector(aiohttp.TCPConnector):
         timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> Connection:
         """A connection from the pool, or a new one."""
+        while self._kept:
+            self._kept.pop()[0].release()
         while True:
             connection = await super().connect(req, traces, timeout)
             handler = connection.protocol

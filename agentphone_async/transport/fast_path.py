@@ -28,7 +28,7 @@ from yarl import URL
 
 from agentphone_async.config import Timeouts
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.transport.connection import CheckedConnector, CountingHandler, latest_trust
+from agentphone_async.transport.connection import CheckedConnector, CountingHandler
 from agentphone_async.transport.framing import WholeAnswer
 
 CALLED = (
@@ -52,25 +52,27 @@ _SESSION_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - to see that 
 class FastResponse:
     """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed."""
 
-    __slots__ = ("_connection", "_handler", "content", "headers", "status", "trust")
+    __slots__ = ("_connection", "_connector", "_handler", "content", "headers", "status", "trust")
 
     def __init__(
         self,
+        connector: CheckedConnector,
         connection: Connection,
-        handler: ResponseHandler,
+        handler: CountingHandler,
         message: RawResponseMessage | WholeAnswer,
         content: StreamReader | WholeAnswer,
     ) -> None:
+        self._connector = connector
         self._connection = connection
         self._handler = handler
-        self.trust = latest_trust()
+        self.trust = handler.trust
         self.content = content
         self.status = message.code
         self.headers: Mapping[str, str] = message.headers
 
     def release(self) -> None:
         """Give the connection back, when the body was read to its end."""
-        self._connection.release()
+        self._connector.keep(self._connection, self._handler)
 
     def close(self) -> None:
         """Close the connection."""
@@ -155,7 +157,7 @@ class FastPath:
         head = f"{self._before}{request.path}{self._between}{request.accept}\r\n\r\n".encode()
         again = False
         while True:
-            connection, handler, transport = await self._connect()
+            connection, handler = self._connector.take() or await self._connect()
             try:
                 handler.set_response_params(
                     whole=True,
@@ -164,8 +166,7 @@ class FastPath:
                     read_timeout=self._timeouts.read,
                     read_bufsize=self._read_buffer,
                 )
-                transport.write(head)
-                handler.await_head(self._timeouts.read, self._timeouts.head)
+                handler.send(head, self._timeouts.read, self._timeouts.head)
                 try:
                     message, content = await handler.read()
                     while message.code < 200 and message.code != 101:  # RFC 9110 section 15.2
@@ -187,19 +188,18 @@ class FastPath:
                 _drop(connection, handler)
                 raise
             else:
-                return FastResponse(connection, handler, message, content)
+                return FastResponse(self._connector, connection, handler, message, content)
 
-    async def _connect(self) -> tuple[Connection, CountingHandler, asyncio.Transport]:
+    async def _connect(self) -> tuple[Connection, CountingHandler]:
         try:
             connection = await self._connector.connect(self._model, [], self._timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
         handler = connection.protocol
-        transport = None if handler is None else handler.transport
-        if not isinstance(handler, CountingHandler) or transport is None:
+        if not isinstance(handler, CountingHandler) or handler.transport is None:
             connection.close()  # lost in this very moment
             raise aiohttp.ServerDisconnectedError
-        return connection, handler, transport
+        return connection, handler
 
 
 def _drop(connection: Connection, handler: ResponseHandler) -> None:

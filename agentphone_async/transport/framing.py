@@ -29,7 +29,7 @@ class WholeAnswer:
     Attributes:
         code: the status.
         headers: as they came.
-        body: all of it.
+        body: all of it, until it is read as a stream.
     """
 
     __slots__ = ("body", "code", "headers")
@@ -43,14 +43,10 @@ class WholeAnswer:
         """Nothing more comes over the network."""
         return True
 
-    def take(self) -> bytes:
+    async def readany(self) -> bytes:
         """All that has not been read."""
         body, self.body = self.body, b""
         return body
-
-    async def readany(self) -> bytes:
-        """The same, as a stream does it."""
-        return self.take()
 
 
 def whole_size(data: bytes) -> int | None:

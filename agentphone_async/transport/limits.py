@@ -182,7 +182,8 @@ class HostLimits:
             BaseException: a copy of the error last given to `connection_failed`, when the host
                 has been away for longer than the outage budget. Nothing is held then.
         """
-        self._stop.check()
+        if self._stop.closed:
+            raise RunStoppedError
         if self._held < self._limit and not self._waiters:
             self._held += 1
         else:

@@ -156,7 +156,7 @@ class Retrier:
     async def _once(self, attempt: Attempt[T], number: int, refusals: Refusals) -> T:
         limits = self._limits
         try:
-            probe = refusals.admit(self._clock())
+            probe = refusals.error is not None and refusals.admit(self._clock())
             await limits.acquire()
             if refusals.error is not None and not probe:  # the verdict came while this one waited
                 limits.release()

@@ -126,6 +126,8 @@ class Session(AsyncResource):
         self._opened()
 
     def _connected(self) -> _Clients:
+        if self._clients is not None and self._loop is asyncio.get_running_loop():
+            return self._clients
         if self._closed:
             raise ConfigurationError("the client is closed; use it inside 'async with'")
         return self._opened()
@@ -133,9 +135,7 @@ class Session(AsyncResource):
     def _opened(self) -> _Clients:
         loop = asyncio.get_running_loop()
         if self._clients is not None and loop is not self._loop:
-            raise ConfigurationError(
-                "this client is in use in another event loop; make one for each loop"
-            )
+            raise ConfigurationError("this client is in use in another event loop; make one each")
         if self._clients is None:
             self._loop = loop
             connector = partial(
@@ -296,8 +296,8 @@ class Session(AsyncResource):
         url = start or self.settings.base_url + request.path
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
-        begin = 0 if start is None else 1
         answer = first
+        begin = 0 if start is None else 1
         for hop in itertools.count(begin):
             if answer is None:
                 client = self._client_for(request, apart=apart)

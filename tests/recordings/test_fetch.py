@@ -406,7 +406,7 @@ async def test_only_small_bodies_wait_in_memory_to_be_published(body, waits_in_m
         fetched = await fetcher.fetch("call_x", flat_target("call_x", None))
         assert isinstance(fetched.ready, interface.Body) is waits_in_memory
         assert fetcher.budget.held == fetched.held == (len(body) if waits_in_memory else 0)
-        fetcher.release(fetched)
+        fetcher.budget.release(fetched.held)
         assert list(files(tmp_path).values()) == ([] if waits_in_memory else [body])
         await sink.aclose()
         assert files(tmp_path) == {}

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -104,7 +103,7 @@ class TestPublishing:
         content = b"content"
         digest = hashlib.sha256(content if same else b"earlier").hexdigest()
         other = target("recording-a.v2", "beside")
-        wanted = replace(target(), expected_sha256=digest, name_if_changed=other)
+        wanted = target()._replace(expected_sha256=digest, name_if_changed=other)
         if large:
             upload = await sink.begin(wanted)
             await upload.write([content])

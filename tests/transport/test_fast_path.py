@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
@@ -343,8 +342,8 @@ def test_only_what_is_plain_and_public_takes_the_lane():
         endpoints.get_transcript("call_1"),
         endpoints.stream_transcript("call_1"),
         endpoints.end_call("call_1"),
-        replace(endpoints.get_recording("call_1"), authenticated=True),
-        replace(endpoints.get_recording("call_1"), query=(("a", "b"),)),
-        replace(endpoints.get_recording("call_1"), method="POST", body={}),
+        endpoints.get_recording("call_1")._replace(authenticated=True),
+        endpoints.get_recording("call_1")._replace(query=(("a", "b"),)),
+        endpoints.get_recording("call_1")._replace(method="POST", body={}),
     ):
         assert not FastPath.takes(request)

@@ -225,7 +225,7 @@ class Repairer(AsyncResource):
             await self._sink.discard(fetched.ready)  # there may be very many of these
             raise
         finally:
-            self._fetcher.release(fetched)
+            self._fetcher.budget.release(fetched.held)
         if not stored.new:
             raise NotRepairableError("its name was taken meanwhile; verify again")
         await self._catalog.transaction(store_recordings, [_restored(row, fetched, stored)])
