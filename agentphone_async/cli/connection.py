@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone
-    from agentphone_async.recordings.downloader import Downloader
     from agentphone_async.recordings.fetch import Progress
-    from agentphone_async.recordings.jobs import Calls, Jobs
+    from agentphone_async.recordings.jobs import Calls, Settled
     from agentphone_async.recordings.outcomes import Outcome
     from agentphone_async.recordings.place import Place
     from agentphone_async.recordings.stop import StopToken
@@ -125,17 +124,27 @@ class Transfers:
         dest: Path,
         progress: Progress,
         stop: StopToken,
+        wait: float = 0.0,
     ) -> AsyncGenerator[Outcome]:
         """What becomes of each call; to be closed when it is left early.
 
-        The token stops it gently.
+        The token stops it gently. What is not ready yet is asked for again for ``wait`` seconds.
         """
+        import anyio
+
         from agentphone_async.recordings.jobs import flat_target, jobs_of
+        from agentphone_async.recordings.patience import patient
 
         place = client.place(dest, fsync=self.fsync, inline=True)
         downloader = client.downloader(place, self.count, progress=progress)
         stop.watch(downloader)
-        return _outcomes(downloader, place, jobs_of(calls, flat_target))
+        batches = patient(
+            downloader,
+            jobs_of(calls, flat_target),
+            wait,
+            lambda seconds: stop.through(lambda _: anyio.sleep(seconds)),
+        )
+        return _outcomes(place, batches)
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:
         """A client with these limits; see `Connection.client`."""
@@ -146,8 +155,10 @@ class Transfers:
         )
 
 
-async def _outcomes(downloader: Downloader, place: Place, jobs: Jobs) -> AsyncGenerator[Outcome]:
-    async with aclosing(place), aclosing(downloader.batches(jobs)) as batches:
+async def _outcomes(
+    place: Place, batches: AsyncGenerator[list[Settled]]
+) -> AsyncGenerator[Outcome]:
+    async with aclosing(place), aclosing(batches):
         async for batch in batches:
             for _, outcome in batch:
                 yield outcome

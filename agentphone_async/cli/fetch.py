@@ -26,7 +26,7 @@ from agentphone_async.cli.options import (
     option,
     transfer_options,
 )
-from agentphone_async.cli.param_types import File, Folder
+from agentphone_async.cli.param_types import File, Folder, Seconds
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
 from agentphone_async.errors import DestinationError
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         help="Read ids, URLs or JSON objects from a file, one a line; - is stdin.")  # fmt: skip
 @option(Section.WHERE, "-d", "--dest", metavar="DIR", required=True, type=Folder(),
         help="Folder for the files; made if it is not there.")  # fmt: skip
+@option(Section.AGAIN, "--wait", type=Seconds(), default="0s",
+        help="Keep polling for recordings that are not ready yet, for up to DURATION.")  # fmt: skip
 @exec_option
 @transfer_options
 @connection_options
@@ -50,6 +52,7 @@ def command(
     call_ids: tuple[str, ...],
     dest: Path,
     from_file: Path | None,
+    wait: float,
     program: Program | None,
     transfers: Transfers,
     connection: Connection,
@@ -62,6 +65,7 @@ def command(
 
     \b
     agentphone-async fetch call_ghi012 -d recordings
+    agentphone-async fetch call_ghi012 -d recordings --wait 10m
     agentphone-async calls list --all -o ids | agentphone-async fetch --from-file - -d recordings
     agentphone-async fetch call_ghi012 -d recordings --exec 'lame {path}'
     """
@@ -70,7 +74,9 @@ def command(
     from agentphone_async.sinks.disk import refuse_unwritable
 
     refuse_unwritable(dest)
-    job = FetchJob(call_ids, from_file, dest, transfers, connection, showing.display(), program)
+    job = FetchJob(
+        call_ids, from_file, dest, transfers, connection, showing.display(), program, wait
+    )
     return job.run(quiet=showing.quiet)
 
 
@@ -86,6 +92,7 @@ class FetchJob:
         connection: Connection,
         display: Quiet,
         program: Program | None,
+        wait: float,
     ) -> None:
         from agentphone_async.recordings.stop import StopToken
 
@@ -96,6 +103,7 @@ class FetchJob:
         self._connection = connection
         self._display = display
         self._program = program
+        self._wait = wait
         self._stop_token = StopToken()
         self._all_read = from_file is None
 
@@ -155,7 +163,7 @@ class FetchJob:
                 self._display.bytes(count)
 
             outcomes = self._transfers.downloads(
-                client, self._counted(ids), self._dest, arrived, self._stop_token
+                client, self._counted(ids), self._dest, arrived, self._stop_token, self._wait
             )
             async with aclosing(outcomes):
                 async for outcome in outcomes:

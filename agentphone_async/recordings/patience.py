@@ -8,7 +8,11 @@ from contextlib import aclosing
 
 import anyio
 
-from agentphone_async.errors import RecordingGoneError, RecordingNotFoundError
+from agentphone_async.errors import (
+    RecordingGoneError,
+    RecordingNotFoundError,
+    RunStoppedError,
+)
 from agentphone_async.recordings.downloader import Downloader
 from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
 from agentphone_async.recordings.jobs import Jobs, Settled
@@ -19,11 +23,16 @@ FIRST_POLL = 1.0
 LONGEST_POLL = 15.0
 
 
-async def patient(downloader: Downloader, jobs: Jobs, wait: float) -> AsyncGenerator[list[Settled]]:
+async def patient(
+    downloader: Downloader,
+    jobs: Jobs,
+    wait: float,
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+) -> AsyncGenerator[list[Settled]]:
     """As `Downloader.batches`; what is not ready yet is asked for again for ``wait`` seconds.
 
     Calls of which nothing is known but their ids may always get a recording; so theirs count as
-    not ready as long as there is time.
+    not ready as long as there is time. A `RunStoppedError` of ``sleep`` ends the waiting.
     """
     deadline = time.monotonic() + wait
     pause = FIRST_POLL
@@ -41,7 +50,11 @@ async def patient(downloader: Downloader, jobs: Jobs, wait: float) -> AsyncGener
             if absent:
                 yield absent
             return
-        await anyio.sleep(min(pause, left))
+        try:
+            await sleep(min(pause, left))
+        except RunStoppedError:
+            yield absent
+            return
         pause = min(pause * 1.5, LONGEST_POLL)
         jobs, ask_all = [each.job for each in absent], True
 

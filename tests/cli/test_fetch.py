@@ -75,6 +75,19 @@ class TestCodes:
         assert "1 already there, 1 without a recording" in result.err
         assert server.requests.count("recording") == 1
 
+    @pytest.mark.parametrize("status", [202, 404, 409, 423, 425])
+    def test_it_waits_for_what_is_not_ready_if_asked(self, status, run, server, dest, monkeypatch):
+        monkeypatch.setattr("agentphone_async.recordings.patience.FIRST_POLL", 0.01)
+        add(server, 2)
+        server.fail(route="recording", call_id="call_1", status=status, times=3)
+        result = run("fetch", "call_0", "call_1", "-d", dest, "--wait", "30s")
+        assert result.code == 0
+        assert "2 archived" in result.err
+        server.fail(route="recording", call_id="call_1", status=status)
+        result = run("fetch", "call_1", "-d", dest / "other", "--wait", "100ms")
+        assert result.code == 0
+        assert "without a recording" in result.err or "not ready yet" in result.err
+
     def test_1_when_one_failed_and_the_others_are_there(self, run, server, dest):
         given = add(server, 3)
         server.fail(route="recording", call_id=given[1], html=True)
