@@ -32,7 +32,8 @@ from agentphone_async.models import Call
 from agentphone_async.protocol.display import hint
 from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.sinks.erased import Tombstones
-from agentphone_async.web.inbox import Inbox, Waiting
+from agentphone_async.web.inbox import Inbox
+from agentphone_async.web.inbox_rows import Waiting
 
 EVENT = "event"
 """Kind of a sidecar: what the webhook told, as ``event-{id}.json``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from agentphone_async.webhooks import WebhookEvent
@@ -42,12 +42,16 @@ class Facts:
 
     def as_text(self) -> str:
         """As JSON in one line; equal for equal facts."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self._asdict(), sort_keys=True)
+
+    def _asdict(self) -> dict[str, Any]:
+        """As `dataclasses.asdict`, which takes long for looking inside values."""
+        return {name: getattr(self, name) for name in _NAMES}
 
     def merged(self, other: Facts) -> Facts:
         """Both: what the later event knows, and of the earlier one what the later does not."""
         older, newer = sorted((self, other), key=lambda facts: facts.happened or "")
-        old, new = asdict(older), asdict(newer)
+        old, new = older._asdict(), newer._asdict()
         return Facts(**{name: old[name] if new[name] is None else new[name] for name in new})
 
     def as_sidecar(self, call_id: str) -> dict[str, Any]:
@@ -61,6 +65,9 @@ class Facts:
             "callSuccessful": self.call_successful,
             "disconnectionReason": self.disconnection_reason,
         }
+
+
+_NAMES = tuple(field.name for field in fields(Facts))
 
 
 def _text(value: str | None) -> str | None:

@@ -11,12 +11,11 @@ acknowledged survives a power cut.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +25,9 @@ from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_errors
 from agentphone_async.sinks.threads import FilePool
+from agentphone_async.web import inbox_rows as rows
 from agentphone_async.web.facts import Facts
+from agentphone_async.web.inbox_rows import Delivery, Waiting
 from agentphone_async.web.inbox_schema import APPLICATION_ID, TABLES, VERSION
 from agentphone_async.web.search import FILE_NAME as INDEX_NAME
 
@@ -43,22 +44,6 @@ class InboxFullError(DestinationError):
     """The inbox could not keep an event; its sender is to try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A call whose event has come.
-
-    Attributes:
-        facts: what the event told, and nothing else does.
-        received: when, in Unix time.
-        attempts: how often it was looked at so far.
-    """
-
-    call_id: str
-    facts: Facts
-    received: float
-    attempts: int
-
-
 class Inbox(AsyncResource):
     """Made by `open`, closed by `aclose` or as an async context manager."""
 
@@ -67,7 +52,7 @@ class Inbox(AsyncResource):
         self.changed = asyncio.Event()
         self._connection = connection
         self._thread = thread
-        self._pending: list[tuple[_Delivery, asyncio.Future[bool]]] = []
+        self._pending: list[tuple[Delivery, asyncio.Future[bool]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -111,48 +96,52 @@ class Inbox(AsyncResource):
             InboxFullError: it could not be kept, for instance because the disk is full.
         """
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._pending.append((_Delivery(call_id, facts, body_hash, now), future))
+        self._pending.append((Delivery(call_id, facts, body_hash, now), future))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="agentphone-inbox")
         return await future
 
     async def due(self, now: float, most: int, besides: Collection[str] = ()) -> list[Waiting]:
         """Calls to be looked at now, the longest due first, without those in ``besides``."""
-        return await self._run(_due, now, most, frozenset(besides))
+        return await self._run(rows.due, now, most, frozenset(besides))
+
+    async def is_due(self, now: float, *, fresh: bool = False) -> bool:
+        """Whether a call is to be looked at now; with ``fresh``, one that never was."""
+        return await self._run(partial(rows.is_due, fresh=fresh), now)
 
     async def next_due(self) -> float | None:
         """When the next call is to be looked at, in Unix time; None if none is waiting."""
-        return await self._run(_next_due)
+        return await self._run(rows.next_due)
 
     async def of(self, call_ids: Sequence[str]) -> dict[str, Waiting]:
         """Of these calls, those that wait in the inbox."""
-        return await self._run(_of, call_ids)
+        return await self._run(rows.of, call_ids)
 
     async def later(self, call_ids: Sequence[str], due: float) -> None:
         """Look at these calls again, not before ``due``."""
-        await self._run(_later, call_ids, due)
+        await self._run(rows.later, call_ids, due)
 
     async def done(self, waiting: Sequence[Waiting], state: str) -> None:
         """These calls need nothing more, unless news has come meanwhile."""
-        await self._run(_done, waiting, state)
+        await self._run(rows.done, waiting, state)
 
     async def drop(self, call_ids: Sequence[str]) -> None:
         """Forget these calls."""
-        await self._run(_drop, call_ids)
+        await self._run(rows.drop, call_ids)
 
     async def prune(self, now: float) -> None:
         """Forget what is done and older than `KEPT`."""
-        await self._run(_prune, now - KEPT)
+        await self._run(rows.prune, now - KEPT)
 
     async def waiting(self) -> tuple[int, float | None]:
         """How many calls wait, and since when the oldest does, in Unix time."""
-        return await self._run(_waiting)
+        return await self._run(rows.waiting)
 
     async def _flush(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
             try:
-                news = await self._thread.run(self._guarded, _add, [item for item, _ in batch])
+                news = await self._thread.run(self._guarded, rows.add, [item for item, _ in batch])
             except DestinationError as error:
                 for _, future in batch:
                     if not future.done():
@@ -194,19 +183,11 @@ def forget(folder: Path, call_ids: Sequence[str]) -> int:
     if connection is None:
         return 0
     try:
-        return _transaction(connection, _drop, call_ids)
+        return _transaction(connection, rows.drop, call_ids)
     except sqlite3.Error as error:
         raise _error(error, path) from error
     finally:
         connection.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Delivery:
-    call_id: str
-    facts: Facts
-    body_hash: bytes
-    now: float
 
 
 def _not_kept(error: DestinationError) -> InboxFullError:
@@ -284,98 +265,3 @@ def _transaction(connection: sqlite3.Connection, work: Callable[..., T], *args: 
             connection.execute("ROLLBACK")
         raise
     return result
-
-
-def _add(connection: sqlite3.Connection, deliveries: Sequence[_Delivery]) -> list[bool]:
-    return [_add_one(connection, delivery) for delivery in deliveries]
-
-
-def _add_one(connection: sqlite3.Connection, new: _Delivery) -> bool:
-    fresh = connection.execute(
-        "INSERT OR IGNORE INTO deliveries VALUES (?, ?)", (new.body_hash, new.now)
-    ).rowcount
-    if not fresh:
-        return False
-    row = connection.execute(
-        "SELECT facts FROM events WHERE call_id = ?", (new.call_id,)
-    ).fetchone()
-    facts = new.facts
-    if row is not None:
-        known = Facts.from_text(row[0])
-        facts = known.merged(facts)
-        if replace(facts, happened=known.happened) == known:
-            return False
-    connection.execute(
-        "INSERT INTO events (call_id, facts, received, due) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (call_id) DO UPDATE SET facts = excluded.facts, due = excluded.due, "
-        "received = CASE state WHEN 'waiting' THEN received ELSE excluded.received END, "
-        "attempts = 0, state = 'waiting'",
-        (new.call_id, facts.as_text(), new.now, new.now),
-    )
-    return True
-
-
-_COLUMNS = "call_id, facts, received, attempts"
-
-
-def _due(
-    connection: sqlite3.Connection, now: float, most: int, besides: frozenset[str]
-) -> list[Waiting]:
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM events WHERE state = 'waiting' AND due <= ? "  # noqa: S608 - ours
-        "ORDER BY due LIMIT ?",
-        (now, most + len(besides)),
-    )
-    return [_item(row) for row in rows if row[0] not in besides][:most]
-
-
-def _item(row: Sequence[Any]) -> Waiting:
-    return Waiting(row[0], Facts.from_text(row[1]), row[2], row[3])
-
-
-def _next_due(connection: sqlite3.Connection) -> float | None:
-    (due,) = connection.execute("SELECT min(due) FROM events WHERE state = 'waiting'").fetchone()
-    return None if due is None else float(due)
-
-
-def _of(connection: sqlite3.Connection, call_ids: Sequence[str]) -> dict[str, Waiting]:
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM events WHERE state = 'waiting' "  # noqa: S608 - ours
-        "AND call_id IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(call_ids)),),
-    )
-    return {row[0]: _item(row) for row in rows}
-
-
-def _later(connection: sqlite3.Connection, call_ids: Sequence[str], due: float) -> None:
-    connection.executemany(
-        "UPDATE events SET due = ?, attempts = attempts + 1 "
-        "WHERE call_id = ? AND state = 'waiting'",
-        [(due, call_id) for call_id in call_ids],
-    )
-
-
-def _done(connection: sqlite3.Connection, waiting: Sequence[Waiting], state: str) -> None:
-    connection.executemany(
-        "UPDATE events SET state = ? WHERE call_id = ? AND facts = ?",
-        [(state, item.call_id, item.facts.as_text()) for item in waiting],
-    )
-
-
-def _drop(connection: sqlite3.Connection, call_ids: Sequence[str]) -> int:
-    connection.execute("PRAGMA secure_delete = ON")
-    return connection.executemany(
-        "DELETE FROM events WHERE call_id = ?", [(call_id,) for call_id in call_ids]
-    ).rowcount
-
-
-def _prune(connection: sqlite3.Connection, before: float) -> None:
-    connection.execute("DELETE FROM events WHERE state <> 'waiting' AND received < ?", (before,))
-    connection.execute("DELETE FROM deliveries WHERE received < ?", (before,))
-
-
-def _waiting(connection: sqlite3.Connection) -> tuple[int, float | None]:
-    count, oldest = connection.execute(
-        "SELECT count(*), min(received) FROM events WHERE state = 'waiting'"
-    ).fetchone()
-    return int(count), None if oldest is None else float(oldest)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -169,11 +170,8 @@ def _only(request: web.Request, name: str) -> str | None:
 def _is_id(call_id: str | None) -> bool:
     if not call_id or len(call_id) > _LONGEST_ID:
         return False
-    try:
-        call_id.encode()
-    except UnicodeEncodeError:  # lone surrogates, as JSON can spell them
-        return False
-    return True
+    # Neither control characters nor lone surrogates, as JSON can spell them.
+    return not any(unicodedata.category(char) in {"Cc", "Cs"} for char in call_id)
 
 
 def _said(status: int, line: str, retry_after: str | None = None) -> web.Response:

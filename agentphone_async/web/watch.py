@@ -161,7 +161,7 @@ class Watch:
         while True:
             stopping, pause = self._stopping.is_set(), BETWEEN_ROUNDS
             try:
-                due = await self._is_due(inbox, fresh_only=stopping)
+                due = await inbox.is_due(self._now(), fresh=stopping)
                 if self._clock() >= poll_at and not stopping and not (due and polled):
                     polled = True
                     await self._poll(consumer, inbox)
@@ -182,10 +182,6 @@ class Watch:
                     return
             first = False
             await self._wait(inbox, pause)
-
-    async def _is_due(self, inbox: Inbox, *, fresh_only: bool) -> bool:
-        due = await inbox.due(self._now(), 1000)
-        return any(not each.attempts for each in due) if fresh_only else bool(due)
 
     async def _idle(self, inbox: Inbox, poll_at: float) -> float:
         coming = await inbox.next_due()
