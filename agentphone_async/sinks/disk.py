@@ -38,7 +38,17 @@ KEPT_FOR = 7 * 24 * 3600.0
 """Seconds that a part of a large recording waits for a run that continues with it."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """What an error's number is when too many files are open; the disk has no part in it."""
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_NO_LINKS = frozenset(
+    {
+        errno.EPERM,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.ENOSYS,
+        errno.EMLINK,
+        errno.EINVAL,
+        errno.EIO,  # rclone mount; a disk that is failing does not rename, either
+    }
+)
 _CANNOT_SYNC = frozenset(
     {
         errno.EINVAL,
@@ -409,10 +419,24 @@ def link_or_replace(temp: str, final: str) -> bool:
         if is_there(final):
             remove(temp)
             return False
-        os.rename(temp, final)  # noqa: PTH104 - strings all the way down here
+        _rename(temp, final)
         return True
     remove(temp)
     return True
+
+
+def _rename(temp: str, final: str) -> None:
+    """Rename; a mount that is busy uploading the file may say for a while that it is not there."""
+    for pause in (0.05, 0.5, 2.0):
+        try:
+            os.rename(temp, final)  # noqa: PTH104 - strings all the way down here
+        except FileNotFoundError:
+            if not is_there(temp):
+                raise
+            time.sleep(pause)
+        else:
+            return
+    os.rename(temp, final)  # noqa: PTH104
 
 
 def remove(path: str) -> bool:

@@ -339,7 +339,8 @@ class LocalSink:
         blocked = None
         try:
             if target.mtime is not None:
-                with contextlib.suppress(OverflowError):  # years that the file system cannot say
+                # Years that the file system cannot say, or a mount that keeps no times.
+                with contextlib.suppress(OverflowError, OSError):
                     os.utime(staged.key, (target.mtime, target.mtime))
             if self._overwrite:
                 os.replace(staged.key, final)  # noqa: PTH105 - hot

@@ -157,6 +157,7 @@ async def test_without_shared_memory_maps_the_catalog_is_held_for_the_run_alone(
         ("SQLITE_IOERR_LOCK", "no file locks"),
         ("SQLITE_IOERR_FSYNC", "cannot force files to the disk"),
         ("SQLITE_PROTOCOL", "locks do not work"),
+        ("SQLITE_IOERR_WRITE", "cannot write inside of a file"),
     ],
 )
 def test_what_a_file_system_lacks_is_said(tmp_path: Path, name: str, line: str):
@@ -205,3 +206,20 @@ def test_a_lock_that_is_a_hard_link_is_not_written_to(tmp_path: Path):
     with ArchiveLock(tmp_path / "archive") as lock:
         lock.acquire()
     assert precious.read_text() == "text of somebody"
+
+
+def test_a_file_system_that_loses_what_was_written_is_not_called_a_damaged_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As fusefat does, where a database that was just made is malformed when it is read again."""
+
+    def lost(connection):
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    monkeypatch.setattr(opening, "_use_wal", lost)
+    with pytest.raises(CatalogError, match="gives other bytes back than were written") as caught:
+        connect(tmp_path, write=True)
+    assert "rebuild" not in str(caught.value)
+    assert os.listdir(tmp_path) == []

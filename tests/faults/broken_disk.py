@@ -40,7 +40,9 @@ class BrokenDisk:
                 self._wrap(patch, os, name, self._writes_partial) for name in ("write", "writev")
             ],
             "fsync": lambda: self._wrap(patch, os, "fsync", self._writes_partial),
-            "rename": lambda: self._wrap(patch, os, "link", self._is_partial),
+            "rename": lambda: [
+                self._wrap(patch, os, name, self._is_partial) for name in ("link", "rename")
+            ],
             "sync folder": lambda: self._wrap(patch, os, "fsync", self._is_folder),
         }[step]()
 

@@ -145,6 +145,7 @@ async def test_renaming_fails_and_what_was_renamed_before_is_whole(
 ):
     sink = LocalSink(tmp_path, overwrite=call == "replace")
     failing(monkeypatch, call, number, on_call=2)
+    failing(monkeypatch, "rename", number)  # what is tried where links cannot be made
     await check_failed_publish(sink, tmp_path, number, bodies(3))
     assert files(tmp_path) == {"day/recording-0.wav": CONTENT}
 
@@ -283,7 +284,7 @@ class TestFileDescriptors:
 
 
 class TestWithoutHardLinks:
-    @pytest.fixture(params=[errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK])
+    @pytest.fixture(params=[errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EIO])
     def linkless(self, request, monkeypatch):
         failing(monkeypatch, "link", request.param)
 
@@ -294,6 +295,22 @@ class TestWithoutHardLinks:
         await sink.aclose()
         assert len(files(tmp_path)) == 3
         assert set(files(tmp_path).values()) == {CONTENT}
+
+    async def test_a_mount_that_is_busy_uploading_is_asked_again(self, monkeypatch, tmp_path):
+        failing(monkeypatch, "link", errno.EPERM)
+        monkeypatch.setattr(disk.time, "sleep", lambda _: None)
+        real, refusals = os.rename, [errno.ENOENT] * 3
+
+        def rename(temp, final):
+            if refusals:
+                raise OSError(refusals.pop(), os.strerror(errno.ENOENT), temp)
+            real(temp, final)
+
+        monkeypatch.setattr(os, "rename", rename)
+        sink = LocalSink(tmp_path)
+        assert all(stored.new for stored in await sink.publish(bodies(1)))
+        await sink.aclose()
+        assert not refusals
 
     @pytest.mark.usefixtures("linkless")
     @pytest.mark.parametrize("kind", ["file", "link"])

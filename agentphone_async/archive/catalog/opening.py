@@ -111,7 +111,9 @@ def connect(folder: Path, *, write: bool) -> CatalogConnection:
             filename=os.fspath(path),
         )
     with catalog_errors(path):
-        return _for_writing(path) if write else _for_reading(path)
+        if not write:
+            return _for_reading(path)
+        return _for_writing(path) if there else _made(path)
 
 
 def disconnect(connection: CatalogConnection) -> None:
@@ -183,6 +185,29 @@ def _for_writing(path: Path) -> CatalogConnection:
             raise
     # No shared memory maps here, as on many network and FUSE file systems.
     return _prepared(path, alone=True)
+
+
+def _made(path: Path) -> CatalogConnection:
+    """A new catalog; a file system that loses what was just written to it is told from a disk.
+
+    Raises:
+        CatalogError: it is such a one; nothing is left there.
+    """
+    try:
+        return _for_writing(path)
+    except sqlite3.DatabaseError as error:
+        if _code(error) not in _DAMAGED:
+            raise
+        for ending in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                Path(f"{path}{ending}").unlink()
+        shown = printable(os.fspath(path.parent), 300)
+        raise CatalogError(
+            f"there can be no archive in {shown}: the file system gives other bytes back than "
+            f"were written to a new catalog ({printable(str(error), 120)}); use another one, or "
+            "mount this one otherwise",
+            filename=os.fspath(path),
+        ) from error
 
 
 def _create(path: Path) -> None:
@@ -355,7 +380,7 @@ def _lack(error: sqlite3.Error) -> str | None:
         ("FSYNC", "the file system cannot force files to the disk"),
         ("NOLFS", "the file system cannot hold a file of this size"),
         ("READ", "the disk failed to read"),
-        ("WRITE", "the disk failed to write"),
+        ("WRITE", "the file system cannot write inside of a file, or its disk failed to"),
     ):
         if part in name:
             return f"{lack} ({name})"
