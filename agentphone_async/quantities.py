@@ -16,7 +16,7 @@ from agentphone_async.protocol.display import printable
 
 __all__ = ["QuantityError", "counted", "duration_text", "parse_duration", "parse_size", "size_text"]
 
-_AMOUNT = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
+_AMOUNT = r"(?:[0-9]{1,12}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})"
 _SECONDS: dict[str, Decimal | int] = {
     "w": 604_800,
     "d": 86_400,
@@ -25,9 +25,9 @@ _SECONDS: dict[str, Decimal | int] = {
     "s": 1,
     "ms": Decimal("0.001"),
 }
+_WRITTEN = {"m": "m(?:in)?(?!s)"}
 _DURATION = re.compile(
-    "".join(rf"(?:(?P<{unit}>{_AMOUNT}){unit}(?!s))?" for unit in ("w", "d", "h", "m"))
-    + rf"(?:(?P<s>{_AMOUNT})s)?(?:(?P<ms>{_AMOUNT})ms)?"
+    "".join(rf"(?:(?P<{unit}>{_AMOUNT}) ?{_WRITTEN.get(unit, unit)} ?)?" for unit in _SECONDS)
 )
 _LONGEST = timedelta(days=36_525)
 
@@ -45,7 +45,8 @@ class QuantityError(ValueError):
 def parse_duration(text: str) -> timedelta:
     """A duration such as ``5`` (seconds), ``80ms``, ``90s``, ``1h30m``, ``7d``, ``2w``, ``1.5h``.
 
-    Units go from large to small, each once; a day is 24 hours. At most 100 years.
+    Units go from large to small, each once; a day is 24 hours. Spaces may stand between, and
+    ``min`` is ``m``, so that what `duration_text` prints is taken, too. At most 100 years.
 
     Raises:
         QuantityError: anything else.

@@ -37,6 +37,12 @@ from agentphone_async.quantities import (
         ("1s500ms", 1.5),
         ("2m80ms", 120.08),
         (" 10M ", 600),
+        ("1 h 30 min", 5400),
+        ("1h 30m", 5400),
+        ("5 min", 300),
+        ("80 MS", 0.08),
+        ("1 d 2 h", 93_600),
+        (".5s", 0.5),
     ],
 )
 def test_durations(text: str, seconds: float) -> None:
@@ -45,7 +51,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["10x", "", " ", "s", "10sm", "5ms3s", "-5s", "+5s", "1m1h", "1h1h", "1 h", "h1", "1e3s", "nan", "1..5s", "٣s", "\x1b[31m", "999999999999w", "1" * 5000 + "s"],
+    ["10x", "", " ", "s", "10sm", "5ms3s", "-5s", "+5s", "1m1h", "1h1h", "1  h", "5 minutes", "1min5min", ".s", ".", "5.", "h1", "1e3s", "nan", "1..5s", "٣s", "\x1b[31m", "999999999999w", "1" * 5000 + "s"],
 )  # fmt: skip
 def test_no_durations(text: str) -> None:
     with pytest.raises(QuantityError, match="write ") as caught:

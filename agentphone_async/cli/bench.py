@@ -22,7 +22,7 @@ from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import Command, Section, connection_options, option
-from agentphone_async.cli.param_types import Count, File, Finite, Folder, Seconds, Size
+from agentphone_async.cli.param_types import Count, File, Folder, Seconds, Size
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.config import DEFAULT_BASE_URL
 
@@ -134,8 +134,7 @@ _FILE = File(dir_okay=False)
                    "and show their time beside ours.")  # fmt: skip
 @option(Section.SPEED, "--transfers", type=Counts(), default="1,2,4,8,16,32,64,auto",
               help="The numbers of transfers to try, in this order.")  # fmt: skip
-@option(Section.SPEED, "--seconds", type=Finite(0.1, 3600), default=5.0,
-              metavar="S",
+@option(Section.SPEED, "--seconds", type=Seconds(0.1, 3600), default="5s",
               help="How long to measure each; auto takes three times as long.")  # fmt: skip
 @option(Section.WHERE, "-d", "--dest", metavar="DIR", type=Folder(),
               help="Store recordings, too: in a temporary folder in DIR, removed at the end. "

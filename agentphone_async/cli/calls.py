@@ -19,7 +19,7 @@ from agentphone_async.cli.options import (
     option,
     output_option,
 )
-from agentphone_async.cli.param_types import Seconds
+from agentphone_async.cli.param_types import Seconds, Whole
 from agentphone_async.cli.signals import interruptible
 from agentphone_async.protocol.endpoints import WAIT_RANGE
 
@@ -45,7 +45,7 @@ def command() -> None:
 
 
 @command.command("list")
-@option(Section.WHAT, "--limit", type=click.IntRange(min=1), metavar="N",
+@option(Section.WHAT, "--limit", type=Whole(min=1), metavar="N",
         help=f"At most N calls.  [default: {FEW}]")  # fmt: skip
 @option(Section.WHAT, "--all", "everything", is_flag=True, help="Every call that there is.")
 @option(Section.WHAT, "--status", metavar="STATUS", help="Only calls with this status.")

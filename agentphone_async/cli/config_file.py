@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,8 @@ CHOSEN = "agentphone_async.config_file"
 NOT_READ = "agentphone_async.config_file.not_read"
 """Where a context keeps that the file is not to be read."""
 
-_SECRETS = {"api-key", "key", "secret", "token", "password"}
+_SECRETS = {"api-key", "apikey", "key", "secret", "token", "password", "webhook-secret"}
+_SECRET_HEADER = re.compile(r"[^:]*(?:auth|key|token|secret|cookie|password)[^:]*:", re.IGNORECASE)
 
 
 def standard_path() -> Path:
@@ -72,7 +74,9 @@ def apply(ctx: click.Context, name: str, named: Path | None) -> None:
         for table in (name, option.section.table):
             values = _normal(tables.get(table, {}))
             if option.key in values and option.name not in defaults:
-                defaults[str(option.name)] = values[option.key]
+                value = values[option.key]
+                lone = option.multiple and not isinstance(value, list)
+                defaults[str(option.name)] = [str(value)] if lone else value
                 places[str(option.name)] = f"{path} [{table}] {option.key}"
     ctx.default_map = defaults
     ctx.meta[_PLACES] = places
@@ -127,30 +131,52 @@ def check(tables: dict[str, Any], path: Path) -> None:
         if not isinstance(values, dict):
             raise click.UsageError(f"{path}: {table} is a value; write a table [{table}]")
         for key, value in _normal(values).items():
-            if key in _SECRETS:
-                raise click.UsageError(
-                    f"{path}: [{table}] {key} holds a secret; write the key into a file of its "
-                    "own and name it: [connection] api-key-file"
-                )
-            if key == "proxy" and "@" in str(value):
-                raise click.UsageError(
-                    f"{path}: [{table}] proxy holds a password; leave it out and set HTTPS_PROXY"
-                )
+            if (instead := _instead_of_secret(key, value)) is not None:
+                raise click.UsageError(f"{path}: [{table}] {key} {instead}")
             if key not in known[table]:
                 close = _closest(key, known[table])
                 raise click.UsageError(f"{path}: [{table}] has no key {key!r}{close}")
-            kinds = (str, int, float, list)
-            if not isinstance(value, kinds):
-                raise click.UsageError(f"{path}: [{table}] {key} is a table or a date; use text")
+            if (wanted := _wanted(value, known[table][key])) is not None:
+                raise click.UsageError(f"{path}: [{table}] {key} = {value!r}: write {wanted}")
 
 
-def known_keys() -> dict[str, set[str]]:
-    """All tables, each with its keys."""
-    known: dict[str, set[str]] = {}
+def _instead_of_secret(key: str, value: object) -> str | None:
+    """What to do about a secret, which never stands in the file; None if it is none."""
+    texts = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    if key in _SECRETS:
+        return (
+            "holds a secret; write the key into a file of its own and name it: [connection] "
+            "api-key-file"
+        )
+    if key == "api-key-file" and any(text.startswith("sk_") for text in texts):
+        return "is a key, and not the name of a file; write it into a file of its own"
+    if key == "proxy" and any("@" in text for text in texts):
+        return "holds a password; leave it out and set HTTPS_PROXY"
+    if key == "header" and any(_SECRET_HEADER.match(text) for text in texts):
+        return "holds a secret; write it into a file of its own and name that: header = '@FILE'"
+    return None
+
+
+def _wanted(value: object, option: Option) -> str | None:
+    """What to write instead of a value of the wrong type; None if the type will do."""
+    if option.is_flag:
+        return None if isinstance(value, bool) else "true or false"
+    if option.multiple and isinstance(value, list):
+        return None if all(isinstance(each, str) for each in value) else "texts in the list"
+    if isinstance(value, bool):
+        return "a value; it is not a switch"
+    if isinstance(value, str | int | float):
+        return None
+    return "a list of texts, or one text" if option.multiple else "one text or number"
+
+
+def known_keys() -> dict[str, dict[str, Option]]:
+    """All tables, each with its keys, and an option for each."""
+    known: dict[str, dict[str, Option]] = {}
     for name, command in commands():
         for option in configurable(command):
             for table in (name, option.section.table):
-                known.setdefault(table, set()).add(str(option.key))
+                known.setdefault(table, {}).setdefault(str(option.key), option)
     return known
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.options import Command, Section, option
-from agentphone_async.cli.param_types import File, Finite, Folder
+from agentphone_async.cli.param_types import Bandwidth, File, Finite, Folder, Seconds, Whole
 from agentphone_async.cli.signals import on_signals
 
 if TYPE_CHECKING:
@@ -23,15 +22,19 @@ if TYPE_CHECKING:
     from agentphone_async.emulator.faults.fault import Fault
     from agentphone_async.emulator.settings import Options
 
-T = TypeVar("T")
-
 
 def _faults(
     _context: click.Context, _option: click.Parameter, rules: tuple[str, ...]
 ) -> tuple[Fault, ...]:
     from agentphone_async.emulator.faults.language import parse_fault
 
-    return tuple(_parsed(parse_fault, rule) for rule in rules)
+    faults = []
+    for rule in rules:
+        try:
+            faults.append(parse_fault(rule))
+        except ValueError as error:
+            raise click.BadParameter(f"{rule!r}: {error}") from error
+    return tuple(faults)
 
 
 def _day(_context: click.Context, _option: click.Parameter, text: str | None) -> date | None:
@@ -43,29 +46,9 @@ def _day(_context: click.Context, _option: click.Parameter, text: str | None) ->
         raise click.BadParameter(str(error)) from error
 
 
-def _bytes_a_second(
-    _context: click.Context, _option: click.Parameter, text: str | None
-) -> int | None:
-    from agentphone_async.emulator.faults.language import parse_size
-
-    rate = None if text is None else _parsed(parse_size, text)
-    if rate is not None and rate < 1:
-        raise click.BadParameter(f"{text!r} would send nothing at all")
-    return rate
-
-
-def _parsed(read: Callable[[str], T], text: str) -> T:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r}: {error}") from error
-
-
 _FILE = File(exists=True, dir_okay=False)
 _FOLDER = Folder(exists=True, file_okay=False)
-_LENGTH = Finite(0, 24 * 3600, min_open=True)
 _RATE = Finite(1e-3, 1e6)
-_HOUR = 3_600_000
 
 
 @click.command("emulate", cls=Command, short_help="Serve an emulated AgentPhone API on loopback.")
@@ -73,16 +56,16 @@ _HOUR = 3_600_000
               help="Address to listen on. Beyond loopback only with --allow-remote.")  # fmt: skip
 @option(Section.CONNECTION, "--allow-remote", is_flag=True,
               help="Let other machines and containers in.")  # fmt: skip
-@option(Section.CONNECTION, "--port", type=click.IntRange(0, 65535), default=0,
+@option(Section.CONNECTION, "--port", type=Whole(0, 65535), default=0,
               help="Port to listen on; 0 takes a free one.")  # fmt: skip
-@option(Section.WHAT, "--calls", type=click.IntRange(min=0), default=800,
+@option(Section.WHAT, "--calls", type=Whole(min=0), default=800,
               help="How many calls the day has.")  # fmt: skip
 @option(Section.WHAT, "--seed", type=int, default=1,
               help="Ids, audio, transcripts and the dice of faults follow from it.")  # fmt: skip
 @option(Section.WHAT, "--day", callback=_day, metavar="DAY",
               help="The day of the calls, in the local zone: YYYY-MM-DD, today, or yesterday.  "
                    "[default: yesterday]")  # fmt: skip
-@option(Section.WHAT, "--seconds", type=_LENGTH, default=60.0,
+@option(Section.WHAT, "--seconds", type=Seconds(0.001, 24 * 3600), default="60s",
               help="Half of the calls are shorter than this.")  # fmt: skip
 @option(Section.WHAT, "--spread", type=Finite(0, 3), default=1.0,
               help="Sigma of the logarithm of their lengths; 0 for equal ones.")  # fmt: skip
@@ -92,7 +75,7 @@ _HOUR = 3_600_000
               help="Like route=recording,status=503,times=3. May be repeated.")  # fmt: skip
 @option(Section.WHAT, "--new-calls", type=_RATE, metavar="N",
               help="Calls a minute that begin while it runs, and end.")  # fmt: skip
-@option(Section.WHAT, "--not-ready-status", type=click.IntRange(200, 599), default=404,
+@option(Section.WHAT, "--not-ready-status", type=Whole(200, 599), default=404,
               help="What recordings answer that are still to come, like 202 or 425.")  # fmt: skip
 @option(Section.WHAT, "--webhook", metavar="URL",
               help="Send a signed agent.call_ended event there when a call ends.")  # fmt: skip
@@ -102,15 +85,15 @@ _HOUR = 3_600_000
               help="Send events for the calls of the day, too, at once.")  # fmt: skip
 @option(Section.LIMITS, "--rate", type=_RATE, metavar="N",
               help="Requests a second; more are answered 429.")  # fmt: skip
-@option(Section.LIMITS, "--capacity", type=click.IntRange(min=1), metavar="N",
+@option(Section.LIMITS, "--capacity", type=Whole(min=1), metavar="N",
               help="Requests at once; see --overload.")  # fmt: skip
 @option(Section.LIMITS, "--overload", type=click.Choice(["refuse", "slow"]), default="refuse",
               help="What happens beyond --capacity.")  # fmt: skip
-@option(Section.SPEED, "--latency", type=Finite(0, _HOUR), default=0.0, metavar="MS",
-              help="Milliseconds before every answer.")  # fmt: skip
-@option(Section.SPEED, "--bandwidth", callback=_bytes_a_second, metavar="SIZE",
+@option(Section.SPEED, "--latency", type=Seconds(most=3600), default="0s",
+              help="How long every answer takes, like 80ms.")  # fmt: skip
+@option(Section.SPEED, "--bandwidth", type=Bandwidth(),
               help="Bytes a second of each connection, like 2M.")  # fmt: skip
-@option(Section.SPEED, "--total-bandwidth", callback=_bytes_a_second, metavar="SIZE",
+@option(Section.SPEED, "--total-bandwidth", type=Bandwidth(),
               help="Bytes a second of all connections together.")  # fmt: skip
 @option(Section.CONNECTION, "--api-key-file", type=_FILE, metavar="FILE",
               help="Accept the key in this file, and not the emulator's usual one.")  # fmt: skip
@@ -123,7 +106,6 @@ def command(
     faults: tuple[Fault, ...],
     day: date | None,
     rate: float | None,
-    latency: float,
     api_key_file: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -145,7 +127,6 @@ def command(
         "zone": None,
         "neighbours": 5 if same["calls"] else 0,
         "rate_limit": rate,
-        "latency": latency / 1000,
         "tls": _tls(tls_cert, tls_key),
     }
     if api_key_file is not None:

@@ -20,7 +20,16 @@ import click
 from agentphone_async.cli import config_file
 from agentphone_async.cli.after import Program
 from agentphone_async.cli.connection import Connection, Transfers
-from agentphone_async.cli.param_types import Count, File, Finite, Folder, Place, Rate, Seconds
+from agentphone_async.cli.param_types import (
+    Count,
+    File,
+    Finite,
+    Folder,
+    Place,
+    Rate,
+    Seconds,
+    Whole,
+)
 from agentphone_async.cli.period import Filters, Period
 from agentphone_async.cli.sections import (
     ENVIRONMENT,
@@ -118,7 +127,7 @@ connection_options = bundle(
     option(
         Section.CONNECTION,
         "--retries",
-        type=click.IntRange(0, 99),
+        type=Whole(0, 99),
         default=4,
         metavar="N",
         help="Retries of each request, where trying again is safe.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,16 +64,42 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks 
             self.fail(str(error), param, ctx)
 
 
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse it, or fail with one line that names the range."""
+        text = "" if isinstance(value, bool) else str(value).strip()
+        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+        if number is not None and self.clamped(number) == number:
+            return number
+        return self.fail(f"{value!r} is not a whole number{self._bounds()}", param, ctx)
+
+    def clamped(self, number: int) -> int:
+        """The number of the range that is nearest to it."""
+        least = number if self.min is None else max(number, int(self.min))
+        return least if self.max is None else min(least, int(self.max))
+
+    def _bounds(self) -> str:
+        if self.min is None:
+            return ""
+        return f", {self.min} or more" if self.max is None else f" from {self.min} to {self.max}"
+
+
 class Finite(click.FloatRange):
     """A number in a range, and a finite one: ``nan`` is outside of no range, ``inf`` of few."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Parse it, or fail with one line."""
-        number: float = super().convert(value, param, ctx)
+        """Parse it, or fail with one line that names the range."""
+        try:
+            number: float = super().convert(value, param, ctx)
+        except click.BadParameter:
+            number = math.nan
         if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
+            low, high = (f"{bound:,.9g}" for bound in (self.min, self.max))
+            self.fail(f"{value!r} is not a number from {low} to {high}", param, ctx)
         return number
 
 
@@ -143,8 +170,8 @@ class Count(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
         return int(value)
 
 
-class Rate(Size):
-    """Bytes per second, such as ``8M``; ``off`` means no limit."""
+class Bandwidth(Size):
+    """Bytes per second, such as ``8M``; ``off`` means no limit, and is None."""
 
     name = "rate"
 
@@ -153,10 +180,19 @@ class Rate(Size):
         return "RATE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Check it, or fail with one line; the client takes it as text."""
+        """Parse it, or fail with one line."""
         if str(value).strip().lower() == "off":
             return None
         rate = super().convert(value, param, ctx)
         if rate < 1:
             self.fail(f"{value!r} would transfer nothing; write off for no limit", param, ctx)
-        return f"{rate}b"
+        return rate
+
+
+class Rate(Bandwidth):
+    """A bandwidth, checked and as text: as the client takes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check it, or fail with one line."""
+        rate = super().convert(value, param, ctx)
+        return None if rate is None else f"{rate}b"

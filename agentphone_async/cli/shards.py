@@ -22,7 +22,7 @@ from agentphone_async.cli.options import (
     period_options,
     transfer_options,
 )
-from agentphone_async.cli.param_types import Size
+from agentphone_async.cli.param_types import Size, Whole
 from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import catalog_option
 from agentphone_async.cli.showing import Showing
@@ -44,7 +44,7 @@ allow_overwrite = option(
 shard_size = option(
     Section.LIMITS,
     "--shard-size",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=2000,
     metavar="N",
     help="Calls of one shard.",

@@ -23,7 +23,7 @@ from agentphone_async.cli.options import (
     output_option,
     quiet_option,
 )
-from agentphone_async.cli.param_types import Seconds
+from agentphone_async.cli.param_types import Seconds, Whole
 from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.signals import interruptible
 
@@ -48,9 +48,9 @@ _EXAMPLES = 5
         "be given more than once.")  # fmt: skip
 @option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
         help="With --repair: wait for another process on the same archive.")  # fmt: skip
-@option(Section.SPEED, "--threads", type=click.IntRange(1, 64), metavar="N",
+@option(Section.SPEED, "--threads", type=Whole(1, 64), metavar="N",
         help="How many read and hash at a time.  [default: one for each core]")  # fmt: skip
-@option(Section.SPEED, "--transfers", type=click.IntRange(1, 256), default=8, metavar="N",
+@option(Section.SPEED, "--transfers", type=Whole(1, 256), default=8, metavar="N",
         help="With --repair: recordings fetched at a time.")  # fmt: skip
 @connection_options
 @output_option("text", "json")

@@ -94,6 +94,22 @@ class TestHelp:
             assert "--api-key " not in shown
             assert "--key" not in shown
 
+    @pytest.mark.parametrize(
+        ("args", "said"),
+        [
+            (["arhcive"], "there is no command 'arhcive'; did you mean 'archive'?"),
+            (["calls", "lst"], "there is no command 'lst'; did you mean 'list'?"),
+            (["catalog", "query"], "there is no command 'query'; there are: check, compact,"),
+            (["fetch", "--form-file", "x"], "No such option '--form-file'. (Did you mean"),
+            (["fetch", "c", "-d", "d", "--retries", "x"], "'x' is not a whole number from 0 to 99"),
+            (["emulate", "--calls", "-1"], "'-1' is not a whole number, 0 or more"),
+        ],
+    )
+    def test_a_slip_is_answered_by_what_is_right(self, args, said, run):
+        result = run(*args)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert said in " ".join(result.err.split())
+
     @pytest.mark.parametrize("args", [[], ["nonsense"], ["--nonsense"]])
     def test_what_does_not_exist_is_usage(self, args, run):
         result = run(*args)

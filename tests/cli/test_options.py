@@ -123,7 +123,24 @@ def test_the_command_line_wins_and_can_switch_off(run, config: Path, monkeypatch
         ("[connection]\nheader = ['X-A: 1', '@/nonexistent']", "cannot read headers from"),
         ("retries = 1", "there is no table [retries]"),
         ("archive = 1", "archive is a value; write a table [archive]"),
-        ("[archive]\nretries = 2026-01-01", "retries is a table or a date; use text"),
+        ("[archive]\nretries = 2026-01-01", "2026, 1, 1): write one text or number"),
+        (
+            "[archive]\nretries = true",
+            "[archive] retries = True: write a value; it is not a switch",
+        ),
+        ("[archive]\nretries = [1]", "[archive] retries = [1]: write one text or number"),
+        ("[archive]\nretries = 2.5", "2.5 is not a whole number from 0 to 99"),
+        ("[archive]\nmetadata = 'yes'", "[archive] metadata = 'yes': write true or false"),
+        ("[output]\nquiet = 1", "[output] quiet = 1: write true or false"),
+        ("[connection]\nheader = [1]", "header = [1]: write texts in the list"),
+        (
+            "[connection]\nheader = 'Authorization: Bearer sk_live_x'",
+            "header holds a secret; write",
+        ),
+        ("[connection]\nheader = ['a: b', 'x-api-key: sk_live_x']", "header holds a secret; write"),
+        ("[connection]\napi-key-file = 'sk_live_x'", "is a key, and not the name of a file"),
+        ("[emulate]\nwebhook-secret = 'sk_live_x'", "holds a secret; write"),
+        ("[connection.more]\nretries = 1", "[connection] has no key 'more'"),
         ("[archive", "is not TOML"),
         ("[archive]\nretries = 100", "[archive] retries)"),
         ("[archive]\ngrace = 'soon'", "'soon' is not a duration"),
@@ -152,6 +169,12 @@ def test_bad_variables_are_named(run, monkeypatch: pytest.MonkeyPatch):
     ended = run("archive", "a", "--date", "today")
     assert ended.code == 2
     assert "(from AGENTPHONE_ASYNC_RETRIES)" in ended.err
+    monkeypatch.setenv("AGENTPHONE_ASYNC_RETRIES", "")
+    monkeypatch.setenv("AGENTPHONE_ASYNC_METADATA", "perhaps")
+    ended = run("archive", "a", "--date", "today")
+    assert ended.code == 2
+    assert "'perhaps'" in ended.err
+    assert "(from AGENTPHONE_ASYNC_METADATA)" in ended.err
 
 
 def test_the_folder_is_given_once(run, tmp_path: Path):

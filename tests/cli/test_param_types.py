@@ -36,7 +36,7 @@ def test_numbers_that_nothing_can_be_counted_with(
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.err.splitlines()) == 1
     assert option in ended.err
-    assert value.replace("e", "e+") in ended.err
+    assert value in ended.err
 
 
 EMPTY = {

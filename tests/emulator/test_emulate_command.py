@@ -73,7 +73,7 @@ def test_it_serves_a_folder_with_faults_and_a_key_of_ones_own(tmp_path):
         (["--fault", "bogus=1"], "'bogus=1': unknown key 'bogus'"),
         (["--fault", "status=abc"], "status: 'abc' is not a whole number"),
         (["--bandwidth", "10x"], "'10x' is not a size"),
-        (["--bandwidth", "0"], "would send nothing at all"),
+        (["--bandwidth", "0"], "would transfer nothing"),
         (["--day", "2026-02-30"], "2026-02-30"),
         (["--recordings", "/no/such/folder"], "/no/such/folder"),
         (["--port", "70000"], "70000"),
