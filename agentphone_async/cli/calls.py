@@ -146,7 +146,7 @@ async def _chosen(calls: CallListing, most: int | None) -> AsyncGenerator[Call]:
 @option(Section.AGAIN, "--wait", type=Seconds(*WAIT_RANGE), config=False,
         help="Wait for the call to end, for 10 s to 5 m; then show it.")  # fmt: skip
 @connection_options
-@output_option("table", "tsv", "json")
+@output_option("table", "tsv", "json", "ids")
 def get(*, call_id: str, wait: float | None, connection: Connection, output: str | None) -> int:
     """Show one call."""
 
@@ -221,7 +221,7 @@ def _show_event(event: TranscriptEvent, output: str | None) -> None:
 @command.command("end")
 @click.argument("call_id")
 @connection_options
-@output_option("table", "tsv", "json")
+@output_option("table", "tsv", "json", "ids")
 def end(*, call_id: str, connection: Connection, output: str | None) -> int:
     """Hang up. Status and end time follow a little later."""
 
@@ -236,9 +236,13 @@ def end(*, call_id: str, connection: Connection, output: str | None) -> int:
 
 def _show(call: Call, output: str | None) -> None:
     from agentphone_async.cli.tables import duration, moment, sheet
+    from agentphone_async.protocol.display import printable
 
     if output == "json":
         _echo_json(call)
+        return
+    if output == "ids":
+        click.echo(printable(call.id))
         return
     fields = [
         ("id", call.id),

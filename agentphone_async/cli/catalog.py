@@ -28,7 +28,7 @@ def command() -> None:
 
 @command.command("info")
 @readable_archive
-@output_option("text", "json")
+@output_option("table", "tsv", "json")
 def info(*, dest: Path, output: str | None) -> int:
     """Say how much the archive DEST holds, and how its latest runs went."""
 
@@ -45,27 +45,34 @@ def info(*, dest: Path, output: str | None) -> int:
     if output == "json":
         click.echo(json.dumps(asdict(found), default=str))
     else:
-        _show(found)
+        _show(found, output)
     return DONE
 
 
-def _show(found: Overview) -> None:
-    from agentphone_async.cli.tables import moment
+def _show(found: Overview, output: str | None) -> None:
+    from agentphone_async.cli.tables import format_of, moment, sheet
     from agentphone_async.protocol.display import printable
     from agentphone_async.quantities import size_text
 
-    click.echo(f"schema      {found.schema}")
-    click.echo(f"calls       {found.calls:,}")
-    for state, count in sorted(found.states.items()):
-        click.echo(f"{state:11} {count:,}")
-    click.echo(f"recordings  {size_text(found.bytes)}")
-    click.echo(f"sidecars    {found.sidecars:,}")
+    plain = format_of(output) == "tsv"
+
+    def number(value: int) -> str:
+        return str(value) if plain else f"{value:,}"
+
+    fields: list[tuple[str, str | None]] = [
+        ("schema", str(found.schema)),
+        ("calls", number(found.calls)),
+        *((state, number(count)) for state, count in sorted(found.states.items())),
+        ("bytes", str(found.bytes)) if plain else ("recordings", size_text(found.bytes)),
+        ("sidecars", number(found.sidecars)),
+    ]
     for each in found.runs:
         ended = "complete" if each.complete else printable(each.stop_reason or "not complete")
         if each.finished is None:
             ended = "under way, or killed"
         new = each.counts.get("archived", 0)
-        click.echo(f"run {each.id:<7} {moment(each.started)}  {ended}, {new:,} archived")
+        fields.append((f"run {each.id}", f"{moment(each.started)}  {ended}, {new:,} archived"))
+    sheet(fields, output)
 
 
 @command.command("check")

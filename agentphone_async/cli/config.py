@@ -38,7 +38,7 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("name", metavar="[COMMAND]", default="archive")
-@output_option("table", "tsv", "json")
+@output_option("table", "tsv", "json", "ids")
 @click.pass_context
 def show(context: click.Context, /, *, name: str, output: str | None) -> int:
     """Print the value of every option of COMMAND, and where it came from.

@@ -8,7 +8,7 @@ import click
 
 from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
-from agentphone_async.cli.options import Command, Section, option, quiet_option
+from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
 from agentphone_async.cli.param_types import File, Folder
 from agentphone_async.cli.signals import interruptible
 
@@ -22,6 +22,7 @@ from agentphone_async.cli.signals import interruptible
         help="Let them be erased again.")  # fmt: skip
 @option(Section.WHAT, "--list", "listing", is_flag=True, config=False,
         help="Print the ids of all calls that are held.")  # fmt: skip
+@output_option("table", "tsv", "json", "ids", default="ids")
 @quiet_option
 def command(
     *,
@@ -30,6 +31,7 @@ def command(
     from_file: Path | None,
     release: bool,
     listing: bool,
+    output: str | None,
     quiet: bool,
 ) -> int:
     """Hold calls in the archive DEST: forget refuses them, and prune leaves them.
@@ -38,10 +40,7 @@ def command(
     agentphone-async hold ~/calls call_abc123
     """
     if listing:
-        from agentphone_async.archive.settings_file import load_settings
-
-        for call_id in load_settings(dest).held:
-            click.echo(call_id)
+        _list(dest, output or "ids")
         return DONE
     changed = run(interruptible(_hold(dest, call_ids, from_file, release=release)))
     if changed is None:
@@ -51,6 +50,16 @@ def command(
 
         click.echo(f"{counted(changed, 'call')} {'released' if release else 'held'}", err=True)
     return DONE
+
+
+def _list(dest: Path, output: str) -> None:
+    from agentphone_async.archive.settings_file import load_settings
+    from agentphone_async.cli.tables import Column, Rows
+
+    columns: list[Column[str]] = [Column("id", str)]
+    rows = Rows(columns, output, ids=str, as_json=lambda call_id: {"call_id": call_id})
+    rows.print(load_settings(dest).held)
+    rows.finish("no calls are held")
 
 
 async def _hold(dest: Path, arguments: tuple[str, ...], file: Path | None, *, release: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import csv
 import json
 import os
 import re
@@ -22,6 +23,9 @@ BLOCK = 64 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
 """Bytes of a line that are kept; a call's JSON may have its transcript inside."""
 
+HEADINGS = ("id", "call_id", "callId")
+"""Of the column of ids, in a file of tab-separated values."""
+
 _RECORDING_URL = re.compile(
     r"https?://[^/\s]+(?:/[^?#\s]*)?/v1/calls/(?P<id>[^/?#\s]+)/recording/?(?:[?#].*)?"
 )
@@ -33,8 +37,9 @@ async def call_ids(
     """The arguments, then those of the file's lines; empty lines and ``#`` comments are left out.
 
     A line is an id, the URL of a recording, or a JSON object that names a call, as ``calls list``,
-    ``ls``, ``missing``, ``archive`` and ``fetch`` print them with ``-o json``. The file ``-`` is
-    standard input. It may keep one waiting forever, but not after a stop.
+    ``ls``, ``missing``, ``archive`` and ``fetch`` print them with ``-o json``. Below a line of
+    headings, as ``-o tsv`` and ``export`` print it, it is a row. The file ``-`` is standard
+    input. It may keep one waiting forever, but not after a stop.
 
     Raises:
         OSError: the file cannot be read.
@@ -46,6 +51,7 @@ async def call_ids(
     if file is None:
         return
     rest = bytearray()
+    lines_read = Lines()
     async with aclosing(_stdin_blocks() if str(file) == "-" else _file_blocks(file)) as blocks:
         while block := await stop.through(lambda _: anext(blocks, b"")):
             first, *lines = block.split(b"\n")
@@ -55,31 +61,62 @@ async def call_ids(
             if not lines:
                 continue
             for line in (bytes(rest), *lines[:-1]):
-                if (found := id_in(line)) is not None:
+                if (found := lines_read.id_in(line)) is not None:
                     yield found
             rest = bytearray(lines[-1])
-    if (found := id_in(bytes(rest))) is not None:
+    if (found := lines_read.id_in(bytes(rest))) is not None:
         yield found
 
 
 def count_ids(file: Path) -> int:
     """How many a file has, without keeping it; 0 if it cannot be read."""
+    lines_read = Lines()
     try:
         with file.open("rb") as lines:
-            return sum(id_in(line) is not None for line in lines)
+            return sum(lines_read.id_in(line) is not None for line in lines)
     except OSError:
         return 0
 
 
-def id_in(line: bytes) -> str | None:
-    """The call's id that a line has; None for a line without one."""
-    # Windows tools begin a text file with a byte-order mark, which `strip` does not know.
-    text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").strip()
-    if not text or text.startswith("#"):
-        return None
-    if text.startswith("{"):
-        return _from_json(text)
-    return _from_url(text)
+class Lines:
+    """The lines of one file, in their order; the first may be headings, to find ids by."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+        self._column: int | None = None
+        self._separator = "\t"
+
+    def id_in(self, line: bytes) -> str | None:
+        """The call's id that the next line has; None for a line without one."""
+        # Windows tools begin a text file with a byte-order mark, which `strip` does not know.
+        text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+        stripped = text.strip()
+        if not stripped or stripped.startswith("#"):
+            return None
+        if stripped.startswith("{"):
+            return _from_json(stripped)
+        if self._is_first:
+            self._is_first = False
+            if self._are_headings(text):
+                return None
+        if self._column is None:
+            return _from_url(stripped)
+        cells = self._cells(text)
+        return _from_url(cells[self._column].strip()) or None if cells[self._column :] else stripped
+
+    def _are_headings(self, text: str) -> bool:
+        for self._separator in ("\t", ","):
+            for column, cell in enumerate(self._cells(text)):
+                if cell.strip() in HEADINGS:
+                    self._column = column
+                    return True
+        return False
+
+    def _cells(self, text: str) -> list[str]:
+        line = text.strip("\r\n")
+        if self._separator == "\t":
+            return line.split("\t")
+        return next(csv.reader([line.replace("\0", "")]), [])
 
 
 def _from_url(text: str) -> str:

@@ -290,10 +290,14 @@ quiet_option = option(
 )
 
 
-def output_option(*formats: str) -> Decorator:
+BY_TERMINAL = "table on a terminal, tsv elsewhere"
+
+
+def output_option(*formats: str, default: str = BY_TERMINAL) -> Decorator:
     """Add ``-o`` and ``--json``; the command gets the format's name, or None, as ``output``.
 
-    None means: `tables` decides, a table on a terminal and TSV elsewhere.
+    None means the default, of which help tells where TSV is among the formats. Usually `tables`
+    decides: a table on a terminal, and TSV elsewhere.
     """
 
     def pick(output: str | None, as_json: bool) -> str | None:
@@ -310,7 +314,7 @@ def output_option(*formats: str) -> Decorator:
             "--output",
             type=click.Choice(formats),
             help="Format of standard output."
-            + ("  [default: table on a terminal, tsv elsewhere]" if "tsv" in formats else ""),
+            + (f"  [default: {default}]" if "tsv" in formats else ""),
         ),
         option(Section.OUTPUT, "--json", "as_json", is_flag=True, help="The same as -o json."),
     )

@@ -127,7 +127,7 @@ class Rows(Generic[Row]):
         ids: Callable[[Row], str],
         as_json: Callable[[Row], Any],
     ) -> None:
-        self.output = output or ("table" if sys.stdout.isatty() else "tsv")
+        self.output = format_of(output)
         self.count = 0
         self._all = [each for each in columns if each.in_tsv]
         self._fitting = [each for each in columns if each.in_table]
@@ -203,6 +203,11 @@ def fitting(columns: Sequence[Column[Row]], last: int, room: int) -> list[Column
     return kept
 
 
+def format_of(output: str | None) -> str:
+    """The format that was asked for; else a table on a terminal, and TSV elsewhere."""
+    return output or ("table" if sys.stdout.isatty() else "tsv")
+
+
 def terminal_width() -> int:
     """Columns of the terminal; very many where there is none, unless ``COLUMNS`` says."""
     if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
@@ -231,7 +236,7 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
 def sheet(fields: Iterable[tuple[str, str | None]], output: str | None) -> None:
     """Print one thing, a line for each of its fields."""
     shown = [(name, printable(value, 10_000) if value else "-") for name, value in fields]
-    plain = (output or ("table" if sys.stdout.isatty() else "tsv")) == "tsv"
+    plain = format_of(output) == "tsv"
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         click.echo(f"{name}\t{value}" if plain else f"{name:{width}}{_GAP}{value}")

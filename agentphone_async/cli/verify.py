@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agentphone_async.archive.verification.hasher import Finding
     from agentphone_async.archive.verification.repair import Repaired
     from agentphone_async.archive.verification.verify import VerifyReport
+    from agentphone_async.cli.tables import Rows
 
 _LINE_EVERY = 10.0
 _EXAMPLES = 5
@@ -53,7 +55,7 @@ _EXAMPLES = 5
 @option(Section.SPEED, "--transfers", type=Whole(1, 256), default=8, metavar="N",
         help="With --repair: recordings fetched at a time.")  # fmt: skip
 @connection_options
-@output_option("text", "json")
+@output_option("table", "tsv", "json", "ids", default="table")
 @quiet_option
 def command(
     *,
@@ -75,7 +77,7 @@ def command(
     and exits with 1 if there are any. With --repair, recordings and what lies beside them are
     fetched again; a bad file is kept under a name that ends in .altered- or .suspect-.
     """
-    teller = _Teller(as_json=output == "json", quiet=quiet)
+    teller = _Teller(output or "table", quiet=quiet)
     if not isinstance(dest, Path):
         if accept or repair:
             raise click.UsageError(
@@ -87,7 +89,7 @@ def command(
     if accept and repair:
         raise click.UsageError("--accept and --repair exclude each other; leave one out")
     if accept:
-        return _accept(dest, accept, wait_lock, as_json=output == "json", quiet=quiet)
+        return _accept(dest, accept, wait_lock, teller)
     work = (
         _repair(dest, connection, teller, threads, transfers, wait_lock)
         if repair
@@ -114,20 +116,16 @@ async def _verify_bucket(
     return await verify(archive, deep=deep, found=teller.found, progress=teller.progress)
 
 
-def _accept(
-    dest: Path, call_ids: tuple[str, ...], wait_lock: float, *, as_json: bool, quiet: bool
-) -> int:
+def _accept(dest: Path, call_ids: tuple[str, ...], wait_lock: float, teller: _Teller) -> int:
     """Accept what is wrong with some calls, and say what that is."""
     from agentphone_async.archive.verification.accept import accept
 
     found = run(interruptible(accept(dest, call_ids, wait_lock=wait_lock)))
     if found is None:
         return INTERRUPTED
-    teller = _Teller(as_json=as_json, quiet=quiet)
     for finding in found:
         teller.accepted(finding)
-    if not as_json and not quiet:
-        click.echo(f"{len(found):,} accepted", err=True)
+    teller.say(f"{len(found):,} accepted")
     return DONE
 
 
@@ -159,66 +157,109 @@ async def _repair(
         )
 
 
-class _Teller:
-    """Says what is found: on standard output what is wrong, on standard error the rest."""
+@dataclass(frozen=True)
+class _Told:
+    """Something that is wrong, and what became of it."""
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
-        self._as_json = as_json
+    finding: Finding
+    became: str | None = None
+    more: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def call_id(self) -> str | None:
+        """Whose file it is, if the catalog knows."""
+        return None if self.finding.file is None else self.finding.file.call_id
+
+    def as_line(self) -> str:
+        """For people."""
+        from agentphone_async.protocol.display import printable
+
+        finding = self.finding
+        line = f"{finding.kind}: {printable(str(finding.path), 1024)}: {printable(finding.reason)}"
+        return line if self.became is None else f"{line}; {printable(self.became, 1000)}"
+
+    def as_event(self) -> dict[str, object]:
+        """For programs."""
+        finding, file = self.finding, self.finding.file
+        event = {"event": finding.kind, "path": str(finding.path), "reason": finding.reason}
+        about = {} if file is None else {"call_id": file.call_id, "kind": file.kind}
+        return event | about | self.more
+
+
+def _rows(output: str) -> Rows[_Told]:
+    from agentphone_async.cli.tables import Column, Rows
+
+    columns: list[Column[_Told]] = [
+        Column("found", lambda told: told.finding.kind),
+        Column("reason", lambda told: told.finding.reason),
+        Column("result", lambda told: told.became),
+        Column("id", lambda told: told.call_id),
+        Column("path", lambda told: str(told.finding.path)),
+    ]
+    return Rows(columns, output, ids=lambda told: str(told.call_id), as_json=_Told.as_event)
+
+
+class _Teller:
+    """Says what is found: on standard output what is wrong, on standard error the rest.
+
+    Args:
+        output: ``table`` is a line for each finding, which mails and logs can do with.
+    """
+
+    def __init__(self, output: str, *, quiet: bool) -> None:
+        self._output = output
         self._quiet = quiet
+        self._rows = _rows(output)
+        self._ids: set[str] = set()
         self._files = self._bytes = 0
         self._last = time.monotonic()
 
     def progress(self, files: int, size: int) -> None:
         """A line now and then."""
-        from agentphone_async.quantities import size_text
+        from agentphone_async.quantities import counted, size_text
 
         self._files += files
         self._bytes += size
         now = time.monotonic()
-        if not self._quiet and not self._as_json and now - self._last >= _LINE_EVERY:
+        if now - self._last >= _LINE_EVERY:
             self._last = now
-            click.echo(f"{self._files:,} files, {size_text(self._bytes)} checked", err=True)
+            self.say(f"{counted(self._files, 'file')}, {size_text(self._bytes)} checked")
 
     def found(self, finding: Finding) -> None:
         """Something is wrong."""
-        self._say(finding, {})
+        self._tell(_Told(finding))
 
     def settled(self, mended: Repaired) -> None:
         """Something was wrong, and this became of it."""
-        self._say(mended.finding, {"repaired": mended.repaired, "result": mended.line})
+        mark = "repaired" if mended.repaired else "not repaired"
+        more: dict[str, object] = {"repaired": mended.repaired, "result": mended.line}
+        self._tell(_Told(mended.finding, f"{mark}: {mended.line}", more))
 
     def accepted(self, finding: Finding) -> None:
         """Something is wrong, and is let pass."""
-        self._say(finding, {"accepted": True})
+        self._tell(_Told(finding, "accepted", {"accepted": True}))
 
-    def _say(self, finding: Finding, more: dict[str, object]) -> None:
-        from agentphone_async.protocol.display import printable
+    def _tell(self, told: _Told) -> None:
+        if self._output == "table":
+            click.echo(told.as_line())
+        elif self._output != "ids":
+            self._rows.print([told])
+        elif told.call_id is not None and told.call_id not in self._ids:
+            self._ids.add(told.call_id)
+            self._rows.print([told])
 
-        path = str(finding.path)
-        if self._as_json:
-            file = finding.file
-            event = {"event": finding.kind, "path": path, "reason": finding.reason}
-            about = {} if file is None else {"call_id": file.call_id, "kind": file.kind}
-            click.echo(json.dumps(event | about | more))
-            return
-        line = f"{finding.kind}: {printable(path, 1024)}: {printable(finding.reason)}"
-        if "accepted" in more:
-            line += "; accepted"
-        elif more:
-            mark = "repaired" if more["repaired"] else "not repaired"
-            line += f"; {mark}: {printable(str(more['result']), 1000)}"
-        click.echo(line)
+    def say(self, line: str) -> None:
+        """Something that is not a finding."""
+        if not self._quiet and self._output != "json":
+            click.echo(line, err=True)
 
     def conclude(self, report: VerifyReport) -> None:
         """The end of it."""
-        if self._as_json:
+        if self._output == "json":
             click.echo(json.dumps(_summary(report)))
             return
-        if self._quiet:
-            return
-        for line in _notes(report):
-            click.echo(line, err=True)
-        click.echo(_sentence(report), err=True)
+        for line in [*_notes(report), _sentence(report)]:
+            self.say(line)
 
 
 _COUNTS = ("missing", "altered", "unreadable", "suspect", "unknown")
@@ -266,7 +307,7 @@ def _notes(report: VerifyReport) -> list[str]:
 
 
 def _sentence(report: VerifyReport) -> str:
-    from agentphone_async.quantities import size_text
+    from agentphone_async.quantities import counted, size_text
 
     found = [f"{getattr(report, name):,} {name}" for name in _COUNTS if getattr(report, name)]
     verdict = ", ".join(found) or "all as it should be"
@@ -276,6 +317,6 @@ def _sentence(report: VerifyReport) -> str:
         verdict += f"; {report.repaired:,} repaired, {report.remaining:,} remain"
     rate = report.bytes / report.seconds if report.seconds else 0.0
     return (
-        f"{report.checked:,} files, {size_text(report.bytes)} in {report.seconds:.1f} s "
+        f"{counted(report.checked, 'file')}, {size_text(report.bytes)} in {report.seconds:.1f} s "
         f"({size_text(rate)}/s): {verdict}"
     )

@@ -178,7 +178,7 @@ def test_an_unknown_call(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--limit", "0"], "0 is not in the range"),
+        (["list", "--limit", "0"], "'0' is not a whole number, 1 or more"),
         (["list", "--agent", "a", "--status", "b"], "use one kind"),
         (["list", "--direction", "up"], "'up' is not one of"),
         (["get"], "Missing argument"),

@@ -21,7 +21,9 @@ def archive(server: EmulatorThread, tmp_path: Path) -> Path:
 
 
 def test_info(run: CommandLine, archive: Path):
-    ended = run("catalog", "info", archive)
+    piped = run("catalog", "info", archive).out
+    assert "calls\t2\narchived\t2\nbytes\t6488\n" in piped
+    ended = run("catalog", "info", archive, "-o", "table")
     assert (ended.code, ended.err) == (0, "")
     told = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
     assert (told["schema"], told["calls"], told["archived"]) == (str(len(MIGRATIONS)), "2", "2")

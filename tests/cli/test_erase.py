@@ -70,7 +70,9 @@ def test_hold_wins_and_release_lets_go(run: CommandLine, archive: Path, tmp_path
     assert json.loads(ended.out)["held"] == 1
     left = {path.name for path in archive.rglob("*.wav")}
     assert left == {"recording-call_0.wav", "recording-call_2.wav"}
+    assert run("hold", archive, "--list", "-o", "tsv").out == "id\ncall_0\n"
     assert run("hold", archive, "call_0", "--release").code == 0
+    assert run("hold", archive, "--list") == type(refused)(0, "", "no calls are held\n")
     assert run("prune", archive, "--older-than", "1d", "--yes", "-q").out == ""
     assert not list(archive.rglob("*.wav"))
 

@@ -52,6 +52,30 @@ async def test_every_line_that_is_no_comment_is_an_id(lines, ending, tmp_path_fa
     assert await read(file=path) == kept
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["started\tid", "2026-01-01\tcall_1", "\tcall_2"], ["call_1", "call_2"]),
+        (["# why", "", "id\tpath", "call_1\t", "call_2\ta/b.wav"], ["call_1", "call_2"]),
+        (["found\treason\tid\tpath", "unknown\t-\t\tx", "missing\tgone\tcall_1\ty"], ["call_1"]),
+        (
+            ["call_id", "call_1", "https://x.example/v1/calls/call_2/recording"],
+            ["call_1", "call_2"],
+        ),
+        (["path,call_id,x", '"a, b",call_1,', "c,call_2,"], ["call_1", "call_2"]),
+        (["call_1", "id", "call_2"], ["call_1", "id", "call_2"]),
+        (['{"call_id": "call_1"}', '{"call": {"id": "call_2"}}'], ["call_1", "call_2"]),
+    ],
+)
+async def test_what_other_commands_print_is_taken(lines, expected, mark, end, tmp_path):
+    path = tmp_path / "ids"
+    path.write_text(mark + end.join(lines), newline="", encoding="utf-8")
+    assert await read(file=path) == expected
+    assert ids_module.count_ids(path) == len(expected)
+
+
 async def test_bytes_that_are_no_text_make_distinct_ids(tmp_path):
     (tmp_path / "ids").write_bytes(b"\xff\n\xfe\n")
     found = await read(file=tmp_path / "ids")
@@ -101,7 +125,7 @@ BASE = "https://api.agentphone.ai/v1/calls"
     ],
 )
 def test_a_line_may_be_a_url_or_an_object(line, found):
-    assert ids_module.id_in(line.encode()) == found
+    assert ids_module.Lines().id_in(line.encode()) == found
 
 
 async def test_an_object_may_be_long(tmp_path):

@@ -12,6 +12,8 @@ from agentphone_async.emulator import EmulatorThread
 from tests.support.archives import CommandLine, day_folder, fill, make_archive
 
 FOLDER = day_folder()
+GONE = f"{FOLDER}/recording-call_0.wav"
+HEADINGS = "found\treason\tresult\tid\tpath\n"
 
 
 @pytest.fixture
@@ -47,6 +49,22 @@ def test_problems_are_named_and_exit_with_1(run: CommandLine, archive: Path):
     assert ended.err.endswith(": 1 missing, 1 unknown\n")
     quiet = run("verify", archive, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (1, ended.out, "")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("tsv", f"{HEADINGS}missing\tgone\t\tcall_0\t{GONE}\nunknown\tnot in the catalog\t\t\tx\n"),
+        ("ids", "call_0\n"),
+        ("table", f"missing: {GONE}: gone\nunknown: x: not in the catalog\n"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_a_row(run: CommandLine, archive: Path, output: str, said: str):
+    (archive / FOLDER / "recording-call_0.wav").unlink()
+    (archive / "x").write_text("")
+    ended = run("verify", archive, "-o", output)
+    assert (ended.code, ended.out) == (1, said)
+    assert ended.err.endswith(": 1 missing, 1 unknown\n")
 
 
 def test_json_events(run: CommandLine, archive: Path):
