@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from agentphone_async.emulator.account import Account
 from agentphone_async.emulator.audio_store import AudioStore, scan
+from agentphone_async.emulator.connection import Connection
 from agentphone_async.emulator.dispatch import Dispatcher, change_recording
 from agentphone_async.emulator.exchange import Service
 from agentphone_async.emulator.factories import (
@@ -137,16 +138,20 @@ class Emulator:
             OSError: The port is taken.
         """
         loop = asyncio.get_running_loop()
-        server = web.Server(
-            self._dispatcher.serve,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            logger=_LOG,
-        )
+        server = web.Server(self._dispatcher.serve, handler_cancellation=True)
+
+        def connection() -> Connection:
+            return Connection(
+                server,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type] # which stands for "none"
+                auto_decompress=False,
+                logger=_LOG,
+            )
+
         settings = self.settings
         self._listener = await loop.create_server(
-            server, settings.host, settings.port, ssl=settings.tls, backlog=4096
+            connection, settings.host, settings.port, ssl=settings.tls, backlog=4096
         )
         self._web = server
         self._webhooks.start()

@@ -12,6 +12,8 @@ from agentphone_async.emulator.errors import ApiError, InvalidRequestError, prob
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
+_FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
 _LARGEST_BODY = 1024 * 1024
 _TIERS = ("turbo", "balanced", "max")
 
@@ -102,7 +104,7 @@ def checked_body(
         InvalidRequestError: With every problem there is.
     """
     try:
-        content = json.loads(body)
+        content = json.loads(body, parse_constant=_no_number)
     except ValueError as error:
         at = getattr(error, "pos", 0)
         raise InvalidRequestError(
@@ -128,6 +130,10 @@ def checked_body(
     return content
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def page_bounds(
     query: Mapping[str, str], problems: Sequence[dict[str, Any]] = ()
 ) -> tuple[int, int]:
@@ -142,6 +148,19 @@ def page_bounds(
     if found:
         raise InvalidRequestError(found)
     return limit, offset
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A truth of the query, in any of the words that the web framework takes; False by default.
+
+    Raises:
+        InvalidRequestError: It is none of them.
+    """
+    text = query.get(name, "false")
+    if text.lower() not in _TRUE | _FALSE:
+        message = "Input should be a valid boolean, unable to interpret input"
+        raise InvalidRequestError([problem(("query", name), message, "bool_parsing", text)])
+    return text.lower() in _TRUE
 
 
 def whole_number(

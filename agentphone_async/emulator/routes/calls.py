@@ -17,6 +17,7 @@ from agentphone_async.emulator.validation import (
     between,
     checked_body,
     e164,
+    flag,
     strings,
     table,
     text,
@@ -146,7 +147,7 @@ def _with_transcripts(exchange: Exchange, call: EmulatedCall) -> dict[str, Any]:
 
 def _wait_seconds(query: dict[str, str]) -> int:
     """How long to wait for the end of the call; 0 for not at all."""
-    if query.get("wait", "false").lower() not in {"true", "1", "yes", "on"}:
+    if not flag(query, "wait"):
         return 0
     problems: list[dict[str, Any]] = []
     seconds = whole_number(query, "timeout", _USUAL_WAIT, _WAIT, problems)

@@ -77,7 +77,9 @@ def partial(whole: bytes | FileSlice, asked: str, headers: Headers) -> Reply:
     if wanted == "all":
         return Reply(200, headers, whole, whole)
     if wanted == "unsatisfiable":
-        return Reply(416, [("Content-Range", f"bytes */{size}")], b"", whole)
+        body = b'{"detail": "Requested Range Not Satisfiable"}'
+        told = [("Content-Range", f"bytes */{size}"), ("Content-Type", "application/json")]
+        return Reply(416, told, body, whole)
     start, stop = wanted
     headers = [*headers, ("Content-Range", f"bytes {start}-{stop - 1}/{size}")]
     return Reply(206, headers, cut(whole, start, stop), whole)
