@@ -149,7 +149,7 @@ class _Submitter:
         try:
             for future in waiting:
                 result = self._result(future)
-                self._let_go(future)
+                self._release(future)
                 self._take(result)
                 room = self._room() - len(self._pending)
                 for number in islice(numbers, max(0, room)):
@@ -157,9 +157,9 @@ class _Submitter:
         finally:
             self._client.cancel(list(self._pending), force=True)
             for future in tuple(self._pending):
-                self._let_go(future)
+                self._release(future)
 
-    def _let_go(self, future: Any) -> None:
+    def _release(self, future: Any) -> None:
         """Held by nobody, it is not run again when its worker dies (dask/distributed#7870)."""
         self._pending.discard(future)
         future.release()

@@ -18,7 +18,7 @@ from agentphone_async.archive.erasure.erase import resume
 from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
-from agentphone_async.archive.options import Companion, RunOptions
+from agentphone_async.archive.options import RunOptions, SidecarWriter
 from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Prefetcher
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.run import Run
@@ -45,7 +45,7 @@ class _Wish:
     scope: Scope
     options: RunOptions
     observer: IsolatedObserver
-    companions: Sequence[Companion]
+    sidecar_writers: Sequence[SidecarWriter]
 
 
 class Archive:
@@ -109,7 +109,7 @@ class Archive:
         options: RunOptions | None = None,
         *,
         observer: Observer | None = None,
-        companions: Sequence[Companion] = (),
+        sidecar_writers: Sequence[SidecarWriter] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
     ) -> Report:
         """List all calls, and bring the recordings of those that are selected and missing.
@@ -124,7 +124,7 @@ class Archive:
             selection: which calls; all by default.
             options: how; see `RunOptions`.
             observer: told how it goes; cannot disturb it.
-            companions: what else is written beside recordings.
+            sidecar_writers: what else is written beside recordings.
             calls: these instead of the account's list, as for one of several shards. Such a run
                 is none that ``since_last`` resumes from.
 
@@ -151,7 +151,7 @@ class Archive:
             scope = await self._scope(client, selection or Selection(), options, there=there)
             if calls is not None:
                 scope = replace(scope, recent=False, covers=False)
-            wish = _Wish(client, scope, options, IsolatedObserver(observer), companions)
+            wish = _Wish(client, scope, options, IsolatedObserver(observer), sidecar_writers)
             listing = client.calls.list() if calls is None else GivenCalls(calls)
             prefetcher = Prefetcher(listing, SMALL_BATCH if scope.recent else BATCH)
             self._prefetcher = prefetcher
@@ -199,7 +199,7 @@ class Archive:
             wish.scope,
             wish.options,
             wish.observer,
-            () if wish.options.dry_run else wish.companions,
+            () if wish.options.dry_run else wish.sidecar_writers,
         )
         self._run = run
         try:

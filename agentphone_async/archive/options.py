@@ -135,10 +135,10 @@ class Placed:
     state: str
 
 
-class Companion(Protocol):
+class SidecarWriter(Protocol):
     """Something that is done beside fetching recordings: metadata, transcripts, checksums.
 
-    Not used in a dry run. A companion is the run's own: `DestinationError` ends the run; errors
+    Not used in a dry run. A writer is the run's own: `DestinationError` ends the run; errors
     of single calls are its own to keep.
     """
 

@@ -34,7 +34,7 @@ from agentphone_async.archive.files.storage import share
 from agentphone_async.archive.limits import LimitsWatcher
 from agentphone_async.archive.names import Names, dated_by, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
-from agentphone_async.archive.options import Companion, Placed, RunOptions
+from agentphone_async.archive.options import Placed, RunOptions, SidecarWriter
 from agentphone_async.archive.plan import Task, is_too_young
 from agentphone_async.archive.planner import Planner, Terms
 from agentphone_async.archive.poll import Poller, ask_by_id, sleep_unless
@@ -75,7 +75,7 @@ class Run:
         scope: Scope,
         options: RunOptions,
         observer: IsolatedObserver,
-        companions: Sequence[Companion],
+        sidecar_writers: Sequence[SidecarWriter],
     ) -> None:
         self._environment = environment
         self._client = client
@@ -84,7 +84,7 @@ class Run:
         self._scope = scope
         self._options = options
         self._observer = observer
-        self._companions = list(companions)
+        self._sidecar_writers = list(sidecar_writers)
         self._report = Report()
         self._results = Results(self._report, observer, waits=options.wait > 0)
         self._stop_token = StopToken()
@@ -161,7 +161,7 @@ class Run:
         async with AsyncExitStack() as stack:
             sidecars = sidecars_of(options, self._environment, self._client, catalog)
             if sidecars is not None:
-                self._companions.append(await stack.enter_async_context(sidecars))
+                self._sidecar_writers.append(await stack.enter_async_context(sidecars))
             planner = self._planner(names, run)
             recorder = Recorder(self._environment.files, run, options.grace, options.min_age)
             async with aclosing(self._tasks_of(planner)) as tasks:
@@ -172,8 +172,8 @@ class Run:
             await self._doubt(run)
             self._conclude(left=self._report.selected - self._report.settled)
             if not self._stopped.is_set():
-                for companion in self._companions:
-                    await companion.finish(sorted(self._folders))
+                for writer in self._sidecar_writers:
+                    await writer.finish(sorted(self._folders))
             if sidecars is not None:
                 self._report.beside_failed = sidecars.failed
                 self._report.problems += sidecars.problems()
@@ -341,9 +341,9 @@ class Run:
 
     async def _process(self, placed: Sequence[Placed]) -> None:
         if placed and not self._options.dry_run:
-            for companion in self._companions:
+            for writer in self._sidecar_writers:
                 with suppress(RunStoppedError):  # the next run meets these calls again
-                    await self._stop_token.to_the_end(partial(companion.process, placed))
+                    await self._stop_token.to_the_end(partial(writer.process, placed))
 
     async def _doubt(self, run: int) -> None:
         """Believe nothing final of what a server said that refused nearly everything."""
@@ -378,13 +378,13 @@ class Run:
             seen_since=report.seen_since,
             stop_reason=report.stop_reason,
             counts=report.counts(),
-            unattended=bool(self._companions) and self._stopped.is_set(),
+            unattended=bool(self._sidecar_writers) and self._stopped.is_set(),
             untidy=self._untidy,
             listing=report.listing,
         )
 
     def _planner(self, names: Names, run: int | None) -> Planner:
-        placing = bool(self._companions) and run is not None
+        placing = bool(self._sidecar_writers) and run is not None
         tombstones = Tombstones.load(self._environment.folder)
         terms = Terms(
             self._environment.files, policy_of(self._options), names, run, placing, tombstones

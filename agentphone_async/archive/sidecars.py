@@ -45,7 +45,7 @@ from agentphone_async.archive.files.sidecar_files import (
 )
 from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.files.sums import Sums
-from agentphone_async.archive.options import Companion, Placed
+from agentphone_async.archive.options import Placed, SidecarWriter
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
@@ -73,7 +73,7 @@ _BATCH = 64
 
 
 class Metadata:
-    """Keeps ``recording-{id}.json`` as the call is listed; a `Companion`.
+    """Keeps ``recording-{id}.json`` as the call is listed; a `SidecarWriter`.
 
     Attributes:
         written: files that were new or have changed.
@@ -127,7 +127,7 @@ class TranscriptReport:
 
 
 class Transcripts:
-    """Fetches transcripts that are not there yet; a `Companion`.
+    """Fetches transcripts that are not there yet; a `SidecarWriter`.
 
     One that cannot be fetched is counted in `report`, and is not a reason to stop. The catalog
     remembers it, so that the next run asks again, whatever the days that it is for.
@@ -168,7 +168,7 @@ class Transcripts:
             wanted = [placed for placed in batch if self._is_wanted(placed.call, known)]
             wanted = await self._without_absent(wanted)
             if wanted:
-                await self._bring(wanted, known)
+                await self._fetch(wanted, known)
 
     async def finish(self, folders: Sequence[PurePosixPath]) -> None:
         """Nothing is left to do."""
@@ -188,12 +188,12 @@ class Transcripts:
         absent = await catalog.run(absent_of, [one.call.id for one in wanted], TRANSCRIPT)
         return [one for one in wanted if one.call.id not in absent]
 
-    async def _bring(self, wanted: Sequence[Placed], known: Known) -> None:
+    async def _fetch(self, wanted: Sequence[Placed], known: Known) -> None:
         files: list[Sidecar] = []
-        owed: set[str] = set()
+        missing: set[str] = set()
         absent: list[str] = []
 
-        async def bring(placed: Placed) -> None:
+        async def fetch(placed: Placed) -> None:
             try:
                 async with self._limiter:
                     found = await self._ask(placed.call.id)
@@ -201,12 +201,12 @@ class Transcripts:
                 if isinstance(error, DestinationError | AuthenticationError):
                     raise
                 self.report.add_failure(placed.call.id, error)
-                owed.add(placed.call.id)
+                missing.add(placed.call.id)
                 return
             if found is None:
                 self.report.absent += 1
                 if self._may_still_come(placed.call):
-                    owed.add(placed.call.id)
+                    missing.add(placed.call.id)
                 else:
                     absent.append(placed.call.id)
                 return
@@ -217,24 +217,24 @@ class Transcripts:
             files.extend(both)
             self.report.written += not all(_is_current(file, known) for file in both)
 
-        await work_on(wanted, bring, at_once=min(self._at_once, len(wanted)))
+        await work_on(wanted, fetch, at_once=min(self._at_once, len(wanted)))
         await self._files.store(files)
-        await self._remember([placed.call.id for placed in wanted], owed)
+        await self._remember([placed.call.id for placed in wanted], missing)
         if absent:
             catalog = await self._files.catalog()
             await catalog.transaction(note_absent, TRANSCRIPT, self._files.now(), absent)
 
-    async def _remember(self, asked: Sequence[str], owed: AbstractSet[str]) -> None:
+    async def _remember(self, asked: Sequence[str], missing: AbstractSet[str]) -> None:
         catalog = await self._files.catalog()
         before = await catalog.run(pending_of, asked)
-        if owed != before:
+        if missing != before:
             now = self._files.now()
             await catalog.transaction(
                 note_pending,
                 TRANSCRIPT,
                 now,
-                pending=sorted(owed - before),
-                done=sorted(before - owed),
+                pending=sorted(missing - before),
+                done=sorted(before - missing),
             )
 
     def _may_still_come(self, call: Call) -> bool:
@@ -278,13 +278,13 @@ _MOST_LINES = 10
 
 
 class Sidecars(AsyncResource):
-    """Metadata, transcripts and checksums of one run; a `Companion`.
+    """Metadata, transcripts and checksums of one run; a `SidecarWriter`.
 
     To be used as an async context manager around the run. Nothing is opened or written before the
     run has a call to show::
 
         async with Sidecars(folder, client, metadata=True) as beside:
-            report = await Archive(folder).run(client, selection, companions=[beside])
+            report = await Archive(folder).run(client, selection, sidecar_writers=[beside])
 
     Args:
         folder: the archive.
@@ -319,7 +319,7 @@ class Sidecars(AsyncResource):
         self.transcripts = Transcripts(self._files, client, zone=zone) if transcripts else None
         self.sums = Sums(self._files) if sums else None
         members = (self.metadata, self.transcripts, self.sums)
-        self._members: list[Companion] = [member for member in members if member is not None]
+        self._members: list[SidecarWriter] = [member for member in members if member is not None]
 
     async def aclose(self) -> None:
         """Let files and catalog go; fine at any time, also twice."""

@@ -64,7 +64,7 @@ _ENDS = {"archived": "archived", "suspect": "archived", "empty": "archived"}
 
 
 class Events:
-    """Writes what events told beside recordings, and marks them as done; a `Companion`.
+    """Writes what events told beside recordings, and marks them as done; a `SidecarWriter`.
 
     Args:
         files: where sidecars go.
@@ -199,7 +199,7 @@ class Consumer:
                     self._client,
                     Selection(),
                     self._options,
-                    companions=[self._events(files)],
+                    sidecar_writers=[self._events(files)],
                     calls=self._calls(),
                 )
             except ArchiveLockedError:
@@ -219,7 +219,7 @@ class Consumer:
         """
         async with self._files() as files:
             report = await self._archive.run(
-                self._client, selection, options, companions=[self._events(files)]
+                self._client, selection, options, sidecar_writers=[self._events(files)]
             )
         self._counts["polls"] += 1
         _log.info("read the list of calls: %d new recordings", report.archived + report.suspect)

@@ -26,8 +26,8 @@ from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.guard import HEADERS, Guard
 from agentphone_async.web.listen import Address, listen
 from agentphone_async.web.place import Opened
+from agentphone_async.web.reader import ArchiveReader
 from agentphone_async.web.search import PAGE, Query
-from agentphone_async.web.shelf import Shelf
 
 SYNC = 2.0
 """Seconds between looks at whether the catalog has changed."""
@@ -80,7 +80,7 @@ class Serve:
         self._pool = FilePool(2)
         self._thread = FilePool(1)  # of the catalog, and of what is written into the index
         self._reading = FilePool(1)  # of what is asked
-        self._shelf: Shelf
+        self._reader: ArchiveReader
 
     def stop(self) -> None:
         """Close the page."""
@@ -97,15 +97,15 @@ class Serve:
             ConfigurationError: the address cannot be used.
         """
         try:
-            self._shelf = await self._thread.run(
-                lambda: Shelf(
+            self._reader = await self._thread.run(
+                lambda: ArchiveReader(
                     self._folder, self._pool, bucket=self._bucket, full_text=self._full_text
                 )
             )
             try:
                 await self._serve(ready)
             finally:
-                await self._thread.run(self._shelf.close)
+                await self._thread.run(self._reader.close)
         finally:
             self._reading.close()
             self._thread.close()
@@ -116,7 +116,7 @@ class Serve:
         await runner.setup()
         try:
             url = self._guard.at(await listen(runner, self._address))
-            await self._thread.run(self._shelf.sync, datetime.now(UTC))
+            await self._thread.run(self._reader.sync, datetime.now(UTC))
             async with anyio.create_task_group() as group:
                 group.start_soon(self._keep_up)
                 ready(url)
@@ -130,9 +130,9 @@ class Serve:
         while True:
             more = False
             try:
-                more = await self._thread.run(self._shelf.sync, datetime.now(UTC))
+                more = await self._thread.run(self._reader.sync, datetime.now(UTC))
                 if not more:
-                    more = await self._thread.run(self._shelf.read_words)
+                    more = await self._thread.run(self._reader.read_words)
             except (AgentPhoneError, OSError, sqlite3.Error) as error:
                 _log.warning("the index is behind: %s", error)
             await anyio.sleep(0 if more else SYNC)
@@ -163,7 +163,7 @@ class Serve:
             query = query_of(dict(request.query))
         except ValueError:
             raise web.HTTPBadRequest(reason="That is not a filter.") from None
-        index = self._shelf.index
+        index = self._reader.index
         calls = await self._ask(index.find, query, PAGE)
         total, unread = await self._ask(index.count)
         return web.json_response({"calls": calls, "total": total, "unread": unread, "page": PAGE})
@@ -171,9 +171,9 @@ class Serve:
     async def _call(self, request: web.Request) -> web.Response:
         call = await self._one(request)
         turns = await self._read(
-            self._shelf.turns, call["transcript"], call["started"], call["seconds"]
+            self._reader.turns, call["transcript"], call["started"], call["seconds"]
         )
-        told = await self._read(self._shelf.event, call["event"])
+        told = await self._read(self._reader.event, call["event"])
         hidden = {"call_id", "path", "transcript", "event", "wanted", "indexed"}
         shown = {name: value for name, value in call.items() if name not in hidden}
         shown |= {
@@ -189,7 +189,7 @@ class Serve:
     async def _peaks(self, request: web.Request) -> web.Response:
         call = await self._with_audio(request)
         try:
-            peaks = await self._read(self._shelf.peaks, call["path"])
+            peaks = await self._read(self._reader.peaks, call["path"])
         except DestinationError:
             peaks = None
         return web.json_response({"channels": [] if peaks is None else peaks.channels})
@@ -197,7 +197,7 @@ class Serve:
     async def _audio(self, request: web.Request) -> web.StreamResponse:
         call = await self._with_audio(request)
         try:
-            file = await self._read(self._shelf.files.open, call["path"])
+            file = await self._read(self._reader.files.open, call["path"])
         except DestinationError as error:
             _log.warning("%s", error)
             raise web.HTTPNotFound(reason="The recording cannot be read.") from error
@@ -235,7 +235,7 @@ class Serve:
         return await self._pool.run(work, *args)
 
     async def _one(self, request: web.Request) -> dict[str, Any]:
-        call = await self._ask(self._shelf.index.one, int(request.match_info["id"]))
+        call = await self._ask(self._reader.index.one, int(request.match_info["id"]))
         if call is None:
             raise web.HTTPNotFound(reason="There is no such call.")
         return call

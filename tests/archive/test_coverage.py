@@ -1,4 +1,4 @@
-"""Up to when everything was seen: gaps and what is owed hold it back."""
+"""Up to when everything was seen: gaps and what is pending hold it back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def span(since: int | None, until: int | None) -> Span:
         ([(5, 6), (3, 5)], 6),
         ([(1, 2), (20, 21)], 2),  # nobody has looked between the two
         ([(1, 2), (20, 21), (1, 22)], 22),
-        ([(10, None), (20, 21)], 10),  # the first was interrupted: it is still owed
+        ([(10, None), (20, 21)], 10),  # the first was interrupted: it is still pending
         ([(10, None), (20, 21), (10, 22)], 22),
         ([(None, None), (20, 21)], None),
         ([(3, 9), (5, None)], 9),  # an interrupted nightly run loses nothing

@@ -1,4 +1,4 @@
-"""How runs end early: what is under way, what waits, and what is owed to the next run."""
+"""How runs end early: what is under way, what waits, and what is left to the next run."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def test_a_stop_reaches_what_is_written_beside_recordings(
     emulator.fail(route="transcript", delay=60.0)
     options = RunOptions(stop_grace=0.1, limits=Limits(max_duration=0.3))
     async with asyncio.timeout(SOON), Sidecars(tmp_path, client, transcripts=True) as beside:
-        report = await Archive(tmp_path).run(client, options=options, companions=[beside])
+        report = await Archive(tmp_path).run(client, options=options, sidecar_writers=[beside])
     assert report.stop_reason == "max_duration"
     await Oracle(emulator, tmp_path).disk()
 
@@ -189,7 +189,7 @@ async def test_a_file_system_that_is_read_only_is_called_that(
     assert (await run(tmp_path / "new", client, dry_run=True)).selected == 0, "which writes nothing"
 
 
-# ---------------------------------------------------------------- what is owed
+# ---------------------------------------------------------------- what is left
 
 
 async def test_last_brings_what_an_interrupted_run_has_left_open(
@@ -212,7 +212,7 @@ async def test_last_brings_what_an_interrupted_run_has_left_open(
     assert report.selected < 4, "and then it resumes from there"
 
 
-async def test_last_begins_at_the_beginning_if_a_run_over_everything_is_owed(
+async def test_last_begins_at_the_beginning_if_a_run_over_everything_was_interrupted(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     for day in range(5):
@@ -238,7 +238,7 @@ async def test_a_transcript_that_could_not_be_had_is_asked_for_whatever_the_days
     async def archive(selection: Selection | None = None, **options: object) -> Report:
         async with Sidecars(tmp_path, client, transcripts=True) as beside:
             return await Archive(tmp_path).run(
-                client, selection, RunOptions(**options), companions=[beside]
+                client, selection, RunOptions(**options), sidecar_writers=[beside]
             )
 
     emulator.fail(route="transcript", **fault)
@@ -248,7 +248,7 @@ async def test_a_transcript_that_could_not_be_had_is_asked_for_whatever_the_days
     assert len(list(tmp_path.rglob("transcript-*.txt"))) == 5
     asked = emulator.requests.count("transcript")
     report = await archive(since_last=True)
-    assert report.selected < 3, "nothing is owed any more"
+    assert report.selected < 3, "nothing is pending any more"
     assert emulator.requests.count("transcript") == asked
 
 
@@ -259,7 +259,7 @@ async def test_a_transcript_that_is_absent_for_long_is_not_waited_for(
         emulator.add_call(id=f"{age}_days", started_at=now() - age * DAY, duration=0.1)
     emulator.fail(route="transcript", status=404)
     async with Sidecars(tmp_path, client, transcripts=True) as beside:
-        await Archive(tmp_path).run(client, companions=[beside])
+        await Archive(tmp_path).run(client, sidecar_writers=[beside])
     async with await Catalog.open(tmp_path, write=False) as catalog:
         assert await catalog.run(pending_of, ["2_days", "10_days"]) == {"2_days"}
 
@@ -271,6 +271,6 @@ async def test_an_archive_with_hashed_names_keeps_to_them(
     await run(tmp_path, client, hash_ids=True)
     emulator.add_call(id="call_second", started_at=now() - DAY, duration=0.1)
     async with Sidecars(tmp_path, client, metadata=True) as beside:
-        await Archive(tmp_path).run(client, companions=[beside])
+        await Archive(tmp_path).run(client, sidecar_writers=[beside])
     assert len(list(tmp_path.rglob("*.wav"))) == 2
     assert not [path for path in tmp_path.rglob("*") if "call_" in path.name]

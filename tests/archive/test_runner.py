@@ -788,7 +788,7 @@ async def test_an_observer_hears_everything(
     assert heard == {"listed": 150, "selected": 150, "bytes": report.bytes, "settled": 150}
 
 
-async def test_companions_see_each_selected_call_once_and_then_the_folders(
+async def test_sidecar_writers_see_each_selected_call_once_and_then_the_folders(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     day = datetime(2026, 11, 2, tzinfo=UTC)
@@ -808,7 +808,7 @@ async def test_companions_see_each_selected_call_once_and_then_the_folders(
     for new in ([PurePosixPath("2026/11/02")], []):
         seen.clear()
         folders.clear()
-        await archive.run(client, companions=[Noting()])
+        await archive.run(client, sidecar_writers=[Noting()])
         assert {(p.call.id, str(p.stem), p.state) for p in seen} == {
             ("a", "2026/11/02/recording-a", "archived"),
             ("b", "2026/11/02/recording-b", "no_recording"),
@@ -816,7 +816,7 @@ async def test_companions_see_each_selected_call_once_and_then_the_folders(
         assert folders == new
 
 
-async def test_companions_finish_later_what_a_stopped_run_began(
+async def test_sidecar_writers_finish_later_what_a_stopped_run_began(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     for number in range(4):
@@ -837,13 +837,13 @@ async def test_companions_finish_later_what_a_stopped_run_began(
 
     for _ in range(2):
         report = await archive.run(
-            client, options=RunOptions(transfers=1), observer=Stopping(), companions=[Noting()]
+            client, options=RunOptions(transfers=1), observer=Stopping(), sidecar_writers=[Noting()]
         )
         assert report.stop_reason == "interrupted"
     assert finished == []
-    await archive.run(client, companions=[Noting()])
+    await archive.run(client, sidecar_writers=[Noting()])
     assert finished == [[PurePosixPath(f"2026/11/0{2 + n}") for n in range(4)]]
-    await archive.run(client, companions=[Noting()])
+    await archive.run(client, sidecar_writers=[Noting()])
     assert finished[1:] == [[]]
 
 

@@ -59,7 +59,7 @@ def trouble(emulator: Emulator) -> None:
 async def test_no_kill_costs_a_byte(restless: Emulator, tmp_path: Path, rounds: int, seed: int):
     dice = random.Random(seed)
     folder = tmp_path / "archive"
-    oracle = Oracle(restless, folder, companions=True)
+    oracle = Oracle(restless, folder, sidecars=True)
     killed = 0
     whole: set[str] = set()
     log = restless.requests
@@ -102,7 +102,7 @@ async def test_no_kill_costs_a_byte(restless: Emulator, tmp_path: Path, rounds: 
 
 async def test_two_at_once_and_one_of_them_killed(restless: Emulator, tmp_path: Path):
     folder = tmp_path / "archive"
-    oracle = Oracle(restless, folder, companions=True)
+    oracle = Oracle(restless, folder, sidecars=True)
     log = restless.requests
     restless.fail(route="recording", stall="headers", skip=20)
     first = await Command.archive(restless, folder, "--quiet")

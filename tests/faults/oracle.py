@@ -36,7 +36,7 @@ class Oracle:
         unfetchable: calls whose recordings can never be fetched (hostile ids, refused bodies).
         altered: calls for which other bytes than the emulator's are right, too: those.
         aside: whether damaged files may lie aside.
-        companions: whether checksums and metadata may lie beside the recordings.
+        sidecars: whether checksums and metadata may lie beside the recordings.
         options: of the runs that have to converge.
     """
 
@@ -45,7 +45,7 @@ class Oracle:
     unfetchable: Collection[str] = ()
     altered: dict[str, bytes] = field(default_factory=dict)
     aside: bool = False
-    companions: bool = False
+    sidecars: bool = False
     options: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:

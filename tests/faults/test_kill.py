@@ -22,7 +22,7 @@ def many(scene: Scene) -> Scene:
     for number in range(200):
         scene.add(id=f"more_{number:03}", duration=0.1 + number / 100)
     scene.emulator.settings.latency = 0.02
-    scene.oracle.companions = True
+    scene.oracle.sidecars = True
     return scene
 
 

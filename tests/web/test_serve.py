@@ -22,9 +22,9 @@ from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address
+from agentphone_async.web.reader import ArchiveReader
 from agentphone_async.web.search import Index, Query
 from agentphone_async.web.serve import Serve
-from agentphone_async.web.shelf import Shelf
 from agentphone_async.web.words import MARKS
 
 HOSTILE = (
@@ -315,20 +315,20 @@ async def test_what_is_new_or_erased_is_seen(archive, tmp_path):
 def test_an_index_that_is_none_is_made_anew(archive, tmp_path, pool):
     folder = copy_of(archive, tmp_path / "archive")
     (folder / "search.sqlite3").write_bytes(b"nonsense" * 1000)
-    shelf = Shelf(folder, pool)
-    while shelf.sync(datetime.now(UTC)) or shelf.read_words():
+    reader = ArchiveReader(folder, pool)
+    while reader.sync(datetime.now(UTC)) or reader.read_words():
         pass
-    assert len(shelf.index.find(Query(text="zebra"))) == 1
+    assert len(reader.index.find(Query(text="zebra"))) == 1
     assert (folder / "search.sqlite3").stat().st_mode & 0o777 == 0o600
-    shelf.close()
+    reader.close()
 
 
 def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path, pool):
     folder = copy_of(archive, tmp_path / "archive")
-    shelf = Shelf(folder, pool)
-    while shelf.sync(datetime.now(UTC)) or shelf.read_words():
+    reader = ArchiveReader(folder, pool)
+    while reader.sync(datetime.now(UTC)) or reader.read_words():
         pass
-    shelf.close()
+    reader.close()
     assert b"zebra" in (folder / "search.sqlite3").read_bytes()
     forget(folder, ["call_1"])
     assert not list(folder.glob("search.sqlite3*"))
@@ -337,12 +337,12 @@ def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path, pool):
 def test_an_archive_that_cannot_be_written_is_indexed_elsewhere(archive, tmp_path, pool):
     folder = copy_of(archive, tmp_path / "archive")
     (folder / "search.sqlite3").symlink_to("/dev/full/none")
-    shelf = Shelf(folder, pool)
-    while shelf.sync(datetime.now(UTC)):
+    reader = ArchiveReader(folder, pool)
+    while reader.sync(datetime.now(UTC)):
         pass
-    assert len(shelf.index.find(Query())) == 5
-    place = shelf.index.path
-    shelf.close()
+    assert len(reader.index.find(Query())) == 5
+    place = reader.index.path
+    reader.close()
     assert not place.exists()
 
 

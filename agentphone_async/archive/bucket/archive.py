@@ -18,7 +18,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.bucket.objects import BucketFiles
 from agentphone_async.archive.bucket.store import Store, default_cache
 from agentphone_async.archive.observer import Observer
-from agentphone_async.archive.options import Companion, RunOptions
+from agentphone_async.archive.options import RunOptions, SidecarWriter
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
@@ -91,7 +91,7 @@ class BucketArchive:
         options: RunOptions | None = None,
         *,
         observer: Observer | None = None,
-        companions: Sequence[Companion] = (),
+        sidecar_writers: Sequence[SidecarWriter] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
     ) -> Report:
         """Archive what is selected and missing, as `Archive.run` does.
@@ -114,7 +114,7 @@ class BucketArchive:
                 selection,
                 options,
                 observer=observer,
-                companions=companions,
+                sidecar_writers=sidecar_writers,
                 calls=calls,
                 sending=there,
             )
@@ -126,7 +126,7 @@ class BucketArchive:
         options: RunOptions,
         *,
         observer: Observer | None = None,
-        companions: Sequence[Companion] = (),
+        sidecar_writers: Sequence[SidecarWriter] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
         sending: bool = True,
     ) -> Report:
@@ -143,7 +143,7 @@ class BucketArchive:
                     selection,
                     options,
                     observer=observer,
-                    companions=companions,
+                    sidecar_writers=sidecar_writers,
                     calls=calls,
                 )
             except Exception as error:  # noqa: BLE001 - raised below: a group would wrap it

@@ -162,7 +162,7 @@ class Span:
 def covered_without_gap(spans: Iterable[Span]) -> datetime:
     """Up to when everything was seen that was ever asked for; `BEGINNING` if nothing is certain.
 
-    What an incomplete run was asked, and no complete one has seen, is still owed; and what lies
+    What an incomplete run was asked, and no complete one has seen, is still pending; and what lies
     between two complete runs was seen by neither.
     """
     asked = [(span.since or BEGINNING, span.covered_until) for span in spans]

@@ -59,7 +59,7 @@ def sums_line(name: str, sha256: str) -> str:
 
 
 class Sums:
-    """Keeps every folder's ``SHA256SUMS`` as the catalog has it; a `Companion`.
+    """Keeps every folder's ``SHA256SUMS`` as the catalog has it; a `SidecarWriter`.
 
     Which folders have changed is found out from the catalog, so that what a killed run had no
     time for is made up for by the next one.

@@ -64,7 +64,7 @@ ORDER BY started DESC
 """
 
 
-class Shelf:
+class ArchiveReader:
     """An archive to be read, and the index of it; to be closed.
 
     Args:
