@@ -37,7 +37,6 @@ from agentphone_async.archive.recovery import Recovery
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder
-from agentphone_async.sinks.erased import Tombstones
 from agentphone_async.sinks.threads import FilePool
 
 BATCH = 256
@@ -81,11 +80,10 @@ async def rebuild(folder: str | Path, *, now: datetime | None = None) -> Rebuild
         report = await thread.run(rebuild_now, Path(folder), now or datetime.now(UTC))
     finally:
         thread.close()
-    if Tombstones.load(Path(folder)):
-        async with await Catalog.open(Path(folder)) as catalog:
-            with ArchiveLock(Path(folder)) as lock:
-                lock.acquire()
-                await resume(Path(folder), catalog)
+    async with await Catalog.open(Path(folder)) as catalog:
+        with ArchiveLock(Path(folder)) as lock:
+            lock.acquire()
+            await resume(Path(folder), catalog)
     return report
 
 

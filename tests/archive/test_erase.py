@@ -32,7 +32,7 @@ from agentphone_async.errors import (
     RecordingErasedError,
 )
 from agentphone_async.recordings.outcomes import Failed
-from agentphone_async.sinks.erased import ERASED_NAME, Tombstones
+from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME, Tombstones
 from agentphone_async.sinks.local import LocalSink
 from tests.support.archives import (
     DAY,
@@ -130,6 +130,16 @@ async def back_by_a_lost_catalog(_: AsyncAgentPhone, folder: Path) -> None:
     await rebuild(folder)
 
 
+async def back_by_lost_tombstones(client: AsyncAgentPhone, folder: Path) -> None:
+    (folder / ERASED_NAME).unlink()
+    await back_by_refresh(client, folder)
+
+
+async def back_by_lost_settings(client: AsyncAgentPhone, folder: Path) -> None:
+    (folder / SETTINGS_NAME).unlink()
+    await back_by_refresh(client, folder)
+
+
 async def back_by_prune(_: AsyncAgentPhone, folder: Path) -> None:
     await prune(folder, timedelta(days=100_000), dry_run=False)
 
@@ -155,14 +165,17 @@ WAYS: list[Callable[[AsyncAgentPhone, Path], Awaitable[None]]] = [
     back_by_rebuild,
     back_by_a_lost_catalog,
     back_by_prune,
+    back_by_lost_tombstones,
+    back_by_lost_settings,
     back_by_fetch,
 ]
 
 
 @settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@example(order=[back_by_a_lost_catalog, back_by_fetch])
+@example(order=[back_by_a_lost_catalog, back_by_fetch, back_by_lost_tombstones])
+@example(order=[back_by_lost_settings, back_by_a_lost_catalog])
 @given(order=st.lists(st.sampled_from(WAYS), min_size=2, max_size=4))
 async def test_tombstones_never_come_back(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path_factory, order

@@ -42,6 +42,19 @@ def known_hash_key(connection: sqlite3.Connection) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
+def keep_erasure_key(connection: sqlite3.Connection, key: bytes) -> None:
+    """Keep the key of the tombstones in the catalog, too (needs `Catalog.transaction`)."""
+    connection.execute(
+        "INSERT OR REPLACE INTO settings (name, value) VALUES ('erasure_key', ?)", (key,)
+    )
+
+
+def kept_erasure_key(connection: sqlite3.Connection) -> bytes | None:
+    """The same, if anything was ever erased here."""
+    row = connection.execute("SELECT value FROM settings WHERE name = 'erasure_key'").fetchone()
+    return None if row is None else bytes(row[0])
+
+
 def scope_key(connection: sqlite3.Connection) -> bytes:
     """The key of `scope_of`; made at first use (needs `Catalog.transaction`)."""
     connection.execute(

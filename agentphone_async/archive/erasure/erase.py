@@ -29,16 +29,21 @@ from agentphone_async.archive.catalog.erased import (
 from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.rows import CallRow
-from agentphone_async.archive.catalog.settings import get_setting, set_setting
+from agentphone_async.archive.catalog.settings import (
+    get_setting,
+    keep_erasure_key,
+    kept_erasure_key,
+    set_setting,
+)
 from agentphone_async.archive.erasure.scrub import compact, scrub_old
-from agentphone_async.archive.erasure.tombstones import bury
+from agentphone_async.archive.erasure.tombstones import bury, restore
 from agentphone_async.archive.files.call_files import CallFiles
 from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import SUMS_NAME
-from agentphone_async.archive.settings_file import load_settings, update_settings
+from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.sinks.disk import destination_errors, sync_folder
 from agentphone_async.sinks.erased import Tombstones
@@ -192,6 +197,7 @@ async def hold(dest: str | Path, call_ids: Iterable[str], *, release: bool = Fal
 
 async def resume(folder: Path, catalog: Catalog, also: Sequence[Also] = ()) -> bool:
     """Continue with an erasure that was broken off; True if there was one. The lock is held."""
+    await _restore(folder, catalog)
     tombstones = Tombstones.load(folder)
     if not tombstones and await catalog.run(get_setting, UNWRITTEN) in {None, ""}:
         return False
@@ -204,9 +210,18 @@ async def resume(folder: Path, catalog: Catalog, also: Sequence[Also] = ()) -> b
     while rows := await catalog.run(calls_after, after, _BATCH):
         after = rows[-1].id
         await erasure.take([row.id for row in rows if tombstones.covers(row.id)])
+    if tombstones.key is not None:
+        await catalog.transaction(keep_erasure_key, tombstones.key)
     await catalog.transaction(note_erased, set(tombstones.hashes) - done, datetime.now(UTC))
     await erasure.finish()
     return True
+
+
+async def _restore(folder: Path, catalog: Catalog) -> None:
+    """Each of catalog and tombstones outlives the loss of the other."""
+    hashes = await catalog.run(erased_hashes)
+    key = await catalog.run(kept_erasure_key)
+    restore(folder, hashes, key, datetime.now(UTC))
 
 
 async def _erase(
@@ -227,6 +242,7 @@ async def _erase(
     await lock.wait(wait_lock, asyncio.sleep)
     with lock:
         async with await Catalog.open(folder) as catalog:
+            await _restore(folder, catalog)
             erasure = _Erasure(folder, catalog, report, reason, also)
             async for ids in batches(catalog):
                 await erasure.take(ids)
@@ -266,6 +282,8 @@ class _Erasure:
             batch = ids[start : start + _BATCH]
             now = datetime.now(UTC)
             hashes = await self._catalog.run(lambda _, b=batch, n=now: bury(self._folder, b, n))  # type: ignore[misc]
+            key = await self._catalog.run(lambda _: erasure_key(self._folder))
+            await self._catalog.transaction(keep_erasure_key, key)
             lots = await self.look(batch)
             await self._catalog.run(_remove_files, self._folder, lots)
             for each in self._also:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from agentphone_async.archive.settings_file import erasure_key
+from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
+from agentphone_async.errors import CatalogError
+from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder, write_all
-from agentphone_async.sinks.erased import ERASED_NAME, Tombstones, id_hash
+from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME, Tombstones, id_hash
 
 _FLAGS = (
     os.O_RDWR
@@ -32,15 +34,45 @@ def bury(folder: Path, call_ids: Iterable[str], now: datetime) -> list[str]:
     Raises:
         DestinationError: the file cannot be written.
     """
+    known = Tombstones.load(folder).hashes  # which complains if the key is gone that made them
     key = erasure_key(folder)
-    known = Tombstones.load(folder).hashes
     hashes = [id_hash(call_id, key) for call_id in call_ids]
-    news = [one for one in dict.fromkeys(hashes) if one not in known]
-    if news:
-        at = now.isoformat(timespec="seconds")
-        lines = [json.dumps({"hash": one, "at": at}) + "\n" for one in news]
-        _append(folder / ERASED_NAME, "".join(lines).encode("ascii"))
+    _note(folder, [one for one in dict.fromkeys(hashes) if one not in known], now)
     return hashes
+
+
+def restore(folder: Path, hashes: Collection[str], key: bytes | None, now: datetime) -> None:
+    """Write again what a catalog knows of tombstones, and the files beside it do not (any more).
+
+    Args:
+        folder: the archive.
+        hashes: that the catalog has.
+        key: which made them; None if it does not say.
+        now: the wall clock.
+
+    Raises:
+        CatalogError: the key is gone from everywhere.
+        DestinationError: a file cannot be written.
+    """
+    if not hashes:
+        return
+    if key is not None and load_settings(folder).erasure_key is None:
+        update_settings(folder, erasure_key=key)
+    if load_settings(folder).erasure_key is None:
+        shown = printable(os.fspath(folder / SETTINGS_NAME), 300)
+        raise CatalogError(
+            f"{shown}, which has the key of {len(hashes)} erased calls, is gone; restore it from "
+            "a backup before going on",
+            filename=os.fspath(folder / SETTINGS_NAME),
+        )
+    _note(folder, sorted(set(hashes) - set(Tombstones.load(folder).hashes)), now)
+
+
+def _note(folder: Path, hashes: Sequence[str], now: datetime) -> None:
+    if hashes:
+        at = now.isoformat(timespec="seconds")
+        lines = [json.dumps({"hash": one, "at": at}) + "\n" for one in hashes]
+        _append(folder / ERASED_NAME, "".join(lines).encode("ascii"))
 
 
 def is_erased(folder: str | Path, call_id: str) -> bool:
