@@ -11,7 +11,7 @@ import click
 
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import (
     Group,
     Section,
@@ -110,7 +110,7 @@ def list_(
         if calls.problems:
             unread = counted(len(calls.problems), "row")
             click.echo(f"{unread} of the list could not be read; left out", err=True)
-        return DONE
+        return SOME_FAILED if calls.problems else DONE
 
     return _run(work())
 
@@ -291,12 +291,14 @@ def _columns() -> list[Column[Call]]:
 async def _print(calls: AsyncGenerator[Call], rows: Rows[Call]) -> None:
     """Print calls as they come, a page at a time."""
     waiting: list[Call] = []
-    async for call in calls:
-        waiting.append(call)
-        if len(waiting) == LARGEST_PAGE:
-            rows.print(waiting)
-            waiting.clear()
-    rows.print(waiting)
+    try:
+        async for call in calls:
+            waiting.append(call)
+            if len(waiting) == LARGEST_PAGE:
+                rows.print(waiting)
+                waiting.clear()
+    finally:
+        rows.print(waiting)  # what came before an error, too
 
 
 def _echo_json(thing: ApiModel) -> None:

@@ -110,7 +110,7 @@ def _conclude(report: MissingReport, *, quiet: bool) -> int:
             f"{report.archived:,} archived, {report.no_recording:,} without a recording",
             err=True,
         )
-    return DONE if report.complete else SOME_FAILED
+    return DONE if report.complete and not report.problems else SOME_FAILED
 
 
 def _columns() -> list[Column[MissingCall]]:

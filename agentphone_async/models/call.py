@@ -185,15 +185,21 @@ class CallPage(ApiModel):
                 problems.append(
                     RowProblem(number, "not a call: its id is missing or is not text", row)
                 )
-        total = data.get("total")
         page = cls.model_construct(
             data=calls,
             has_more=data.get("hasMore") is True,
-            total=total if isinstance(total, int) and not isinstance(total, bool) else None,
+            total=_count(data.get("total")),
             problems=problems,
         )
         page._raw = dict(data)
         return page
+
+
+def _count(value: Any) -> int | None:
+    """A number of rows; None for what is not one."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 CallList = CallPage

@@ -125,8 +125,15 @@ def transcript_of(request: Request, reply: Reply) -> dict[str, Any] | list[Any] 
     raise not_api(request, reply)
 
 
+_ROWS = ("data", "calls", "numbers", "agents", "items", "results", "rows")
+"""Where a page may have its rows; in the order in which they are looked for."""
+
+
 def rows_of(request: Request, reply: Reply) -> dict[str, Any]:
-    """A page of a list; 204 is an empty one, and a bare list is all there is.
+    """A page of a list, its rows under ``data``.
+
+    204 is an empty page, and so is null if the page says that it is the last; a bare list is all of
+    one; rows may be under another name, or a level deeper, as gateways have it.
 
     Raises:
         ResponseError: the status is not 2xx, or the body is neither.
@@ -138,7 +145,16 @@ def rows_of(request: Request, reply: Reply) -> dict[str, Any]:
         return {"data": data}
     if not isinstance(data, dict):
         raise not_api(request, reply)
-    return data
+    inner = data.get("data")
+    if isinstance(inner, dict):
+        data = {**data, "data": None, **inner}
+    more = data.get("hasMore", data.get("has_more"))
+    if more is not None:
+        data = {**data, "hasMore": {"true": True, "false": False}.get(str(more).lower(), more)}
+    rows = next((data[name] for name in _ROWS if isinstance(data.get(name), list)), None)
+    if rows is None and inner is None and (data.get("hasMore") is False or data.get("total") == 0):
+        rows = []  # it says that there is nothing
+    return data if rows is None else {**data, "data": rows}
 
 
 def _json_of(request: Request, reply: Reply) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone, MismatchedAnswerError
+from agentphone_async import AsyncAgentPhone, MismatchedAnswerError, UnexpectedResponseError
 from agentphone_async.emulator import Emulator
 from tests.support.raw_server import RawServer, respond
 
@@ -69,6 +69,47 @@ async def test_every_shape_of_a_transcript_is_read(client_of, shape):
             ("user", "Grüße"),
             ("agent", "Hello"),
         ]
+
+
+TWO = [{"id": "call_1"}, {"id": "call_2"}]
+
+
+@pytest.mark.parametrize(
+    ("page", "found", "total"),
+    [
+        ({"data": TWO, "hasMore": False}, 2, None),
+        ({"calls": TWO, "hasMore": False, "total": 2}, 2, 2),
+        ({"items": TWO, "has_more": False}, 2, None),
+        ({"results": TWO, "total": "2"}, 2, 2),
+        ({"data": {"calls": TWO, "hasMore": False, "total": 2}}, 2, 2),
+        ({"data": {"data": TWO, "hasMore": "false"}}, 2, None),
+        ({"data": None, "hasMore": False}, 0, None),
+        ({"calls": [], "total": 0}, 0, 0),
+        ({}, None, None),
+        ({"data": {}}, None, None),
+        ({"data": "none"}, None, None),
+        ({"data": 7, "message": "calls"}, None, None),
+    ],
+)
+async def test_a_page_in_whatever_form_is_read(client_of, page, found, total):
+    async with RawServer(respond(body=page)) as server:
+        listing = client_of(server.base_url).calls.list()
+        if found is None:
+            with pytest.raises(UnexpectedResponseError):
+                await listing
+            return
+        assert len([call async for call in listing]) == found
+        assert listing.complete
+        assert len(server.requests) == 1
+        assert ((await listing).total, (await listing).has_more) == (total, False)
+
+
+async def test_rows_that_are_no_calls_are_told_and_the_others_given(client_of):
+    odd = [None, 7, "x", [], {}, {"id": None}, {"id": ""}, {"id": True}, {"id": 1.5}, {"id": []}]
+    async with RawServer(respond(body={"data": [*TWO, *odd, {"id": 3}, *TWO]})) as server:
+        listing = client_of(server.base_url).calls.list()
+        assert [call.id async for call in listing] == ["call_1", "call_2", "3"]
+        assert [problem.raw for problem in listing.problems[: len(odd)]] == odd
 
 
 @pytest.mark.parametrize("page", [None, "no-has-more", "no-total", "bare", "list"])
