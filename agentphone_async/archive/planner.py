@@ -36,11 +36,12 @@ from agentphone_async.archive.catalog.rows import (
 from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.files.storage import Files
-from agentphone_async.archive.names import Names, all_places, places, stem_of
+from agentphone_async.archive.names import Names, all_places, dated_by, places, stem_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import Plan, Policy, Step, Task, adopted_version, next_step
 from agentphone_async.archive.selection import Selection
 from agentphone_async.models import Call
+from agentphone_async.recordings.jobs import Job
 from agentphone_async.recordings.naming import digest
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
@@ -333,3 +334,11 @@ def adopted_row(
     base = known or RecordingRow(call_id, "archived", now, now)
     base = replace(base, version=adopted_version(known, found.path), run=run)
     return with_file(base, found.path, found.size, found.sha256, found.audio, now)
+
+
+def job_of(task: Task, *, dated: bool) -> Job:
+    """What the downloader is to do; a file that is ``dated`` gets the time of its call's end."""
+    target = task.target
+    if dated:
+        target = dated_by(task.call, target)
+    return Job(task.call.id, task.call, target, task)

@@ -32,11 +32,11 @@ from agentphone_async.archive.catalog.runs import (
 )
 from agentphone_async.archive.files.storage import share
 from agentphone_async.archive.limits import LimitsWatcher
-from agentphone_async.archive.names import Names, dated_by, key_of_names
+from agentphone_async.archive.names import Names, key_of_names
 from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Placed, RunOptions, SidecarWriter
 from agentphone_async.archive.plan import Task, is_too_young
-from agentphone_async.archive.planner import Planner, Terms
+from agentphone_async.archive.planner import Planner, Terms, job_of
 from agentphone_async.archive.poll import Poller, ask_by_id, sleep_unless
 from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
 from agentphone_async.archive.record import Recorder
@@ -157,6 +157,7 @@ class Run:
         run = await catalog.transaction(begin_run, scope.selection, now, scope.account, listing)
         await catalog.transaction(reopen_of_dead, run, INCIDENT)
         await self._sweep(run)
+        await self._share()
         names = names_of(options, await key_of_names(catalog, hash_ids=options.hash_ids))
         async with AsyncExitStack() as stack:
             sidecars = sidecars_of(options, self._environment, self._client, catalog)
@@ -178,8 +179,12 @@ class Run:
                 self._report.beside_failed = sidecars.failed
                 self._report.problems += sidecars.problems()
         await self._finish(run)
-        folder, mode = self._environment.folder, options.mode or "private"
-        await catalog.run(lambda _: share(folder, self._folders, mode))
+        await self._share()
+
+    async def _share(self) -> None:
+        """Give what lies in this run's folders the modes that the archive is to have."""
+        folder, mode = self._environment.folder, self._options.mode or "private"
+        await self._catalog.run(lambda _: share(folder, self._folders, mode))
 
     async def _sweep(self, run: int) -> None:
         """Remove what dead runs left, in the folders that they had noted."""
@@ -267,12 +272,12 @@ class Run:
                 for task in tasks:
                     if self._stopped.is_set():
                         break
-                    yield _job(task, dated=self._options.mtime)
+                    yield job_of(task, dated=self._options.mtime)
 
     async def _fetch(self, jobs: AsyncGenerator[Job], recorder: Recorder) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
         options, files = self._options, self._environment.files
-        place = Place(files.sink(options.fsync), files.root)
+        place = Place(files.sink(options.fsync, options.mode or "private"), files.root)
         downloader = self._client.downloader(
             place,
             options.transfers,
@@ -331,7 +336,7 @@ class Run:
         clock = self._environment.monotonic
         async with aclosing(poller.tasks(lambda: deadline - clock())) as tasks:
             async for task in tasks:
-                yield _job(task, dated=self._options.mtime)
+                yield job_of(task, dated=self._options.mtime)
 
     def _is_due(self, call: Call) -> bool:
         """Whether a call may be asked for now."""
@@ -390,10 +395,3 @@ class Run:
             self._environment.files, policy_of(self._options), names, run, placing, tombstones
         )
         return Planner(terms, self._scope.selection)
-
-
-def _job(task: Task, *, dated: bool) -> Job:
-    target = task.target
-    if dated:
-        target = dated_by(task.call, target)
-    return Job(task.call.id, task.call, target, task)

@@ -80,6 +80,7 @@ class LocalSink:
             there.
         pool: threads to write and hash on; one of its own if neither this nor ``disk`` is given.
         disk: shared with other sinks, and closed by who made it.
+        modes: of files that have their names, and of folders that are made; private by default.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class LocalSink:
         inline: bool = False,
         pool: FilePool | None = None,
         disk: Disk | None = None,
+        modes: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
+        self._modes = modes
         self._fsync = fsync
         self._overwrite = overwrite
         self._inline = inline
@@ -236,7 +239,11 @@ class LocalSink:
 
     def _prepare(self, folder: PurePosixPath) -> str:
         """Make a folder, and read it, if nobody has; how the paths in it begin."""
-        self._disk.made.update(make_folder(self.folder, folder))
+        made = make_folder(self.folder, folder)
+        if self._modes is not None:
+            for path in made:
+                path.chmod(self._modes[1])
+        self._disk.made.update(made)
         prefix = self._prefixes[folder] = self._prefix(folder)
         if prefix not in self._disk.rare:
             self._read(folder, prefix)
@@ -342,6 +349,8 @@ class LocalSink:
                 # Years that the file system cannot say, or a mount that keeps no times.
                 with contextlib.suppress(OverflowError, OSError):
                     os.utime(staged.key, (target.mtime, target.mtime))
+            if self._modes is not None:
+                os.chmod(staged.key, self._modes[0])  # noqa: PTH101 - hot
             if self._overwrite:
                 os.replace(staged.key, final)  # noqa: PTH105 - hot
                 new = True

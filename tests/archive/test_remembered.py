@@ -13,6 +13,7 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.record import Recorder
 from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.archive.template import Template
 from agentphone_async.archive.verification.verify import verify
@@ -76,3 +77,21 @@ async def test_who_may_read_is_said_once(
         assert mode(path) == expected, path
     assert len(list(top.rglob("*.wav"))) == 2
     assert (await verify(top)).exposed == 0
+
+
+async def test_a_killed_run_leaves_no_recording_private_that_is_to_be_shared(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Killed(BaseException):
+        pass
+
+    def die(*_, **__):
+        raise Killed
+
+    archive = Archive(tmp_path / "archive")
+    emulator.add_call(id="a", started_at=datetime.now(UTC) - timedelta(days=1), duration=0.1)
+    monkeypatch.setattr(Recorder, "store", die)
+    with pytest.raises(Killed):
+        await archive.run(client, options=RunOptions(mode="group"))
+    (path,) = archive.folder.rglob("*.wav")
+    assert (mode(path), mode(path.parent)) == (0o640, 0o2750)

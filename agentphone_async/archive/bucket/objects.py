@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from agentphone_async.archive.catalog.opening import connect, inspect
 from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.files.on_disk import Found
+from agentphone_async.archive.options import Mode
 from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 from agentphone_async.sinks.bucket import Bucket, Head
 from agentphone_async.sinks.local import Fsync
@@ -114,7 +115,7 @@ class BucketFiles:
         """Nothing: a put that was not answered is there whole, or not at all."""
         return 0
 
-    def sink(self, fsync: Fsync) -> ObjectSink:  # noqa: ARG002 - as for files
+    def sink(self, fsync: Fsync, mode: Mode = "private") -> ObjectSink:  # noqa: ARG002 - as for files
         """Where new recordings go."""
         return ObjectSink(self.bucket)
 

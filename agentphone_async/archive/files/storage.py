@@ -61,8 +61,8 @@ class Files(Protocol):
     def sweep(self, folder: PurePosixPath) -> int:
         """Remove partial files of dead runs from a folder; how many stay, maybe of live ones."""
 
-    def sink(self, fsync: Fsync) -> Sink:
-        """Where recordings are put."""
+    def sink(self, fsync: Fsync, mode: Mode = "private") -> Sink:
+        """Where recordings are put, and who may read them there."""
 
     def beside(self, fsync: Fsync, pool: FilePool) -> Sink:
         """Where what lies beside recordings is put; it replaces what has its name."""
@@ -126,9 +126,10 @@ class LocalFiles:
         """See `Files`."""
         return sweep(self.root / folder)
 
-    def sink(self, fsync: Fsync) -> Sink:
+    def sink(self, fsync: Fsync, mode: Mode = "private") -> Sink:
         """See `Files`."""
-        return LocalSink(self.root, fsync=fsync, inline=self._inline)
+        modes = None if mode == "private" else modes_of(mode)
+        return LocalSink(self.root, fsync=fsync, inline=self._inline, modes=modes)
 
     def beside(self, fsync: Fsync, pool: FilePool) -> Sink:
         """See `Files`."""
@@ -173,8 +174,9 @@ def modes_of(mode: Mode) -> tuple[int, int]:
 def share(top: Path, folders: Iterable[PurePosixPath], mode: Mode) -> None:
     """Let others have what is private so far, as the mode says; blocking.
 
-    Files are made for their owner only, and opened to others when they are whole: what is under
-    way is nobody's business. Files that are not private (any more) are left as they are.
+    Recordings are opened to others as they get their names. This is for what lies beside them,
+    and for what a run has left that was killed. Files that are not private (any more) are left as
+    they are.
     """
     if mode == "private" or sys.platform == "win32":
         return
