@@ -62,17 +62,11 @@ def simulate(
     mean_life: float = float("inf"),
     seed: int = 1,
 ) -> Sums:
-    """Do all shards in virtual time.
+    """Do all shards in virtual time: ``calls`` with recordings of ``size`` bytes.
 
-    Args:
-        calls: with recordings.
-        size: bytes of one.
-        shard_size: calls of one shard.
-        machines: that work at the same time; one that dies is replaced.
-        rate: requests a second of all of them.
-        overhead: seconds of a shard beside its recordings.
-        mean_life: seconds after which a machine dies, on average.
-        seed: of the dice.
+    A machine that dies, on average after ``mean_life`` seconds, is replaced. ``rate`` is in
+    requests a second of all machines together; ``overhead`` are a shard's seconds beside its
+    recordings.
     """
     dice = random.Random(seed)
     shards = -(-calls // shard_size)

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from agentphone_async.archive.options import RunOptions
 
 
+SAY_WHICH = (
+    "say which calls: --date yesterday, --since 7d, --since last, or --since 1970-01-01 for all"
+)
+
+
 class ArchiveCommand(Command):
     """``archive DEST``; or one of the commands that its first word names.
 
@@ -134,10 +139,7 @@ def command(
     from agentphone_async.cli.archiving import ArchiveJob, BucketPlace
 
     if not period.is_given:
-        raise click.UsageError(
-            "say which calls: --date yesterday, --since 7d, --since last, or --since 1970-01-01 "
-            "for all"
-        )
+        raise click.UsageError(SAY_WHICH)
     hashed = settings["hash_ids"] or not _is_said("hash_ids")
     place = dest if isinstance(dest, Path) else BucketPlace(dest, cache, allow_overwrite, hashed)
     if isinstance(place, Path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -80,24 +80,12 @@ def list_(
     from agentphone_async.cli.tables import Rows
     from agentphone_async.quantities import counted
 
-    filters = {"status": status, "direction": direction, "type": kind, "search": search}
-    chosen: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    if (number is not None) + (agent is not None) + bool(chosen) > 1:
-        raise click.UsageError(
-            "the API filters by --number, or by --agent, or by the other filters; use one kind"
-        )
     if everything and limit is not None:
         raise click.UsageError("--all and --limit exclude each other; leave one of them out")
     most = None if everything else limit or FEW
     page = most if most is not None and most <= LARGEST_PAGE else None
-
-    def listing(client: AsyncAgentPhone) -> CallListing:
-        if number is not None:
-            return client.numbers.list_calls(number, page)
-        if agent is not None:
-            return client.agents.list_calls(agent, page)
-        return client.calls.list(page, **chosen)
-
+    filters = {"status": status, "direction": direction, "type": kind, "search": search}
+    listing = _listing(number, agent, filters, page)
     shown = Rows(_columns(), output, ids=lambda call: call.id, as_json=lambda call: call.raw)
 
     async def work() -> int:
@@ -113,6 +101,22 @@ def list_(
         return SOME_FAILED if calls.problems else DONE
 
     return _run(work())
+
+
+def _listing(
+    number: str | None, agent: str | None, filters: dict[str, Any], page: int | None
+) -> Callable[[AsyncAgentPhone], CallListing]:
+    """How the calls are listed that these options mean."""
+    chosen = {name: value for name, value in filters.items() if value is not None}
+    if (number is not None) + (agent is not None) + bool(chosen) > 1:
+        raise click.UsageError(
+            "the API filters by --number, or by --agent, or by the other filters; use one kind"
+        )
+    if number is not None:
+        return lambda client: client.numbers.list_calls(number, page)
+    if agent is not None:
+        return lambda client: client.agents.list_calls(agent, page)
+    return lambda client: client.calls.list(page, **chosen)
 
 
 async def _statuses(client: AsyncAgentPhone) -> str:
