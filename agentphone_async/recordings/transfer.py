@@ -75,6 +75,7 @@ class Transfer:
     """The state of one recording over its attempts."""
 
     __slots__ = (
+        "_apart",
         "_arrived",
         "_expected",
         "_fetcher",
@@ -95,6 +96,7 @@ class Transfer:
         self._request = request
         self._target = target
         self.url: str | None = None
+        self._apart = False
         self._upload: Upload | None = None
         self._expected: Expected | None = None
         self._head = b""
@@ -129,7 +131,9 @@ class Transfer:
 
     async def _send(self, headers: Mapping[str, str] | None) -> Answer:
         self.sent = time.monotonic()
-        answer = await self._fetcher.session.send(self._request, headers, start=self.url)
+        answer = await self._fetcher.session.send(
+            self._request, headers, apart=self._apart, start=self.url
+        )
         self.first_byte = time.monotonic() - self.sent
         self.trust = answer.trust
         return answer
@@ -189,9 +193,16 @@ class Transfer:
     # ---------------------------------------------------------------- receiving
 
     async def _receive(self, answer: Answer) -> Ready | None:
-        """Take a body from its first byte; None if an earlier run has left a part of it."""
+        """Take a body from its first byte; None for asking again.
+
+        That is if an earlier run has left a part of it, or if the answer may be another's.
+        """
         if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
-            raise await self._refusal(answer)
+            error = await self._refusal(answer)
+            if not answer.trust.repeats or error.transient or self._apart:
+                raise error
+            self._apart = True
+            return None
         self.etag = answer.headers.get("ETag")
         body = self._take(answer)
         if body is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import zlib
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import Reply, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
-from agentphone_async.transport.connection import Trust, latest_trust
+from agentphone_async.transport.connection import Content, Trust, latest_trust
 from agentphone_async.transport.fast_path import FastResponse
 from agentphone_async.transport.framing import WholeAnswer
 from agentphone_async.transport.limits import HostLimits
@@ -135,7 +136,33 @@ class Answer:
             or self.trust.distrusted
         ):
             return None
+        if not self.trust.named:
+            self._came(len(content.body), zlib.crc32(content.body))
         return content.body
+
+    def _came(self, size: int, checksum: int) -> None:
+        """All of the body is here.
+
+        Raises:
+            MismatchedAnswerError: it is, or may be, the answer to another request.
+        """
+        self.trust.came(Content(self._request.path, self.status, size, checksum))
+        if self.trust.distrusted:
+            raise wrong_answer(self._request, "the connection is out of step")
+
+    def redirects(self, location: str | None) -> Trust:
+        """It is a redirect, and its body is of no interest.
+
+        Raises:
+            MismatchedAnswerError: it leads where another request was redirected before.
+        """
+        target = (location or "").encode()
+        try:
+            self._came(len(target), zlib.crc32(target))
+        except MismatchedAnswerError:
+            self.close()
+            raise
+        return self.trust
 
     def chunks(self) -> AsyncGenerator[bytes]:
         """The body in the pieces in which it arrives, within the byte rate, decoded if necessary.
@@ -167,6 +194,8 @@ class Answer:
     async def _raw_chunks(self) -> AsyncGenerator[bytes]:
         content = self._response.content
         limited = self._limits.limited_bytes and not self._request.live
+        checked = not (self.trust.named or self._request.live)
+        size = checksum = 0
         watch = None
         if not self._request.live and isinstance(content, StreamReader) and not content.is_eof():
             # What the server holds back on purpose is not slowness.
@@ -181,10 +210,10 @@ class Answer:
                 if watch is not None:
                     watch.came(len(chunk))
                 if not chunk:
-                    self.trust.ended()
-                    if self.trust.distrusted:
-                        raise wrong_answer(self._request, "the connection is out of step")
+                    self._came(size, checksum)
                     return
+                size += len(chunk)
+                checksum = zlib.crc32(chunk, checksum) if checked else 0
                 if limited:
                     await self._limits.take_bytes(len(chunk))
                 yield chunk
@@ -241,6 +270,8 @@ class Answer:
             if reply.body.startswith(b"RIFF"):
                 wrong = wrong_answer(request, "it is a recording")
             elif reply.status >= 400 and request.repeatable:
+                if trust.repeats:
+                    return wrong_answer(request, "it came before, to another request")
                 await asyncio.sleep(trust.unsettled)  # a late no would be believed forever
         if wrong is not None:
             trust.refuse()

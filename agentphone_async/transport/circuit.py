@@ -265,9 +265,18 @@ class Refusals:
         if self.error is None:
             return False
         if now < self._next_probe:
-            raise copy_of(self.error)
+            self.check()
         self._next_probe = now + LONGEST_PROBE_DELAY
         return True
+
+    def check(self) -> None:
+        """Wait on only if it is not known yet what will become of it.
+
+        Raises:
+            ResponseError: everything was refused for longer than the budget.
+        """
+        if self.error is not None:
+            raise copy_of(self.error)
 
 
 def copy_of(error: E) -> E:

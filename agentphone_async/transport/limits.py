@@ -172,10 +172,13 @@ class HostLimits:
         """Tasks that wait for a slot now."""
         return len(self._waiters)
 
-    async def acquire(self) -> None:
+    async def acquire(self, check: Callable[[], None] | None = None) -> None:
         """Take a slot and permission to send one request now.
 
         A cancelled waiter leaves no trace.
+
+        Args:
+            check: called after each wait; what it raises ends the waiting for the others.
 
         Raises:
             RunStoppedError: closed before, or meanwhile.
@@ -184,14 +187,15 @@ class HostLimits:
         """
         if self._stop.closed:
             raise RunStoppedError
-        if self._held < self._limit and not self._waiters:
+        free = self._held < self._limit and not self._waiters
+        if free:
             self._held += 1
         else:
             await self._slot()
-        if self._rated or not self._clear or self._stop.closed:
+        if self._rated or not (free and self._clear) or self._stop.closed:
             self._at_gates += 1
             try:
-                await self._pass_gates()
+                await self._pass_gates(check or self._stop.check)
                 self._stop.check()
             except BaseException:
                 self.release()
@@ -231,9 +235,10 @@ class HostLimits:
             waiters.popleft().set_result(None)
             self._held += 1
 
-    async def _pass_gates(self) -> None:
+    async def _pass_gates(self, check: Callable[[], None]) -> None:
         while True:
             self._stop.check()
+            check()
             if (left := self.paused_for) > 0:
                 await self._stop.sleep(left)
                 continue
@@ -243,7 +248,7 @@ class HostLimits:
             self._clear = self._circuit.state == "closed"
             if not self._rated:
                 return
-            await self._requests.take(1.0)
+            await self._requests.take(1.0, check)
             if self._may_go():
                 return
 

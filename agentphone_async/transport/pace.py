@@ -96,7 +96,7 @@ class AdaptivePace:
         too_fast = self.rate
         since = now if self._incident_at is None else self._incident_at
         if self._answered < FEWEST_ANSWERS or now <= self._quiet_from:
-            if too_fast is not None:
+            if too_fast is not None and self._answered:  # else it was not the rate
                 self._set(too_fast / 2)
             return
         # During the pause the host may have saved up allowance, or not: the truth lies between.

@@ -138,9 +138,16 @@ class RateLimiter:
         if rate != self._bucket.rate:
             self._bucket.set_rate(rate, self._clock())
 
-    async def take(self, amount: float) -> None:
-        """Return when ``amount`` is within the rate. Cancelling in the line takes nothing."""
+    async def take(self, amount: float, check: Callable[[], None] | None = None) -> None:
+        """Return when ``amount`` is within the rate. Cancelling in the line takes nothing.
+
+        Args:
+            amount: of requests, or bytes.
+            check: called when it is this one's turn; what it raises takes nothing, either.
+        """
         async with self._line:
+            if check is not None:
+                check()
             place = self._bucket.reserve(self._clock(), amount)
             while (delay := self._bucket.remaining(self._clock(), place)) > EARLY:
                 await self._sleep(min(delay, LOOK_AGAIN))

@@ -157,10 +157,7 @@ class Retrier:
         limits = self._limits
         try:
             probe = refusals.error is not None and refusals.admit(self._clock())
-            await limits.acquire()
-            if refusals.error is not None and not probe:  # the verdict came while this one waited
-                limits.release()
-                raise copy_of(refusals.error)
+            await limits.acquire(None if probe else refusals.check)
         except AgentPhoneError as error:  # an outage's, which others have met, or a stop's
             error.attempts, error.elapsed = number - 1, 0.0
             raise

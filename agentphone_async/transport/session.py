@@ -226,8 +226,7 @@ class Session(AsyncResource):
             if wrong is not None:
                 apart = True
                 raise wrong
-            error = transient_error(request, reply)
-            if error is not None:
+            if reply.status >= 400 and (error := error_of(request, reply)).transient:
                 raise error
             return reply
 
@@ -296,16 +295,19 @@ class Session(AsyncResource):
         url = start or self.settings.base_url + request.path
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
-        answer = first
+        answer, before = first, None
         begin = 0 if start is None else 1
         for hop in itertools.count(begin):
             if answer is None:
                 client = self._client_for(request, apart=apart)
                 answer = await self._send_once(client, request, url, headers, at_home=hop == 0)
             answer.redirected = hop > begin
+            if before is not None:
+                answer.trust.follows(before)
             if answer.status not in REDIRECTS:
                 return answer
             location = answer.headers.get("Location")
+            before = answer.redirects(location)
             answer.close()
             url = next_hop(request, url, location, status=answer.status, hop=hop)
             answer = None
@@ -382,11 +384,3 @@ def _timeout(timeouts: Timeouts, patience: float = 0.0) -> aiohttp.ClientTimeout
         sock_connect=timeouts.connect,
         sock_read=None if patience == math.inf else timeouts.read + patience,
     )
-
-
-def transient_error(request: Request, reply: Reply) -> AgentPhoneError | None:
-    """The error of a reply that is worth another attempt; None for every other reply."""
-    if reply.status < 400:
-        return None
-    error = error_of(request, reply)
-    return error if error.transient else None

@@ -276,7 +276,7 @@ async def test_what_an_outage_kept_from_being_sent_was_attempted_no_time(
 ):
     again = retrier(sleeps, RetryPolicy(attempts=1))
 
-    async def refused() -> None:
+    async def refused(*_) -> None:
         error = ConnectionFailedError("as somebody else has met it", sent=False)
         error.attempts = 5
         raise error

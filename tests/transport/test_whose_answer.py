@@ -9,8 +9,10 @@ import pytest
 
 from agentphone_async.errors import AgentPhoneError, MismatchedAnswerError
 from agentphone_async.protocol import endpoints
+from agentphone_async.recordings.outcomes import Archived, NoRecording
 from agentphone_async.transport.framing import whole_size
 from tests.conftest import ClientFactory
+from tests.support.downloads import wave
 from tests.support.raw_server import Connection, RawRequest, RawServer, respond
 
 IDS = [f"call_{number}" for number in range(60)]
@@ -44,12 +46,21 @@ async def before_the_next(connection: Connection, answer: bytes) -> None:
     late.setdefault(connection, answer)
 
 
+async def in_place_of_the_next(connection: Connection, answer: bytes) -> None:
+    await connection.send(answer)
+    behind.setdefault(connection, answer)
+
+
 late: dict[Connection, bytes] = {}
-WAYS = [immediately, a_little_later, before_the_next]
+behind: dict[Connection, bytes] = {}
+"""What comes as soon as something else is asked; whose answer comes with the one after it."""
+
+WAYS = [immediately, a_little_later, before_the_next, in_place_of_the_next]
 
 
 def server_that_doubles(way, shape=length, doubled=(7, 20, 41)) -> RawServer:
     late.clear()
+    behind.clear()
     count = 0
 
     async def answer(connection: Connection, request: RawRequest) -> None:
@@ -58,6 +69,8 @@ def server_that_doubles(way, shape=length, doubled=(7, 20, 41)) -> RawServer:
         if connection in late:
             await connection.send(late.pop(connection))
         whole = shape(body_of(request.target))
+        if connection in behind:
+            whole, behind[connection] = behind[connection], whole
         if count in doubled:
             await way(connection, whole)
         else:
@@ -96,6 +109,55 @@ async def test_a_doubled_answer_gives_nobody_another_calls_bytes(
 
         results = await asyncio.gather(*map(one, IDS))
     assert [json.loads(body)["id"] for body in results] == IDS
+
+
+async def test_a_no_that_comes_twice_is_nobody_elses(client_of: ClientFactory, tmp_path):
+    missing = respond(404, body={"detail": "Recording not found"})
+    absent = {"call_1", "call_2", "call_40"}
+    behind.clear()
+
+    async def answer(connection: Connection, request: RawRequest) -> None:
+        call_id = request.target.split("/")[3]
+        whole = missing if call_id in absent else length(wave(300, seed=IDS.index(call_id)))
+        if connection in behind:
+            whole, behind[connection] = behind[connection], whole
+        await connection.send(whole)
+        if call_id == "call_2":
+            behind.setdefault(connection, whole)
+
+    async with RawServer(answer) as server:
+        client = client_of(server.base_url)
+        found = [
+            outcome async for outcome in client.download_recordings(IDS, tmp_path, concurrency=1)
+        ]
+    assert {each.call_id for each in found if isinstance(each, NoRecording)} == absent
+    came = {each.call_id: each.recording.path for each in found if isinstance(each, Archived)}
+    assert set(came) == set(IDS) - absent
+    for call_id, path in came.items():
+        assert path.read_bytes() == wave(300, seed=IDS.index(call_id))
+
+
+async def test_a_redirect_that_comes_twice_leads_nobody_elsewhere(client_of: ClientFactory):
+    async def store(connection: Connection, request: RawRequest) -> None:
+        await connection.send(length(body_of("/v1/calls" + request.target)))
+
+    async with RawServer(store) as storage:
+
+        def shape(body: bytes) -> bytes:
+            there = f"{storage.base_url}/{json.loads(body)['id']}"
+            return respond(302, body=b"", location=there)
+
+        async with server_that_doubles(in_place_of_the_next, shape) as server:
+            session = client_of(server.base_url).session
+
+            async def attempt(_: int) -> Body:
+                async with await session.send(request) as answer:
+                    return Body(await answer.body())
+
+            for call_id in IDS:
+                request = endpoints.get_recording(call_id)
+                body = await session.retrier.run(request, attempt)
+                assert json.loads(body)["id"] == call_id
 
 
 class Body(bytearray):
