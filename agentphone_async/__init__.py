@@ -26,13 +26,18 @@ if TYPE_CHECKING:
     )
     from agentphone_async.archive.options import (
         Limits,
+        Placed,
         RunOptions,
+        SidecarWriter,
     )
     from agentphone_async.archive.report import (
         Report,
     )
     from agentphone_async.archive.selection import (
         Selection,
+    )
+    from agentphone_async.archive.template import (
+        Template,
     )
     from agentphone_async.client import (
         AsyncAgentPhone,
@@ -83,6 +88,7 @@ if TYPE_CHECKING:
     from agentphone_async.models import (
         Agent,
         AgentList,
+        AgentNumber,
         Call,
         CallList,
         CallPage,
@@ -90,14 +96,19 @@ if TYPE_CHECKING:
         CallTranscript,
         ConnectedEvent,
         EndedEvent,
+        NumberLimits,
         PhoneNumber,
         PhoneNumberList,
+        Plan,
+        PlanLimits,
         RecordingState,
+        RowProblem,
         Transcript,
         TranscriptEvent,
         TranscriptTurn,
         TurnEvent,
         Usage,
+        UsageStats,
         WebCall,
     )
     from agentphone_async.protocol.recording import (
@@ -111,6 +122,9 @@ if TYPE_CHECKING:
         NotReadyYet,
         Outcome,
         Recording,
+    )
+    from agentphone_async.resources.listing import (
+        CallListing,
     )
     from agentphone_async.sinks.interface import (
         Body,
@@ -132,6 +146,7 @@ if TYPE_CHECKING:
     from agentphone_async.webhooks import (
         WebhookEvent,
         WebhookEventData,
+        WebhookHistoryItem,
         WebhookVerificationError,
         construct_event,
         verify_webhook,
@@ -140,6 +155,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentList",
+    "AgentNumber",
     "AgentPhoneError",
     "AlreadyArchived",
     "Archive",
@@ -151,6 +167,7 @@ __all__ = [
     "Body",
     "Call",
     "CallList",
+    "CallListing",
     "CallPage",
     "CallRecording",
     "CallTranscript",
@@ -176,11 +193,15 @@ __all__ = [
     "NotAudioError",
     "NotFoundError",
     "NotReadyYet",
+    "NumberLimits",
     "Observer",
     "Outcome",
     "PermissionDeniedError",
     "PhoneNumber",
     "PhoneNumberList",
+    "Placed",
+    "Plan",
+    "PlanLimits",
     "RateLimitError",
     "Ready",
     "Recording",
@@ -196,16 +217,19 @@ __all__ = [
     "ResponseError",
     "Retry",
     "RetryPolicy",
+    "RowProblem",
     "RunOptions",
     "RunStoppedError",
     "Selection",
     "ServerError",
     "Settings",
+    "SidecarWriter",
     "Sink",
     "Staged",
     "Stored",
     "SurplusBytesError",
     "Target",
+    "Template",
     "TimedOutError",
     "Timeouts",
     "TooManyOpenFilesError",
@@ -218,10 +242,12 @@ __all__ = [
     "UnexpectedResponseError",
     "Upload",
     "Usage",
+    "UsageStats",
     "ValidationError",
     "WebCall",
     "WebhookEvent",
     "WebhookEventData",
+    "WebhookHistoryItem",
     "WebhookVerificationError",
     "__version__",
     "construct_event",
@@ -238,13 +264,18 @@ _HOMES = {
     ],
     "archive.options": [
         "Limits",
+        "Placed",
         "RunOptions",
+        "SidecarWriter",
     ],
     "archive.report": [
         "Report",
     ],
     "archive.selection": [
         "Selection",
+    ],
+    "archive.template": [
+        "Template",
     ],
     "client": [
         "AsyncAgentPhone",
@@ -295,6 +326,7 @@ _HOMES = {
     "models": [
         "Agent",
         "AgentList",
+        "AgentNumber",
         "Call",
         "CallList",
         "CallPage",
@@ -302,14 +334,19 @@ _HOMES = {
         "CallTranscript",
         "ConnectedEvent",
         "EndedEvent",
+        "NumberLimits",
         "PhoneNumber",
         "PhoneNumberList",
+        "Plan",
+        "PlanLimits",
         "RecordingState",
+        "RowProblem",
         "Transcript",
         "TranscriptEvent",
         "TranscriptTurn",
         "TurnEvent",
         "Usage",
+        "UsageStats",
         "WebCall",
     ],
     "protocol.recording": [
@@ -323,6 +360,9 @@ _HOMES = {
         "NotReadyYet",
         "Outcome",
         "Recording",
+    ],
+    "resources.listing": [
+        "CallListing",
     ],
     "sinks.interface": [
         "Body",
@@ -344,6 +384,7 @@ _HOMES = {
     "webhooks": [
         "WebhookEvent",
         "WebhookEventData",
+        "WebhookHistoryItem",
         "WebhookVerificationError",
         "construct_event",
         "verify_webhook",

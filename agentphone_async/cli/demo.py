@@ -77,14 +77,15 @@ def _show(dest: Path, report: Report) -> None:
         return
     if report.not_ready:
         click.echo(
-            "\nNot ready yet: a recording appears some time after its call has ended. These calls\n"
-            "ended less than 24 hours ago; the next run asks for their recordings again."
+            "\nNot ready yet: a recording appears some time after its call has ended.\n"
+            "These calls ended less than 24 hours ago; the next run asks again."
         )
     click.echo(f"\nThe first of {counted(len(files), 'recording')}:")
     for path in files[:3]:
         click.echo(f"  {path}")
     click.echo(
-        "\nRun the demo again: nothing is fetched twice. It left only this folder; remove it with\n"
+        "\nRun the demo again: nothing is fetched twice. It left only this folder;\n"
+        "remove it with\n"
         f"\n  rm -r {shlex.quote(str(dest))}\n"
         "\nWith a key of your own:\n"
         "\n  export AGENTPHONE_API_KEY=sk_live_…"

@@ -12,6 +12,7 @@ from agentphone_async.emulator.clock import Clock, SystemClock, VirtualClock
 from agentphone_async.emulator.factories import CallFields
 from agentphone_async.emulator.faults import Fault, FaultEvent
 from agentphone_async.emulator.faults.damage import damaged_wave
+from agentphone_async.emulator.faults.fault import FaultFields
 from agentphone_async.emulator.faults.language import parse_fault
 from agentphone_async.emulator.models import (
     CallLife,
@@ -22,7 +23,7 @@ from agentphone_async.emulator.models import (
 )
 from agentphone_async.emulator.request_log import LoggedRequest, RequestLog
 from agentphone_async.emulator.server import Emulator
-from agentphone_async.emulator.settings import Settings
+from agentphone_async.emulator.settings import Options, Settings
 from agentphone_async.emulator.threaded import EmulatorThread
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "EmulatorThread",
     "Fault",
     "FaultEvent",
+    "FaultFields",
     "LoggedRequest",
+    "Options",
     "RequestLog",
     "Settings",
     "SystemClock",

@@ -113,7 +113,7 @@ class LocalSink:
                 return self._existing(targets)
         return await self._pool.run(self._existing, targets)
 
-    async def begin(self, target: Target) -> LocalUpload:
+    async def begin(self, target: Target) -> Upload:
         """Start a recording that comes in parts."""
         return await self._pool.run(self._begin, target)
 
@@ -138,7 +138,7 @@ class LocalSink:
         if isinstance(upload, LocalUpload):
             await self._pool.run(upload._keep, mark)
 
-    async def take_up(self, target: Target, mark: str) -> tuple[LocalUpload, bytes] | None:
+    async def take_up(self, target: Target, mark: str) -> tuple[Upload, bytes] | None:
         """What an earlier run has kept of this very body; a hop only where there may be some."""
         prefix = self._prefix(target.folder)
         noted = self._disk.rare.get(prefix)
