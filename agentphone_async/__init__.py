@@ -13,10 +13,10 @@ the package costs next to nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from agentphone_async._version import __version__
 
+TYPE_CHECKING = False  # as type checkers understand it; `typing` takes time to import
 if TYPE_CHECKING:
     from agentphone_async.archive.archive import (
         Archive,
@@ -393,7 +393,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if name == "AgentPhone":
         raise ImportError(

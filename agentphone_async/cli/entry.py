@@ -1,19 +1,25 @@
-"""Where the command begins: a Ctrl-C while it is being imported ends it without a traceback."""
+"""Where the command begins: a signal while it is being imported ends it without a traceback."""
 
 from __future__ import annotations
 
 import os
 import signal
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False  # as type checkers understand it; `typing` takes time to import
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 INTERRUPTED = 130
+EARLY = ("SIGINT", "SIGHUP")
+"""A Ctrl-C, and a terminal that closes. Windows has no SIGHUP."""
 
 
 def main() -> NoReturn:
     """Run the command line. Its own handling of signals begins where there is work to end."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    for number in (getattr(signal, name) for name in EARLY if hasattr(signal, name)):
+        if signal.getsignal(number) in {signal.default_int_handler, signal.SIG_DFL}:
+            signal.signal(number, _leave)
     from agentphone_async.cli.main import main as command_line
 
     command_line()
