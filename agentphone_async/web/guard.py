@@ -31,7 +31,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_ENTER = "<!doctype html><meta http-equiv=refresh content='0;url=/'><title>Calls</title>"
+_ENTER = (
+    "<!doctype html><meta http-equiv=refresh content='0;url=/'><title>Calls</title>"
+    "<link rel=icon href=/icon.svg>"
+)
 _SAID = "<!doctype html><meta charset=utf-8><title>Calls</title><p>{}"
 
 _log = logging.getLogger("agentphone_async.web")

@@ -83,6 +83,11 @@ async def test_a_call_is_found_read_and_heard(tmp_path):
         (recording,) = folder.glob(f"{datetime(2026, 1, 14, tzinfo=UTC):%Y/%m/%d}/*.wav")
         assert size == recording.read_bytes()[100:200].hex()
 
+        assert await page.locator("#calls li[tabindex='0']").count() == 1
+        await page.keyboard.press("/")
+        await page.keyboard.type("nothing like it")
+        await page.wait_for_selector("#empty", state="visible")
+        await page.keyboard.press("Escape")
         await page.keyboard.press("/")
         await page.keyboard.type("zebra")
         await until(page, "document.querySelectorAll('#calls li').length === 1")

@@ -75,7 +75,7 @@ async def serving(folder, **more):
     url = asyncio.get_running_loop().create_future()
     async with anyio.create_task_group() as group:
         group.start_soon(serve.run, url.set_result)
-        with anyio.fail_after(15):
+        with anyio.fail_after(60):
             yield await url
         serve.stop()
 

@@ -34,6 +34,16 @@ function wanted() {
   return asked;
 }
 
+const GONE = "No answer: is agentphone-async serve still running?";
+
+async function ask(path) {
+  let answer;
+  try { answer = await fetch(path); } catch { throw new Error(GONE); }
+  if (answer.status === 403) throw new Error("Open the printed link again.");
+  if (!answer.ok) throw new Error(answer.status === 404 ? "The call is not there any more." : "It cannot be read.");
+  return answer.json();
+}
+
 async function list(next = false) {
   if (next && (loading || !more)) return;
   const mine = ++latest, asked = wanted();
@@ -41,9 +51,7 @@ async function list(next = false) {
   if (next) asked.set("before", `${calls.at(-1).started}|${calls.at(-1).id}`);
   let found;
   try {
-    const answer = await fetch(`/api/calls?${asked}`);
-    if (!answer.ok) throw new Error(answer.status === 403 ? "Open the printed link again." : "The list cannot be read.");
-    found = await answer.json();
+    found = await ask(`/api/calls?${asked}`);
   } catch (error) {
     if (mine === latest) { $("status").textContent = error.message; loading = false; }
     return;
@@ -55,6 +63,8 @@ async function list(next = false) {
   for (const call of found.calls) { calls.push(call); $("calls").append(row(call, calls.length - 1)); }
   const shown = `${calls.length.toLocaleString()}${more ? "+" : ""}`;
   const total = found.total.toLocaleString();
+  $("empty").hidden = calls.length > 0;
+  $("empty").textContent = found.total ? "No call matches." : "There are no calls in this archive yet.";
   $("status").textContent = (asked.size ? `${shown} of ${total} calls` : `${total} calls`)
     + (found.unread ? `; reading ${found.unread.toLocaleString()} transcripts` : "");
 }
@@ -62,6 +72,7 @@ async function list(next = false) {
 function row(call, number) {
   const item = make("li");
   item.dataset.number = number;
+  item.tabIndex = number ? -1 : 0;
   const who = make("span", "number");
   const arrow = make("span", "arrow", call.direction === "outbound" ? "↗" : "↙");
   arrow.title = call.direction || "";
@@ -87,15 +98,21 @@ function marked(snippet) {
 async function choose(number) {
   if (number < 0 || number >= calls.length) return;
   chosen = number;
-  for (const item of $("calls").querySelectorAll("[aria-current]")) item.removeAttribute("aria-current");
+  for (const item of $("calls").querySelectorAll("[aria-current], [tabindex='0']")) {
+    item.removeAttribute("aria-current");
+    item.tabIndex = -1;
+  }
   const item = $("calls").children[number];
   item.setAttribute("aria-current", "true");
+  item.tabIndex = 0;
   item.scrollIntoView({ block: "nearest" });
   if (number > calls.length - 10) list(true);
-  const answer = await fetch(`/api/calls/${calls[number].id}`);
-  if (chosen !== number) return;
-  if (!answer.ok) { $("status").textContent = "The call cannot be read."; return; }
-  show(await answer.json());
+  try {
+    const call = await ask(`/api/calls/${calls[number].id}`);
+    if (chosen === number) show(call);
+  } catch (error) {
+    if (chosen === number) $("status").textContent = error.message;
+  }
 }
 
 function show(call) {
@@ -198,6 +215,8 @@ document.addEventListener("keydown", (event) => {
     }
     return;
   }
+  const row = event.key === "Enter" && event.target.closest("#calls li");
+  if (row) { choose(Number(row.dataset.number)); return; }
   if (event.key === " " && event.target.matches("button")) return;
   const act = KEYS[event.key];
   if (act) { event.preventDefault(); act(); }

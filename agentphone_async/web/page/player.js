@@ -32,10 +32,13 @@ export async function load(call) {
   audio.src = `/api/calls/${call.id}/audio`;
   audio.playbackRate = Number($("speed").value);
   tick();
-  const answer = await fetch(`/api/calls/${call.id}/peaks`);
-  if (mine !== latest || !answer.ok) return;
-  channels = (await answer.json()).channels;
-  draw();
+  try {
+    const answer = await fetch(`/api/calls/${call.id}/peaks`);
+    const found = answer.ok ? (await answer.json()).channels : [];
+    if (mine !== latest) return;
+    channels = found;
+    draw();
+  } catch { /* the recording can be heard without its picture */ }
 }
 
 export function toggle() {
