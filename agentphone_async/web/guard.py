@@ -82,10 +82,13 @@ class Guard:
 
     def _refusal(self, request: web.Request) -> web.StreamResponse | None:
         hosts = request.headers.getall(hdrs.HOST, [])
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+        here = request.raw_path.startswith("/") or request.method == "OPTIONS"
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts or not here:
             return said(421, "This is not the address that was printed.")
         if request.method not in {"GET", "HEAD"}:
-            return said(405, "Nothing can be changed here.")
+            answer = said(405, "Nothing can be changed here.")
+            answer.headers[hdrs.ALLOW] = "GET, HEAD"
+            return answer
         if request.headers.get("Sec-Fetch-Site") == "cross-site" and not _is_opened(request):
             return said(403, "Another site asked for this.")
         return None

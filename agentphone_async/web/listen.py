@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -63,6 +64,23 @@ def _is_host(host: str) -> bool:
         ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def runner_of(app: web.Application, shutdown_timeout: float) -> web.AppRunner:
+    """To serve an application: nothing of requests is logged but what is wrong, in one line."""
+    log = logging.getLogger("agentphone_async.http")
+    log.addFilter(_in_one_line)
+    return web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout, logger=log)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Without a traceback; what somebody sent may be in it, and is nobody's business."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg, record.args = f"{record.getMessage()}: {type(record.exc_info[1]).__name__}", ()
+        record.exc_info = None
+    if record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import aclosing, closing, suppress
@@ -24,7 +25,7 @@ from agentphone_async.errors import (
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web.guard import HEADERS, Guard
-from agentphone_async.web.listen import Address, listen
+from agentphone_async.web.listen import Address, listen, runner_of
 from agentphone_async.web.place import Opened
 from agentphone_async.web.reader import ArchiveReader
 from agentphone_async.web.search import PAGE, Query
@@ -112,7 +113,7 @@ class Serve:
             self._pool.close()
 
     async def _serve(self, ready: Callable[[str], Any]) -> None:
-        runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=1.0)
+        runner = runner_of(self.app(), 1.0)
         await runner.setup()
         try:
             url = self._guard.at(await listen(runner, self._address))
@@ -161,7 +162,7 @@ class Serve:
     async def _calls(self, request: web.Request) -> web.Response:
         try:
             query = query_of(dict(request.query))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise web.HTTPBadRequest(reason="That is not a filter.") from None
         index = self._reader.index
         calls = await self._ask(index.find, query, PAGE)
@@ -208,7 +209,7 @@ class Serve:
         self, request: web.Request, file: Opened, media_type: str | None
     ) -> web.StreamResponse:
         size = file.size
-        start, end, status = _range_of(request, size)
+        start, end, status = _range_of(request.headers.get(hdrs.RANGE, ""), size)
         headers = {
             **_guarded(media_type),
             hdrs.ACCEPT_RANGES: "bytes",
@@ -252,18 +253,21 @@ def _guarded(media_type: str | None) -> dict[str, str]:
     return {**HEADERS, hdrs.CONTENT_TYPE: kind}
 
 
-def _range_of(request: web.Request, size: int) -> tuple[int, int, int]:
-    """Start, end and status of an answer to a request for (a part of) a file of this size."""
-    try:
-        wanted = request.http_range
-    except ValueError:
-        return 0, 0, 416
-    if wanted.start is None and wanted.stop is None:
+def _range_of(wanted: str, size: int) -> tuple[int, int, int]:
+    """Start, end and status of an answer to a request for (a part of) a file of this size.
+
+    What is not one range of bytes is not heeded, as RFC 9110 (14.2) has it.
+    """
+    found = re.fullmatch(r"bytes=(?:([0-9]{1,18})-([0-9]*)|-([0-9]{1,18}))", wanted.strip())
+    if found is None:
         return 0, size, 200
-    start = 0 if wanted.start is None else wanted.start
-    if start < 0:
-        start = max(0, size + start)
-    end = size if wanted.stop is None else min(wanted.stop, size)
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        start, end = max(0, size - int(suffix)), size
+    elif last and int(last[:19]) < int(first):
+        return 0, size, 200
+    else:
+        start, end = int(first), min(int(last[:19]) + 1, size) if last else size
     return (start, end, 206) if start < end else (0, 0, 416)
 
 
@@ -288,6 +292,8 @@ def query_of(said: dict[str, str]) -> Query:
     if said.get("before"):
         started, _, row_id = said["before"].rpartition("|")
         before = (started, int(row_id))
+        if abs(before[1]) >= 2**63:
+            raise ValueError(row_id)
     return Query(
         text=said.get("q") or None,
         since=moment("since"),

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-from aiohttp import web
 
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.bucket.archive import BucketArchive
@@ -30,7 +29,7 @@ from agentphone_async.errors import (
 )
 from agentphone_async.web.consumer import Consumer, a_day_before
 from agentphone_async.web.inbox import Inbox
-from agentphone_async.web.listen import Address, listen, notify
+from agentphone_async.web.listen import Address, listen, notify, runner_of
 from agentphone_async.web.receiver import Receiver
 
 BETWEEN_ROUNDS = 1.0
@@ -124,7 +123,7 @@ class Watch:
                 inbox, self._options.secrets, healthy=lambda: self._well, now=self._now
             )
             receiver.counts = self.counts
-            runner = web.AppRunner(receiver.app(), access_log=None, shutdown_timeout=DRAIN)
+            runner = runner_of(receiver.app(), DRAIN)
             await runner.setup()
             try:
                 address = await listen(runner, self._options.address)
