@@ -147,7 +147,7 @@ class WebhookSender:
     async def _deliver(self, delivery: WebhookDelivery, fault: Fault) -> None:
         """Send an event until it is taken, or given up."""
         clock = self._settings.clock
-        if fault.webhook == "drop":
+        if fault.webhook == "never":
             delivery.status = "dropped"
             return
         if fault.delay:
@@ -165,7 +165,11 @@ class WebhookSender:
     async def _attempts(self, delivery: WebhookDelivery, fault: Fault) -> None:
         pauses: Sequence[float | None] = (*self._settings.webhook_delays, None)
         for pause in pauses:
-            taken = await self._attempt(delivery, fault)
+            if fault.webhook == "drop" and not delivery.attempts:
+                delivery.attempts, delivery.error = 1, "lost on its way"
+                taken = False
+            else:
+                taken = await self._attempt(delivery, fault)
             if taken and fault.webhook == "duplicate":
                 await self._attempt(delivery, fault)
             if taken:

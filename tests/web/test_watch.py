@@ -153,8 +153,8 @@ async def test_a_recording_is_fetched_soon_after_it_appears(tmp_path):
 
 
 async def test_what_never_came_is_repaired_by_reading_the_list(tmp_path):
-    dropping = ["webhook=drop,times=1"]
-    async with Scene(tmp_path, faults=dropping) as scene, scene.watching(poll=0.5):
+    losing = ["webhook=never,times=1"]
+    async with Scene(tmp_path, faults=losing) as scene, scene.watching(poll=0.5):
         lost, heard = (scene.emulator.add_call(duration=1) for _ in range(2))
         await scene.until(ARCHIVED, sorted([(lost.id,), (heard.id,)]))
         await scene.until(EVENTS, [(heard.id,)])

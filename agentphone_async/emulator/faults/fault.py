@@ -39,9 +39,9 @@ Hint = Literal["true", "false", "null", "missing"]
 RecordingLink = Literal["relative", "other-host", "token"]
 """``recordingUrl`` as a path; at another host; with a token in its query."""
 
-WebhookDamage = Literal["drop", "duplicate", "late", "test", "forged", "old"]
-"""An event that is never sent; sent twice; sent after the next one; marked as a test; signed with
-another secret; signed ten minutes ago."""
+WebhookDamage = Literal["drop", "never", "duplicate", "late", "test", "forged", "old"]
+"""An event whose first delivery is lost on its way, and sent again; that is never sent; sent twice;
+sent after the next one; marked as a test; signed with another secret; signed ten minutes ago."""
 
 Coding = Literal["gzip", "deflate", "raw-deflate", "gzip-members", "gzip-twice"]
 """Content codings; zlib's format, deflate without it, two gzip members, gzip within gzip."""
