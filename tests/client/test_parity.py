@@ -69,10 +69,21 @@ def test_a_timeout_and_timeouts_are_not_mixed():
         agentphone_async.AsyncAgentPhone("sk", timeout=5, timeouts=agentphone_async.Timeouts())
 
 
-def test_their_errors_have_namesakes():
-    for name in ("AgentPhoneError", "AuthenticationError", "NotFoundError", "RateLimitError"):
-        assert hasattr(agentphone_async, name)
-        assert hasattr(agentphone, name)
+ELSEWHERE = re.compile(
+    "AgentPhone|AllowedIp|AvailableNumber|Contact|Conversation|Daily|Location|Message|Monthly|"
+    "NumberLookup|OriginationUri|Reaction|ReplyTo|SipTrunk|WebhookDelivery|WebhookHistory|Webhook$|"
+    "[a-z_]+$"
+)
+"""Names of the official SDK that have nothing to do with calls."""
+
+
+def test_what_they_export_about_calls_has_namesakes():
+    about_calls = [
+        name for name in dir(agentphone) if not ELSEWHERE.match(name) and not name.startswith("_")
+    ]
+    assert {"Call", "CallRecording", "UsageStats", "NotFoundError"} <= set(about_calls)
+    for name in [*about_calls, "AgentPhoneError", "AsyncAgentPhone", "construct_event"]:
+        assert hasattr(agentphone_async, name), name
 
 
 # ------------------------------------------------------------------- one program, two clients
