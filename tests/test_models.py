@@ -300,6 +300,28 @@ def test_rows_of_speakers_say_when():
     assert turn.created_at == datetime(2025, 1, 15, 14, tzinfo=UTC)
     (turn,) = Transcript.from_json([row | {"timestamp": 12.5}]).turns
     assert (turn.role, turn.created_at) == ("agent", None)
+    for moment in (1_736_949_600, 1_736_949_600_000.0):
+        (turn,) = Transcript.from_json([row | {"timestamp": moment}]).turns
+        assert turn.created_at == datetime(2025, 1, 15, 14, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"turns": [{"role": "user", "content": "Hi"}]},
+        {"messages": [{"role": "user", "content": "Hi"}]},
+        {"data": {"callId": "c", "transcript": [{"role": "user", "content": "Hi"}]}},
+        {"transcript": {"turns": ["User: Hi"]}},
+    ],
+)
+def test_turns_under_other_names_or_a_level_deeper(data: dict[str, Any]):
+    (turn,) = Transcript.from_json(data).turns
+    assert (turn.role, turn.content) == ("user", "Hi")
+    deep: dict[str, Any] = {"data": data}
+    for _ in range(900):
+        deep = {"data": deep}
+    with pytest.raises(ValueError, match="no list of turns"):
+        Transcript.from_json(deep)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

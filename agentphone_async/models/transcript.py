@@ -42,11 +42,7 @@ class Transcript(ApiModel):
         Raises:
             ValueError: it is none of these, not even with null for its list.
         """
-        said: Any = data
-        if isinstance(data, Mapping):
-            if data and not data.keys() & _TURNS:
-                raise ValueError("there is no list of turns")
-            said = next((data[name] for name in _TURNS if data.get(name) is not None), [])
+        said = _said(data)
         if isinstance(said, str):
             turns = [_line(line) for line in said.splitlines() if line.strip()]
         else:
@@ -62,11 +58,35 @@ class Transcript(ApiModel):
         return transcript
 
 
-_TURNS = {"transcript": None, "data": None, "transcripts": None}
+_TURNS = ("transcript", "data", "transcripts", "turns", "messages")
 """Where the turns may be; in the order in which they are looked for."""
+
+_EARLIEST = 946_684_800
+"""The year 2000, in unix seconds: smaller numbers count from the call's beginning."""
+
+_MILLISECONDS = 100_000_000_000
+"""From here on a unix time is in milliseconds."""
 
 _SPEAKER = re.compile(r"\s*([A-Za-z][\w .'-]{0,40}?)\s*:\s*(.*)")
 _ROLES = {"assistant": "agent", "bot": "agent", "ai": "agent", "caller": "user", "human": "user"}
+
+
+def _said(data: Any) -> Any:
+    """The turns in an answer, a level or two deep; none if it has null for them."""
+    for _ in range(3):
+        if not isinstance(data, Mapping) or not data:
+            return data
+        if not any(name in data for name in _TURNS):
+            break
+        data = next((data[name] for name in _TURNS if data.get(name) is not None), [])
+    raise ValueError("there is no list of turns")
+
+
+def _moment(at: Any) -> Any:
+    """A time as ISO 8601 or in unix seconds; seconds from the call's beginning are left out."""
+    if not isinstance(at, int | float) or isinstance(at, bool):
+        return at
+    return (at / 1000 if at >= _MILLISECONDS else at) if at >= _EARLIEST else None
 
 
 def _line(line: str) -> TranscriptTurn:
@@ -95,7 +115,7 @@ def _turns(row: Any) -> list[TranscriptTurn]:
         said = {
             "role": _role(speaker) if isinstance(speaker, str) else None,
             "content": row.get("text"),
-            "createdAt": at if isinstance(at, str) else None,
+            "createdAt": _moment(at),
             "confidence": row.get("confidence"),
         }
         return [TranscriptTurn.from_json(said)]

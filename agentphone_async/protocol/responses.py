@@ -8,6 +8,7 @@ proxy and empty bodies occur, too, so nothing here may fail on any bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -119,10 +120,22 @@ def transcript_of(request: Request, reply: Reply) -> dict[str, Any] | list[Any] 
     if isinstance(data, dict | list | str):
         return data
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    text = reply.body.decode("utf-8", "replace").strip()
-    if kind == "text/plain" and text and not text.startswith("<"):  # else it is a web page
+    text = _text_of(reply).strip()
+    # What begins like this is a web page, or JSON that was cut off.
+    if kind in _PLAIN_TEXT and text and not text.startswith(("<", "{", '["', "[{")):
         return text
     raise not_api(request, reply)
+
+
+_PLAIN_TEXT = {"text/plain", "text/markdown", "application/octet-stream", ""}
+
+
+def _text_of(reply: Reply) -> str:
+    charset = re.search(r"charset=\"?([\w.:-]+)", reply.headers.get("Content-Type", ""))
+    try:
+        return reply.body.decode(charset[1] if charset else "utf-8", "replace")
+    except LookupError:
+        return reply.body.decode("utf-8", "replace")
 
 
 _ROWS = ("data", "calls", "numbers", "agents", "items", "results", "rows")

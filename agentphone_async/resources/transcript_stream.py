@@ -171,7 +171,9 @@ class TranscriptStream:
 
     def _is_new(self, event: SseEvent, data: dict[str, Any] | None) -> bool:
         if event.event == "connected":
-            self._over = normal_status((data or {}).get("status")) in FINISHED_STATUSES
+            told = data or {}
+            over = normal_status(told.get("status")) in FINISHED_STATUSES
+            self._over = over or isinstance(told.get("endedAt"), str)
             first, self._greeted = not self._greeted, True
             return first
         if event.event == "ended":

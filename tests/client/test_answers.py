@@ -71,6 +71,30 @@ async def test_every_shape_of_a_transcript_is_read(client_of, shape):
         ]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b"Agent: Hello", "text/plain", "Hello"),
+        (b"Agent: Hello", None, "Hello"),
+        (b"Agent: Hello", "application/octet-stream", "Hello"),
+        ("Agent: Grüße".encode("latin-1"), "text/plain; charset=iso-8859-1", "Grüße"),
+        ("Agent: Grüße".encode(), "text/plain; charset=nonsense", "Grüße"),
+        (b"<html>no</html>", "text/plain", None),
+        (b"Agent: Hello", "text/html", None),
+        (b'{"transcript": [', "text/plain", None),
+        (b"", "text/plain", None),
+    ],
+)
+async def test_a_transcript_as_text_is_told_from_a_page(client_of, body, kind, said):
+    async with RawServer(respond(body=body, content_type=kind)) as server:
+        asking = client_of(server.base_url).calls.get_transcript("call_B")
+        if said is None:
+            with pytest.raises(UnexpectedResponseError):
+                await asking
+        else:
+            assert [(turn.role, turn.content) for turn in (await asking).turns] == [("agent", said)]
+
+
 TWO = [{"id": "call_1"}, {"id": "call_2"}]
 
 

@@ -334,6 +334,12 @@ async def test_a_finished_call_may_end_with_its_replay(client_of, status):
         assert len(server.requests) == 1
 
 
+async def test_an_end_says_that_a_call_is_finished_whatever_its_status(client_of):
+    connected = event("connected", {"status": "odd", "endedAt": "2026-01-01T00:00:00Z"})
+    async with RawServer(then_close(HEAD + connected + YES)) as server:
+        assert said(await follow(client_of(server.base_url))) == ["connected", "yes"]
+
+
 async def test_a_call_that_ended_meanwhile_ends_with_the_replay_after_it(client_of):
     async with RawServer(
         then_close(HEAD + CONNECTED + YES), then_close(HEAD + FINISHED + YES + NO)
