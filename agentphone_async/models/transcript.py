@@ -73,13 +73,12 @@ _ROLES = {"assistant": "agent", "bot": "agent", "ai": "agent", "caller": "user",
 
 def _said(data: Any) -> Any:
     """The turns in an answer, a level or two deep; none if it has null for them."""
+    if isinstance(data, Mapping) and data and not any(name in data for name in _TURNS):
+        raise ValueError("there is no list of turns")
     for _ in range(3):
-        if not isinstance(data, Mapping) or not data:
-            return data
-        if not any(name in data for name in _TURNS):
-            break
-        data = next((data[name] for name in _TURNS if data.get(name) is not None), [])
-    raise ValueError("there is no list of turns")
+        if isinstance(data, Mapping):
+            data = next((data[name] for name in _TURNS if data.get(name) is not None), [])
+    return data
 
 
 def _moment(at: Any) -> Any:
