@@ -76,6 +76,6 @@ async def _forget(
         from agentphone_async.archive.bucket import erase
         from agentphone_async.archive.bucket.archive import BucketArchive
 
-        return await erase.forget(BucketArchive(dest, cache), ids, dry_run=not yes)
+        return await erase.forget(BucketArchive(dest, cache), ids, dry_run=not yes, also=others())
     refuse_cache(cache)
     return await forget(dest, ids, dry_run=not yes, wait_lock=wait_lock, also=others())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,12 +10,13 @@ import click
 from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
 from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
-from agentphone_async.cli.param_types import File, Folder
+from agentphone_async.cli.param_types import File, Place
+from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.signals import interruptible
 
 
 @click.command("hold", cls=Command)
-@click.argument("dest", type=Folder())
+@click.argument("dest", type=Place())
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
 @option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
         help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
@@ -22,11 +24,13 @@ from agentphone_async.cli.signals import interruptible
         help="Let them be erased again.")  # fmt: skip
 @option(Section.WHAT, "--list", "listing", is_flag=True, config=False,
         help="Print the ids of all calls that are held.")  # fmt: skip
+@catalog_option
 @output_option("table", "tsv", "json", "ids", default="ids")
 @quiet_option
 def command(
     *,
-    dest: Path,
+    dest: Path | str,
+    cache: Path | None,
     call_ids: tuple[str, ...],
     from_file: Path | None,
     release: bool,
@@ -40,9 +44,12 @@ def command(
     agentphone-async hold ~/calls call_abc123
     """
     if listing:
-        _list(dest, output or "ids")
+        found = run(interruptible(_held(dest, cache)))
+        if found is None:
+            return INTERRUPTED
+        _list(found, output or "ids")
         return DONE
-    changed = run(interruptible(_hold(dest, call_ids, from_file, release=release)))
+    changed = run(interruptible(_hold(dest, cache, call_ids, from_file, release=release)))
     if changed is None:
         return INTERRUPTED
     if not quiet:
@@ -52,18 +59,43 @@ def command(
     return DONE
 
 
-def _list(dest: Path, output: str) -> None:
-    from agentphone_async.archive.settings_file import load_settings
+def _list(held: Sequence[str], output: str) -> None:
     from agentphone_async.cli.tables import Column, Rows
 
     columns: list[Column[str]] = [Column("id", str)]
     rows = Rows(columns, output, ids=str, as_json=lambda call_id: {"call_id": call_id})
-    rows.print(load_settings(dest).held)
+    rows.print(held)
     rows.finish("no calls are held")
 
 
-async def _hold(dest: Path, arguments: tuple[str, ...], file: Path | None, *, release: bool) -> int:
+async def _held(dest: Path | str, cache: Path | None) -> Sequence[str]:
+    if not isinstance(dest, Path):
+        from agentphone_async.archive.bucket import erase
+        from agentphone_async.archive.bucket.archive import BucketArchive
+
+        return await erase.held(BucketArchive(dest, cache))
+    from agentphone_async.archive.settings_file import load_settings
+
+    refuse_cache(cache)
+    return load_settings(dest).held
+
+
+async def _hold(
+    dest: Path | str,
+    cache: Path | None,
+    arguments: tuple[str, ...],
+    file: Path | None,
+    *,
+    release: bool,
+) -> int:
     from agentphone_async.archive.erasure.erase import hold
     from agentphone_async.cli.erasing import ids_of
 
-    return await hold(dest, await ids_of(arguments, file), release=release)
+    ids = await ids_of(arguments, file)
+    if not isinstance(dest, Path):
+        from agentphone_async.archive.bucket import erase
+        from agentphone_async.archive.bucket.archive import BucketArchive
+
+        return await erase.hold(BucketArchive(dest, cache), ids, release=release)
+    refuse_cache(cache)
+    return await hold(dest, ids, release=release)

@@ -98,6 +98,6 @@ async def _prune(
         from agentphone_async.archive.bucket.archive import BucketArchive
 
         archive = BucketArchive(dest, cache)
-        return await erase.prune(archive, age, keeps=keeper(keep), dry_run=not yes)
+        return await erase.prune(archive, age, keeps=keeper(keep), dry_run=not yes, also=others())
     refuse_cache(cache)
     return await prune(dest, age, keep=keep, dry_run=not yes, wait_lock=wait_lock, also=others())

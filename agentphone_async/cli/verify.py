@@ -77,19 +77,27 @@ def command(
     and exits with 1 if there are any. With --repair, recordings and what lies beside them are
     fetched again; a bad file is kept under a name that ends in .altered- or .suspect-.
     """
-    teller = _Teller(output or "table", quiet=quiet)
-    if not isinstance(dest, Path):
-        if accept or repair:
-            raise click.UsageError(
-                "in a bucket, --repair and --accept are not needed: delete what is bad, and "
-                "'archive --refresh' fetches it again"
-            )
-        return _told(teller, _verify_bucket(dest, cache, teller, deep=deep))
-    refuse_cache(cache)
+    teller = Teller(output or "table", quiet=quiet)
     if accept and repair:
         raise click.UsageError("--accept and --repair exclude each other; leave one out")
+    if not isinstance(dest, Path):
+        from agentphone_async.cli import verify_bucket
+
+        archive = verify_bucket.archive_of(dest, cache)
+        if accept:
+            return _accept(teller, verify_bucket.accept(archive, accept))
+        limits = verify_bucket.Limits(deep, threads, transfers)
+        return _told(
+            teller,
+            verify_bucket.repair(archive, connection, teller, limits)
+            if repair
+            else verify_bucket.verify(archive, teller, limits),
+        )
+    refuse_cache(cache)
     if accept:
-        return _accept(dest, accept, wait_lock, teller)
+        from agentphone_async.archive.verification import accept as accepting
+
+        return _accept(teller, accepting.accept(dest, accept, wait_lock=wait_lock))
     work = (
         _repair(dest, connection, teller, threads, transfers, wait_lock)
         if repair
@@ -98,7 +106,7 @@ def command(
     return _told(teller, work)
 
 
-def _told(teller: _Teller, work: Coroutine[Any, Any, VerifyReport]) -> int:
+def _told(teller: Teller, work: Coroutine[Any, Any, VerifyReport]) -> int:
     report = run(interruptible(work))
     if report is None:
         return INTERRUPTED
@@ -106,21 +114,9 @@ def _told(teller: _Teller, work: Coroutine[Any, Any, VerifyReport]) -> int:
     return DONE if report.clean else SOME_FAILED
 
 
-async def _verify_bucket(
-    dest: str, cache: Path | None, teller: _Teller, *, deep: bool
-) -> VerifyReport:
-    from agentphone_async.archive.bucket.archive import BucketArchive
-    from agentphone_async.archive.bucket.check import verify
-
-    archive = BucketArchive(dest, cache)
-    return await verify(archive, deep=deep, found=teller.found, progress=teller.progress)
-
-
-def _accept(dest: Path, call_ids: tuple[str, ...], wait_lock: float, teller: _Teller) -> int:
+def _accept(teller: Teller, work: Coroutine[Any, Any, list[Finding]]) -> int:
     """Accept what is wrong with some calls, and say what that is."""
-    from agentphone_async.archive.verification.accept import accept
-
-    found = run(interruptible(accept(dest, call_ids, wait_lock=wait_lock)))
+    found = run(interruptible(work))
     if found is None:
         return INTERRUPTED
     for finding in found:
@@ -129,7 +125,7 @@ def _accept(dest: Path, call_ids: tuple[str, ...], wait_lock: float, teller: _Te
     return DONE
 
 
-async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyReport:
+async def _verify(dest: Path, teller: Teller, threads: int | None) -> VerifyReport:
     from agentphone_async.archive.verification.verify import verify
 
     return await verify(dest, threads=threads, found=teller.found, progress=teller.progress)
@@ -138,7 +134,7 @@ async def _verify(dest: Path, teller: _Teller, threads: int | None) -> VerifyRep
 async def _repair(
     dest: Path,
     connection: Connection,
-    teller: _Teller,
+    teller: Teller,
     threads: int | None,
     transfers: int,
     wait_lock: float,
@@ -199,7 +195,7 @@ def _rows(output: str) -> Rows[_Told]:
     return Rows(columns, output, ids=lambda told: str(told.call_id), as_json=_Told.as_event)
 
 
-class _Teller:
+class Teller:
     """Says what is found: on standard output what is wrong, on standard error the rest.
 
     Args:

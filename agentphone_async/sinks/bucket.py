@@ -164,6 +164,11 @@ class Bucket:
                 return False
         return True
 
+    def copy(self, path: str, to: str) -> None:
+        """Copy an object within the store, with what it says of itself."""
+        with bucket_errors(self.url, "write"):
+            self._api.copy(self.store, path, to)
+
     def prove(self) -> None:
         """Find out, once, whether the store creates without overwriting.
 

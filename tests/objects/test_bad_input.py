@@ -197,8 +197,8 @@ def test_commands_read_an_archive_in_a_bucket(emulator_thread, tmp_path, monkeyp
         (["archive", "folder", "--date", "today", "--dask", "local"], "a bucket's URL"),
         (["archive", "folder", "--date", "today", "--catalog", "c"], "--catalog is for"),
         (["catalog", "compact", "folder"], "has no manifests"),
-        (["hold", "s3://b/x", "call_1"], "is a URL, and this takes a folder"),
-        (["verify", "s3://b/x", "--repair"], "not needed"),
+        (["hold", "folder", "call_1", "--catalog", "c"], "--catalog is for"),
+        (["verify", "s3://b/x", "--repair", "--accept", "call_1"], "exclude each other"),
     ],
 )
 def test_commands_say_what_was_meant_wrongly(arguments, said):

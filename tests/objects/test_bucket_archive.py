@@ -134,12 +134,6 @@ async def test_a_dry_run_writes_nothing(emulator, bucket, tmp_path):
     assert list(bucket.list()) == []
 
 
-async def test_metadata_are_refused(emulator, bucket, tmp_path):
-    with pytest.raises(ConfigurationError, match="leave out --metadata"):
-        await run(emulator, bucket, tmp_path, metadata=True)
-    assert list(bucket.list()) == []
-
-
 async def test_transcripts_are_objects_and_are_erased_with_their_calls(emulator, bucket, tmp_path):
     gone, stays = fill(emulator, 2)
     await run(emulator, bucket, tmp_path / "a", transcripts=True)

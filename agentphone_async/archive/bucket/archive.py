@@ -97,17 +97,11 @@ class BucketArchive:
         """Archive what is selected and missing, as `Archive.run` does.
 
         Raises:
-            ConfigurationError: metadata are asked for, which manifests hold already.
             DestinationError: the bucket cannot be used; the message says why.
             CatalogError: a manifest is damaged or newer than we are; or the cache is of another
                 archive.
         """
         options = options or RunOptions()
-        if options.metadata:
-            raise ConfigurationError(
-                "in a bucket, manifests hold the calls' JSON, and no objects beside recordings "
-                "do; leave out --metadata"
-            )
         async with self.opened(make=not options.dry_run) as there:
             return await self.run_opened(
                 client,

@@ -10,22 +10,31 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
+from agentphone_async.archive.bucket import holds
 from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.check import refuse_none
 from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.catalog.calls import calls_after
 from agentphone_async.archive.catalog.rows import CallRow, id_to_text
-from agentphone_async.archive.erasure.erase import ErasureReport
-from agentphone_async.errors import CatalogError
+from agentphone_async.archive.erasure.erase import Also, ErasureReport
 
 _BATCH = 200
 
 
 async def forget(
-    archive: BucketArchive, call_ids: Iterable[str], *, dry_run: bool = True
+    archive: BucketArchive,
+    call_ids: Iterable[str],
+    *,
+    dry_run: bool = True,
+    also: Sequence[Also] = (),
 ) -> ErasureReport:
     """Erase all that an archive in a bucket has of some calls; see `archive.erase.forget`.
+
+    Calls that are held are left, and told.
 
     Raises:
         CatalogError: there is no archive.
@@ -33,10 +42,12 @@ async def forget(
     """
     ids = list(dict.fromkeys(call_ids))
 
-    async def all_at_once() -> AsyncGenerator[list[str]]:
-        yield ids
+    async def all_at_once(held: frozenset[str], report: ErasureReport) -> AsyncGenerator[list[str]]:
+        report.held_ids = [one for one in ids if one in held]
+        report.held = len(report.held_ids)
+        yield [one for one in ids if one not in held]
 
-    return await _erase(archive, all_at_once, dry_run=dry_run)
+    return await _erase(archive, all_at_once, also, dry_run=dry_run)
 
 
 async def prune(
@@ -46,56 +57,82 @@ async def prune(
     keeps: Callable[[CallRow], bool] = lambda _: False,
     dry_run: bool = True,
     now: datetime | None = None,
+    also: Sequence[Also] = (),
 ) -> ErasureReport:
     """`forget` every call that ended longer ago than this; see `archive.erase.prune`."""
     before = (now or datetime.now(UTC)) - older_than
 
-    async def by_age() -> AsyncGenerator[list[str]]:
+    async def by_age(held: frozenset[str], report: ErasureReport) -> AsyncGenerator[list[str]]:
         after: str | None = None
         while rows := await archive.ask(calls_after, after, _BATCH):
             after = rows[-1].id
-            yield [
+            old = [
                 row.id
                 for row in rows
                 if (row.ended or row.started or row.first_seen) < before and not keeps(row)
             ]
+            report.held += sum(one in held for one in old)
+            yield [one for one in old if one not in held]
 
-    return await _erase(archive, by_age, dry_run=dry_run)
+    return await _erase(archive, by_age, also, dry_run=dry_run)
+
+
+async def hold(archive: BucketArchive, call_ids: Iterable[str], *, release: bool = False) -> int:
+    """Keep calls from being erased, on every machine, or release them; how many changed."""
+    async with archive.opened() as there:
+        refuse_none(archive, there=there)
+        return await archive.do(lambda store: holds.hold(store, call_ids, release=release))
+
+
+async def held(archive: BucketArchive) -> list[str]:
+    """The ids of all calls that are held."""
+    async with archive.opened() as there:
+        refuse_none(archive, there=there)
+        return await archive.do(holds.held)
 
 
 async def _erase(
     archive: BucketArchive,
-    batches: Callable[[], AsyncGenerator[list[str]]],
+    batches: Callable[[frozenset[str], ErasureReport], AsyncGenerator[list[str]]],
+    also: Sequence[Also],
     *,
     dry_run: bool,
 ) -> ErasureReport:
     report = ErasureReport(dry_run)
     async with archive.opened() as there:
-        if not there:
-            url = archive.bucket.url
-            raise CatalogError(f"there is no archive in {url}", filename=url)
+        refuse_none(archive, there=there)
         erased: set[str] = set()
-        async for ids in batches():
+        async for ids in batches(frozenset(await archive.do(holds.held)), report):
             await archive.ask(_count, ids, report)
             if not dry_run:
                 await archive.do(Store.erase, ids)
                 erased.update(ids)
         if erased:
+            for one in also:
+                report.others += await archive.do(partial(_beside, one, archive.cache, erased))
             await archive.do(lambda store: Shards(store.bucket).scrub(erased))
             await archive.do(Store.compact)
     return report
 
 
+def _beside(also: Also, folder: Path, erased: set[str], _: Store) -> int:
+    return also(folder, sorted(erased))
+
+
 def _count(connection: sqlite3.Connection, ids: Sequence[str], report: ErasureReport) -> None:
     for one in ids:
         text = (id_to_text(one),)
-        (files, size) = connection.execute(
-            "SELECT count(path), coalesce(sum(size), 0) FROM recordings "
-            "WHERE call_id = ? AND path IS NOT NULL",
-            text,
-        ).fetchone()
+        sums = []
+        for table in ("recordings", "sidecars"):
+            found = connection.execute(
+                f"SELECT count(path), coalesce(sum(size), 0) FROM {table} "  # noqa: S608 - ours
+                "WHERE call_id = ? AND path IS NOT NULL",
+                text,
+            )
+            sums.append(found.fetchone())
         known = connection.execute("SELECT 1 FROM calls WHERE id = ?", text).fetchone()
         report.calls += known is not None
         report.unknown += known is None
-        report.recordings += files
-        report.bytes += size
+        report.recordings += sums[0][0]
+        report.sidecars += sums[1][0]
+        report.bytes += sums[0][1] + sums[1][1]

@@ -40,6 +40,9 @@ from agentphone_async.sinks.erased import Tombstones, id_hash
 
 HEAD = "_catalog/archive.json"
 OURS = "_catalog/"
+ASIDE = "_catalog/aside"
+"""Where bad objects are kept when others took their places: in a folder for each call."""
+
 AT_ONCE = 8
 TOGETHER = 256
 """Manifests that are merged in one transaction."""
@@ -242,7 +245,7 @@ class Store:
             and head.path not in known
             and Part.of_name(head.path) is not None
         ]
-        tombstones = fetch_tombstones(self.bucket, self.cache, self._key)
+        tombstones = fetch_tombstones(self.bucket, self.cache, self.key)
         fresh = tombstones.hashes != self._tombstones.hashes
         self._tombstones = tombstones
         merged = 0
@@ -268,15 +271,18 @@ class Store:
             How many objects there were.
         """
         texts = [id_to_text(one) for one in ids]
-        put_tombstones(self.bucket, [id_hash(one, self._key) for one in ids])
+        hashes = [id_hash(one, self.key) for one in ids]
+        put_tombstones(self.bucket, hashes)
         paths = paths_of(self.connection, texts)
+        paths += [head.path for one in hashes for head in self.bucket.list(f"{ASIDE}/{one}")]
         gone = sum(self.bucket.remove(path) for path in paths)
         with self._errors():
             without_triggers(self.connection, lambda: forget_rows(self.connection, texts))
         return gone
 
     @property
-    def _key(self) -> bytes:
+    def key(self) -> bytes:
+        """What ids are hashed with: in names, and in the names of tombstones and holds."""
         if self.identity is None:
             raise RuntimeError("the store is not open")
         return self.identity.key

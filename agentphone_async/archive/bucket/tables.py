@@ -64,6 +64,7 @@ TABLES = (
         "sidecars", ("call_id", "kind"), "{}updated", ("{}updated", "{}sha256", "{}path", "{}size")
     ),
     Table("pending", ("call_id", "kind"), "{}since", ("{}since",)),
+    Table("accepted", ("path",), "{}accepted", ("{}accepted", "{}kind", "{}sha256", "{}call_id")),
     Table(
         "erased", ("hash",), "{}erased", ("coalesce({}bytes, -1)", "{}erased", "{}reason"), "erased"
     ),

@@ -21,8 +21,10 @@ from agentphone_async.sinks.erased import ERASED_NAME, Tombstones
 TOMBS = "_catalog/erased"
 
 _OF_A_CALL = (
+    ("accepted", "call_id"),
     ("sidecars", "call_id"),
     ("pending", "call_id"),
+    ("absent", "call_id"),
     ("recordings", "call_id"),
     ("calls", "id"),
 )
@@ -72,6 +74,13 @@ def forget_rows(connection: sqlite3.Connection, texts: Sequence[str]) -> None:
     """Delete all rows of calls, and every note that names them."""
     values = [(text,) for text in texts]
     connection.execute("PRAGMA secure_delete = ON").fetchall()
+    for text in values:  # what was accepted is noted by its path, which may hold the id
+        for table in ("bucket_journal", "bucket_gone"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE tbl = 'accepted' "  # noqa: S608 - ours
+                "AND k1 IN (SELECT path FROM accepted WHERE call_id = ?)",
+                text,
+            )
     for table, column in _OF_A_CALL:
         connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", values)  # noqa: S608
     for table in ("bucket_journal", "bucket_gone"):

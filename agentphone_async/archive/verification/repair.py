@@ -31,6 +31,7 @@ from agentphone_async.archive.catalog.rows import (
 )
 from agentphone_async.archive.files.on_disk import examine
 from agentphone_async.archive.files.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
+from agentphone_async.archive.files.storage import Files, LocalFiles
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import dated_by, stem_of, target_of
@@ -45,7 +46,7 @@ from agentphone_async.recordings.fetch import Fetched, Fetcher
 from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.sinks.disk import destination_errors, link_or_replace
 from agentphone_async.sinks.interface import Body, Stored, Target
-from agentphone_async.sinks.local import Fsync, LocalSink
+from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.threads import FilePool
 
 _BATCH = 64
@@ -149,16 +150,17 @@ class Repairer(AsyncResource):
         client: AsyncAgentPhone,
         transfers: int,
         fsync: Fsync,
+        files: Files | None = None,
     ) -> None:
         self._folder = folder
         self._catalog = catalog
         self._client = client
         self._transfers = transfers
         self._pool = FilePool(2)
-        self._sink = LocalSink(folder, fsync=fsync, pool=self._pool)
+        self._sink = (files or LocalFiles(folder)).sink(fsync)
         limit = client.settings.max_file_size
         self._fetcher = Fetcher(client.session, self._sink, max_file_size=limit)
-        self._files = SidecarFiles(folder, fsync=fsync, catalog=catalog)
+        self._files = SidecarFiles(folder, fsync=fsync, catalog=catalog, files=files)
 
     async def aclose(self) -> None:
         """Let files go; the catalog and the client stay open."""
@@ -203,6 +205,10 @@ class Repairer(AsyncResource):
         except AgentPhoneError as error:
             return Repaired(finding, repaired=False, line=str(error))
 
+    def _quarantine(self, finding: Finding) -> PurePosixPath | None:
+        """Rename what lies at a finding's place, and return its new name; None if nothing does."""
+        return _quarantine(self._folder, finding)
+
     # ---------------------------------------------------------------- recordings
 
     async def _repair_recording(self, finding: Finding, file: CatalogFile) -> Repaired:
@@ -219,7 +225,7 @@ class Repairer(AsyncResource):
             same = await self._pool.run(_sha256, fetched) == row.sha256
             audio = fetched.ready.audio
             _object(finding, audio, same=same, current=row.version == latest.version)
-            aside = await self._pool.run(_quarantine, self._folder, finding)
+            aside = await self._pool.run(self._quarantine, finding)
             stored = (await self._sink.publish([fetched.ready]))[0]
         except (NotRepairableError, AgentPhoneError):
             await self._sink.discard(fetched.ready)  # there may be very many of these
@@ -252,7 +258,7 @@ class Repairer(AsyncResource):
             both = transcript_files(call, transcript, file.path.with_suffix(""), UTC)
             fresh = next(each for each in both if each.kind == file.kind)
             line = "fetched again"
-        aside = await self._pool.run(_quarantine, self._folder, finding)
+        aside = await self._pool.run(self._quarantine, finding)
         await self._files.store([fresh])
         return Repaired(finding, repaired=True, line=line + _kept(aside))
 
