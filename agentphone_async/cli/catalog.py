@@ -158,10 +158,12 @@ def compact(*, dest: Path | str, cache: Path | None) -> int:
     """Fold the manifests of the archive in the bucket DEST into few.
 
     Caches are made from them, and that takes the longer the more there are. What was erased is in
-    none of them afterwards. Runs may continue meanwhile.
+    none of them afterwards. Runs may continue meanwhile. They become Parquet where pyarrow is
+    installed (the extra parquet), which all that read the archive need then.
     """
     if isinstance(dest, Path):
         raise click.UsageError("an archive in a folder has no manifests; name a bucket's URL")
+    from agentphone_async.archive.bucket import columnar
     from agentphone_async.archive.bucket.store import Store, default_cache
     from agentphone_async.errors import CatalogError
     from agentphone_async.quantities import counted
@@ -172,7 +174,7 @@ def compact(*, dest: Path | str, cache: Path | None) -> int:
     try:
         if not store.open(make=False):
             raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
-        gone = store.compact()
+        gone = store.compact(parquet=columnar.is_available())
     finally:
         store.close()
     click.echo(f"folded {counted(gone, 'manifest')} together", err=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import sqlite3
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentphone_async.archive.bucket import journal, manifest
+from agentphone_async.archive.bucket import merge as merging
 from agentphone_async.archive.bucket.merge import merge, renumbered
 from agentphone_async.archive.catalog.migrate import migrate
 from agentphone_async.errors import CatalogError
@@ -18,11 +22,20 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PART = manifest.Part("run-1", 0, 1)
 
 
-def cache() -> sqlite3.Connection:
+@functools.cache
+def empty() -> bytes:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     migrate(connection, ":memory:")
-    connection.execute("PRAGMA foreign_keys = OFF")
     journal.install(connection)
+    made = connection.serialize()
+    connection.close()
+    return made
+
+
+def cache() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.deserialize(empty())
+    connection.execute("PRAGMA foreign_keys = OFF")
     return connection
 
 
@@ -86,6 +99,54 @@ def test_all_orders_make_the_same_catalog():
     assert states["call_2"][1] == "failed"
     assert states["call_4"] == (1, "archived", "a/4.wav")
     assert "call_3" not in states
+
+
+def _rows_of_machines() -> st.SearchStrategy[list[list[manifest.Row]]]:
+    """What a few machines write about few calls: every kind of row, and many collisions."""
+    number = st.integers(1, 3)
+    moment = st.integers(1, 4).map("2026-11-2{}T00:00:00.000000Z".format)
+    stored = st.builds(
+        lambda n, at, named, less: recording(
+            n, at, version=max(1, named - less), size=1,
+            path=f"{n}.v{named}.wav" if named > 1 else f"{n}.wav",
+        ),
+        number, moment, st.integers(1, 3), st.integers(0, 2),
+    )  # fmt: skip
+    failed = st.builds(
+        lambda n, at, why: recording(n, at, last_error=why),
+        number, moment, st.sampled_from(["503", "504"]),
+    )  # fmt: skip
+    listed = st.builds(call, number, moment, st.sampled_from(["{}", '{"id": 1}']))
+    gone = st.builds(
+        lambda n, at, key: {
+            "gone": "recordings" if key else "calls", "key": [f"call_{n}", *key], "at": at
+        },
+        number, moment, st.sampled_from([(), (1,), (2,)]),
+    )  # fmt: skip
+    return st.lists(st.lists(st.one_of(stored, failed, listed, gone), max_size=5), max_size=5)
+
+
+@given(_rows_of_machines(), st.randoms(use_true_random=False), st.integers(0, 3))
+@settings(max_examples=25, deadline=None)
+def test_any_rows_in_any_order_and_in_any_portions_make_the_same_catalog(parts, chance, bulk):
+    named = list(enumerate(parts))
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        for portions in (1, 2, len(named) or 1):
+            patch.setattr(merging, "BULK", bulk)  # with indexes, or without
+            chance.shuffle(named)
+            connection = cache()
+            for start in range(0, len(named), portions):
+                some = named[start : start + portions]
+                merge(connection, [(f"part-{name}", rows) for name, rows in some])
+            if any("gone" in row for rows in parts for row in rows):
+                # What was deleted may have been the earliest; whether it was seen first, or its
+                # deletion, shows in these two.
+                connection.execute("UPDATE calls SET first_seen = ''")
+                connection.execute("UPDATE recordings SET created = ''")
+            found.append(contents(connection))
+            connection.close()
+    assert found[0] == found[1] == found[2]
 
 
 def test_merging_one_manifest_again_changes_nothing():

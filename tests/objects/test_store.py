@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agentphone_async.archive.bucket import store as store_module
+from agentphone_async.archive.bucket.identity import HEAD
 from agentphone_async.archive.bucket.manifest import VERSION
 from agentphone_async.archive.bucket.objects import BucketFiles
 from agentphone_async.archive.bucket.shards import LEASE, Plan, Shards, slice_of
-from agentphone_async.archive.bucket.store import HEAD, Store
+from agentphone_async.archive.bucket.store import Store
 from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 
@@ -80,7 +82,11 @@ def test_what_was_not_sent_before_a_kill_is_sent_by_the_next_run(bucket, tmp_pat
     again.close()
 
 
-def test_compacting_keeps_the_rows_and_drops_the_manifests(bucket, tmp_path):
+@pytest.mark.parametrize("parquet", [False, True])
+def test_compacting_keeps_the_rows_and_drops_the_manifests(bucket, tmp_path, monkeypatch, parquet):
+    if parquet:
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(store_module, "FOLDED", 4)
     first, second = opened(bucket, tmp_path / "a"), opened(bucket, tmp_path / "b")
     for number in range(5):
         add(first, number)
@@ -88,13 +94,21 @@ def test_compacting_keeps_the_rows_and_drops_the_manifests(bucket, tmp_path):
     second.pull()
     first.connection.execute("DELETE FROM recordings WHERE call_id = 'call_3'")
     first.connection.execute("DELETE FROM calls WHERE id = 'call_3'")
-    assert first.compact() == 6
-    assert len(list(bucket.list("_catalog/parts"))) == 1
+    assert first.compact(parquet=parquet) == 6
+    parts = list(bucket.list("_catalog/parts"))
+    assert [part.path.endswith(".parquet") for part in parts] == [parquet] * 3
     second.pull()
     third = opened(bucket, tmp_path / "c")
     third.pull()
     assert rows(first) == rows(second) == rows(third)
     assert not any("call_3" in row for row in rows(third))
+    if parquet:
+        cut = bucket.read(parts[0].path)[:-100]
+        bucket.put_now(parts[0].path, cut, {}, mode="overwrite")
+        damaged = opened(bucket, tmp_path / "d")
+        with pytest.raises(CatalogError, match="is damaged"):
+            damaged.pull()
+        damaged.close()
     for store in (first, second, third):
         store.close()
 

@@ -22,7 +22,7 @@ from agentphone_async.archive.options import RunOptions, SidecarWriter
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
-from agentphone_async.errors import ConfigurationError, DestinationError
+from agentphone_async.errors import DestinationError
 from agentphone_async.models import Call
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.threads import FilePool

@@ -57,6 +57,17 @@ def columns_of(connection: sqlite3.Connection, table: Table) -> list[str]:
     return [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table.name})")]
 
 
+def typed_columns(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str]]]:
+    """For each table that manifests hold its columns, with their types."""
+    return {
+        table.name: [
+            (name, kind)
+            for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table.name})")
+        ]
+        for table in TABLES
+    }
+
+
 def install(connection: sqlite3.Connection) -> None:
     """Make what the journal needs; fine if it is there."""
     for statement in _SCHEMA:

@@ -29,7 +29,8 @@ VERSION = 1
 PARTS = "_catalog/parts"
 """Where manifests are, below the archive's prefix."""
 
-_NAME = re.compile(r"_catalog/parts/([0-9A-Za-z-]+)/(\d+)-(\d+)\.jsonl\.zst")
+ENDING = ".jsonl.zst"
+_NAME = re.compile(r"_catalog/parts/([0-9A-Za-z-]+)/(\d+)-(\d+)(\.jsonl\.zst|\.parquet)")
 
 _AT_ONCE = 512 * 1024
 """Bytes of lines that are parsed at a time."""
@@ -46,28 +47,40 @@ class Part:
         shard: which part of the run's work.
         attempt: counts a run's manifests for a shard.
         covers: names of manifests that it replaces.
+        ending: of its name; ``.parquet`` for some that are compacted.
     """
 
     run: str
     shard: int
     attempt: int
     covers: tuple[str, ...] = field(default=())
+    ending: str = ENDING
 
     @property
     def name(self) -> str:
         """The object's key below the archive's prefix."""
-        return f"{PARTS}/{self.run}/{self.shard:06}-{self.attempt:06}.jsonl.zst"
+        return f"{PARTS}/{self.run}/{self.shard:06}-{self.attempt:06}{self.ending}"
 
     @classmethod
     def of_name(cls, name: str) -> Part | None:
         """The part that a key names; None if it is not one of a manifest."""
         found = _NAME.fullmatch(name)
-        return None if found is None else cls(found[1], int(found[2]), int(found[3]))
+        if found is None:
+            return None
+        return cls(found[1], int(found[2]), int(found[3]), ending=found[4])
 
 
 def encode(part: Part, rows: Iterable[Mapping[str, Any]]) -> bytes:
     """A manifest's bytes."""
-    head: dict[str, Any] = {
+    lines = [_dump(head(part))]
+    lines.extend(map(_dump, rows))
+    lines.append(_dump({"rows": len(lines) - 1}))
+    return compress(b"\n".join(lines) + b"\n")
+
+
+def head(part: Part) -> Row:
+    """What the first line of a manifest says."""
+    said: Row = {
         "format": FORMAT,
         "version": VERSION,
         "run": part.run,
@@ -75,17 +88,18 @@ def encode(part: Part, rows: Iterable[Mapping[str, Any]]) -> bytes:
         "attempt": part.attempt,
     }
     if part.covers:
-        head["covers"] = list(part.covers)
-    lines = [_dump(head)]
-    lines.extend(map(_dump, rows))
-    lines.append(_dump({"rows": len(lines) - 1}))
-    return compress(b"\n".join(lines) + b"\n")
+        said["covers"] = list(part.covers)
+    return said
 
 
 def head_of(data: bytes, name: str) -> Part:
     """The head of a manifest, with what it covers."""
     with decompress(data, name) as reader:
-        head = _checked(reader.readline(), name)
+        return part_of(checked(reader.readline(), name))
+
+
+def part_of(head: Row) -> Part:
+    """The part that the first line of a manifest names."""
     return Part(
         str(head.get("run")),
         int(head.get("shard", 0)),
@@ -103,17 +117,17 @@ def decode(data: bytes, name: str) -> Iterator[Row]:
     count = 0
     end: int | None = None
     with decompress(data, name) as reader:
-        _checked(reader.readline(), name)
+        checked(reader.readline(), name)
         while some := reader.readlines(_AT_ONCE):
             rows = _load_many(some, name)
             if end is not None:
-                raise _torn(name, "lines after its end")
+                raise torn(name, "lines after its end")
             if "rows" in rows[-1] and "table" not in rows[-1]:
                 end = rows.pop()["rows"]
             count += len(rows)
             yield from rows
     if end != count:
-        raise _torn(name, f"{count} rows of {end if end is not None else 'an unknown number'}")
+        raise torn(name, f"{count} rows of {end if end is not None else 'an unknown number'}")
 
 
 def compress(data: bytes) -> bytes:
@@ -141,7 +155,7 @@ class _Guarded(io.RawIOBase):
         try:
             return cast("int", self._reader.readinto(buffer))
         except Exception as error:  # noqa: BLE001 - ZstdError, which only the extra knows
-            raise _torn(self._name, printable(str(error), 80)) from None
+            raise torn(self._name, printable(str(error), 80)) from None
 
 
 def _zstandard() -> Any:
@@ -164,13 +178,14 @@ def _load_many(lines: Sequence[bytes], name: str) -> list[Row]:
     try:
         rows: list[Row] = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError:
-        raise _torn(name, "a line that is not JSON") from None
+        raise torn(name, "a line that is not JSON") from None
     if len(rows) != len(lines) or set(map(type, rows)) != {dict}:
-        raise _torn(name, "a line that is not an object")
+        raise torn(name, "a line that is not an object")
     return rows
 
 
-def _checked(line: bytes, name: str) -> Row:
+def checked(line: bytes, name: str) -> Row:
+    """The first line of a manifest, if it is one that we can read."""
     head = _load_many([line], name)[0] if line else {}
     if head.get("format") != FORMAT or not isinstance(head.get("version"), int):
         raise CatalogError(
@@ -187,7 +202,8 @@ def _checked(line: bytes, name: str) -> Row:
     return head
 
 
-def _torn(name: str, what: str) -> CatalogError:
+def torn(name: str, what: str) -> CatalogError:
+    """The error for a manifest that is damaged."""
     return CatalogError(
         f"the manifest {printable(name, 200)} is damaged ({what}); restore it, or delete it and "
         "run again: what it named is found again",

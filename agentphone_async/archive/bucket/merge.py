@@ -36,17 +36,26 @@ NEVER = "0001-01-01T00:00:00.000000Z"
 """When a call was seen last of which only the id is known."""
 
 _STAND_INS = (
+    # A call of which only the id is known, and no recording any more, is not known at all.
     (
-        "INSERT OR IGNORE INTO calls (id, raw, first_seen, last_seen) "  # noqa: S608 - ours
-        f"SELECT call_id, json_object('id', call_id), '{NEVER}', '{NEVER}' "
-        "FROM incoming.recordings AS incoming "
-        "WHERE NOT EXISTS (SELECT 1 FROM calls WHERE id = incoming.call_id)"
+        f"DELETE FROM main.calls WHERE last_seen = '{NEVER}' "  # noqa: S608 - ours
+        "AND id IN (SELECT call_id FROM incoming.touched) "
+        "AND NOT EXISTS (SELECT 1 FROM main.recordings WHERE call_id = calls.id)"
     ),
     (
-        "UPDATE calls SET first_seen = coalesce("  # noqa: S608 - ours
-        "(SELECT min(created) FROM recordings WHERE call_id = calls.id), first_seen) "
+        "INSERT OR IGNORE INTO main.calls (id, raw, first_seen, last_seen) "  # noqa: S608 - ours
+        f"SELECT call_id, json_object('id', call_id), '{NEVER}', '{NEVER}' "
+        "FROM (SELECT call_id FROM incoming.recordings "
+        "UNION ALL SELECT call_id FROM incoming.touched) AS some "
+        "WHERE EXISTS (SELECT 1 FROM main.recordings WHERE call_id = some.call_id) "
+        "AND NOT EXISTS (SELECT 1 FROM main.calls WHERE id = some.call_id)"
+    ),
+    (
+        "UPDATE main.calls SET first_seen = coalesce("  # noqa: S608 - ours
+        "(SELECT min(created) FROM main.recordings WHERE call_id = calls.id), first_seen) "
         f"WHERE last_seen = '{NEVER}' "
-        "AND id IN (SELECT call_id FROM incoming.recordings)"
+        "AND id IN (SELECT call_id FROM incoming.recordings "
+        "UNION ALL SELECT call_id FROM incoming.touched)"
     ),
 )
 
@@ -65,6 +74,15 @@ _SAME_PATH = (
     "UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
     "GROUP BY call_id, path HAVING count(DISTINCT version) > 1"
 )
+
+
+_OVERTAKEN = (
+    "DELETE FROM main.recordings WHERE path IS NULL AND state <> 'erased' "
+    "AND call_id IN (SELECT call_id FROM incoming.recordings) "
+    "AND version < (SELECT max(version) FROM main.recordings AS stored "
+    "WHERE stored.call_id = recordings.call_id AND stored.path IS NOT NULL)"
+)
+"""A failure is of no interest any more where a later version is stored."""
 
 
 def merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
@@ -122,6 +140,8 @@ class _Merger:
         (self._stand_ins,) = connection.execute(
             "SELECT EXISTS (SELECT 1 FROM calls WHERE last_seen = ?)", (NEVER,)
         ).fetchone()
+        connection.execute("CREATE TABLE incoming.touched (call_id)")
+        self._touched = False
         for name in self._columns:
             connection.execute(
                 f"CREATE TABLE incoming.{name} AS SELECT * FROM main.{name} WHERE 0"  # noqa: S608
@@ -165,10 +185,19 @@ class _Merger:
                 written = self._upsert(table, temp, index)
             if table.earliest is not None and written < self._came[table.name]:
                 self._connection.execute(_keep_earliest(table, temp))
-            if table.name == "recordings":
-                self._stand_ins |= self._connection.execute(_STAND_INS[0]).rowcount > 0
-                if self._stand_ins:
-                    self._connection.execute(_STAND_INS[1])
+
+        if self._came["recordings"]:
+            self._connection.execute(_OVERTAKEN)
+        if self._came["recordings"] or self._touched:
+            self._stand_in()
+
+    def _stand_in(self) -> None:
+        """Give recordings without a call one of which only the id is known."""
+        if self._touched:
+            self._connection.execute(_STAND_INS[0])
+        self._stand_ins |= self._connection.execute(_STAND_INS[1]).rowcount > 0
+        if self._stand_ins:
+            self._connection.execute(_STAND_INS[2])
 
     def _upsert(self, table: Table, temp: str, index: Callable[[], None]) -> int:
         """Merge one table; a file that is known as another version is numbered anew first."""
@@ -194,6 +223,9 @@ class _Merger:
             "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
             [gone_values(row) for row in gone],
         )
+        touched = [(row["key"][0],) for row in gone if row["gone"] in {"calls", "recordings"}]
+        self._connection.executemany("INSERT INTO incoming.touched VALUES (?)", touched)
+        self._touched |= bool(touched)
         for table in TABLES:
             keys = [(*row["key"], row["at"]) for row in gone if row["gone"] == table.name]
             if keys and table.name in self._columns:
@@ -227,7 +259,10 @@ class _Merger:
                     (call_id,),
                 )
                 rows += [dict(zip(columns, values, strict=True)) for values in found]
-                connection.execute(f"DELETE FROM {source} WHERE call_id = ?", (call_id,))  # noqa: S608
+                connection.execute(
+                    f"DELETE FROM {source} WHERE call_id = ? AND path IS NOT NULL",  # noqa: S608
+                    (call_id,),
+                )
             connection.executemany(
                 f"INSERT INTO {temp} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
                 [tuple(row[name] for name in columns) for row in renumbered(rows)],
@@ -310,17 +345,25 @@ def _upsert(table: Table, columns: Sequence[str], temp: str) -> str:
 
 def _earliest(table: Table) -> str:
     earlier = f"min({table.name}.{table.earliest}, excluded.{table.earliest})"
+    if table.name == "recordings":  # of one file: a failure before it was another matter
+        return (
+            f"CASE WHEN recordings.path IS excluded.path THEN {earlier} ELSE excluded.created END"
+        )
     if table.name != "calls":
         return earlier
     return f"CASE WHEN calls.last_seen = '{NEVER}' THEN excluded.first_seen ELSE {earlier} END"
 
 
 def _keep_earliest(table: Table, temp: str) -> str:
-    keys = " AND ".join(f"incoming.{name} = {table.name}.{name}" for name in table.key)
-    name = table.earliest
+    keys, name = ", ".join(table.key), table.earliest
+    same = " AND ".join(f"incoming.{key} = {table.name}.{key}" for key in table.key)
+    if table.name == "recordings":
+        keys += ", path"
+        same += " AND incoming.path IS recordings.path"
     return (
         f"UPDATE main.{table.name} SET {name} = incoming.{name} "  # noqa: S608 - names of ours
-        f"FROM {temp} AS incoming WHERE {keys} AND incoming.{name} < {table.name}.{name}"
+        f"FROM (SELECT {keys}, min({name}) AS {name} FROM {temp} GROUP BY {keys}) AS incoming "
+        f"WHERE {same} AND incoming.{name} < {table.name}.{name}"
     )
 
 

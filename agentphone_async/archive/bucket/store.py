@@ -1,26 +1,25 @@
 """The truth in the bucket and the cache that is made from it: opened, brought up to date, sent.
 
-``_catalog/archive.json`` is written once, create-only, by whoever comes first: the archive's id,
-and the key that names are hashed with, so that all machines name alike. Manifests are only added.
+Manifests are only added, and every cache takes in those that it does not know.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from agentphone_async.archive.bucket import journal, manifest
+from agentphone_async.archive.bucket import columnar, journal, manifest
+from agentphone_async.archive.bucket.identity import Identity, identify
 from agentphone_async.archive.bucket.manifest import PARTS, Part
 from agentphone_async.archive.bucket.merge import merge, without_triggers
 from agentphone_async.archive.bucket.tombs import (
@@ -33,12 +32,11 @@ from agentphone_async.archive.bucket.tombs import (
 from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
 from agentphone_async.archive.catalog.rows import id_to_text
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
-from agentphone_async.errors import CatalogError, DestinationError
+from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.disk import FOLDER_MODE, destination_errors
 from agentphone_async.sinks.erased import Tombstones, id_hash
 
-HEAD = "_catalog/archive.json"
 OURS = "_catalog/"
 ASIDE = "_catalog/aside"
 """Where bad objects are kept when others took their places: in a folder for each call."""
@@ -50,81 +48,8 @@ TOGETHER = 256
 PUSHED = 4_000
 """Rows of one manifest, at most about so many."""
 
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What ``archive.json`` says.
-
-    Attributes:
-        id: tells this archive from others that had its place.
-        key: names, and the tombstones of erased calls, are hashed with it.
-        hashed: whether names are.
-    """
-
-    id: str
-    key: bytes
-    hashed: bool = True
-
-
-def identify(bucket: Bucket, *, make: bool, hashed: bool = True) -> Identity | None:
-    """Who the archive is; None if there is none and none is to be made.
-
-    Args:
-        bucket: its prefix.
-        make: whether one is made where there is none.
-        hashed: whether names in a new one are hashed.
-
-    Raises:
-        DestinationError: somebody else's objects are there, or the store does not work.
-        CatalogError: it is damaged, or newer than we are.
-    """
-    for _ in range(3):
-        try:
-            return _read(bucket)
-        except FileNotFoundError:
-            pass
-        _refuse_strangers(bucket)
-        if not make:
-            return None
-        bucket.prove()
-        head = {
-            "format": manifest.FORMAT,
-            "version": manifest.VERSION,
-            "id": secrets.token_hex(16),
-            "key": secrets.token_hex(32),
-            "hashed": hashed,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        bucket.create_now(HEAD, json.dumps(head).encode(), {"Content-Type": "application/json"})
-    raise DestinationError(f"{bucket.url}: {HEAD} was written and cannot be read; try again later")
-
-
-def _read(bucket: Bucket) -> Identity:
-    where = f"{bucket.url}/{HEAD}"
-    try:
-        head = json.loads(bucket.read(HEAD))
-        version = int(head["version"])
-        found = Identity(head["id"], bytes.fromhex(head["key"]), bool(head.get("hashed", True)))
-    except (ValueError, KeyError, TypeError):
-        raise CatalogError(
-            f"{where} is damaged or not ours; restore it, or choose another prefix", filename=where
-        ) from None
-    if version > manifest.VERSION:
-        raise CatalogError(
-            f"{where} has format {version}, and this version of agentphone-async knows "
-            f"{manifest.VERSION} at most; update agentphone-async",
-            filename=where,
-        )
-    return found
-
-
-def _refuse_strangers(bucket: Bucket) -> None:
-    for head in bucket.list():
-        if not head.path.startswith(".agentphone-probe-"):
-            raise DestinationError(
-                f"{bucket.url} holds objects that are not of an archive; choose an empty prefix",
-                filename=bucket.url,
-            )
+FOLDED = 40_000
+"""Rows of one compacted manifest, at most: few, and yet they fit into memory."""
 
 
 @contextlib.contextmanager
@@ -297,8 +222,9 @@ class Store:
         for name, data in came:
             if data is not None:
                 shown = f"{self.bucket.url}/{name}"
-                yield name, manifest.decode(data, shown)
-                for covered in manifest.head_of(data, shown).covers:
+                form = columnar if name.endswith(columnar.ENDING) else manifest
+                yield name, form.decode(data, shown)
+                for covered in form.head_of(data, shown).covers:
                     yield covered, iter(())
 
     def push(self, *, least: int = 1) -> int:
@@ -314,24 +240,48 @@ class Store:
                 sent += len(changes.rows)
         return sent
 
-    def _write(self, rows: list[manifest.Row], covers: tuple[str, ...] = ()) -> str:
+    def _write(self, rows: Sequence[manifest.Row]) -> str:
+        """Store rows as a manifest, and return its name."""
+        return self._store(lambda attempt: Part(self.run, self.shard, attempt), rows)
+
+    def _fold(self, rows: Sequence[manifest.Row], covers: tuple[str, ...], ending: str) -> None:
+        """Store rows as a compacted manifest, which this cache knows."""
+        name = self._store(
+            lambda attempt: Part(self.run, self.shard, attempt, covers, ending), rows
+        )
+        self.connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
+
+    def _store(self, part_of: Callable[[int], Part], rows: Sequence[manifest.Row]) -> str:
+        """Store rows under the next name that is free."""
         while True:
             self._attempt += 1
-            part = Part(self.run, self.shard, self._attempt, covers)
-            data = manifest.encode(part, rows)
-            digest = hashlib.sha256(data).hexdigest()
-            metadata = {"Content-Type": "application/zstd", "sha256": digest}
-            if self.bucket.create_now(part.name, data, metadata):
+            part = part_of(self._attempt)
+            if part.ending == columnar.ENDING:
+                data = columnar.encode(part, rows, journal.typed_columns(self.connection))
+            else:
+                data = manifest.encode(part, rows)
+            if self._put(part, data):
                 return part.name
-            there = self.bucket.head(part.name)
-            if there is not None and there.metadata.get("sha256") == digest:
-                return part.name  # ours, after a lost answer
 
-    def compact(self) -> int:
+    def _put(self, part: Part, data: bytes) -> bool:
+        """Store a manifest; False if its name is taken by another one."""
+        digest = hashlib.sha256(data).hexdigest()
+        kind = "application/vnd.apache.parquet" if part.ending == columnar.ENDING else None
+        metadata = {"Content-Type": kind or "application/zstd", "sha256": digest}
+        if self.bucket.create_now(part.name, data, metadata):
+            return True
+        there = self.bucket.head(part.name)  # the same: ours, after a lost answer
+        return there is not None and there.metadata.get("sha256") == digest
+
+    def compact(self, *, parquet: bool = False) -> int:
         """Fold all manifests into few, and delete those; return how many are gone.
 
         What has been erased is in none of them any more.
+
+        Args:
+            parquet: write Parquet, which needs pyarrow; every reader will need it, too.
         """
+        ending = columnar.ENDING if parquet else manifest.ENDING
         self.push()
         self.pull()
         covered = tuple(
@@ -339,13 +289,14 @@ class Store:
             for head in self.bucket.list(PARTS)
             if Part.of_name(head.path) is not None and self._knows(head.path)
         )
-        rows: list[manifest.Row] = []
-        for row in journal.everything(self.connection):
-            rows.append(row)
-            if len(rows) >= 50 * PUSHED:
-                self._note(self._write(rows))
-                rows = []
-        self._note(self._write(rows, covered))
+        rows = journal.everything(self.connection)
+        some = list(islice(rows, FOLDED))
+        while True:  # the last one covers what is folded: all of it is stored by then
+            following = list(islice(rows, FOLDED))
+            self._fold(some, () if following else covered, ending)
+            if not following:
+                break
+            some = following
         for name in covered:
             self.bucket.remove(name)
         return len(covered)
@@ -353,9 +304,6 @@ class Store:
     def _knows(self, name: str) -> bool:
         found = self.connection.execute("SELECT 1 FROM bucket_parts WHERE name = ?", (name,))
         return found.fetchone() is not None
-
-    def _note(self, name: str) -> None:
-        self.connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
 
     def close(self) -> None:
         """Close the cache; fine at any time, also twice."""
