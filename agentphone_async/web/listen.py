@@ -69,7 +69,7 @@ def _is_host(host: str) -> bool:
 
 def runner_of(app: web.Application, shutdown_timeout: float) -> web.AppRunner:
     """To serve an application: nothing of requests is logged but what is wrong, in one line."""
-    log = logging.getLogger("agentphone_async.http")
+    log = logging.getLogger("agentphone_async.web.http")
     log.addFilter(_in_one_line)
     return web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout, logger=log)
 
