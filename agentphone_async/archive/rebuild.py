@@ -245,7 +245,9 @@ def _write_log(path: Path) -> None:
 
 
 def _empty(workshop: Path) -> None:
-    """Remove what a rebuild has left; only files that it makes itself."""
+    """Remove what a rebuild has left; only files that it makes itself, and in no linked folder."""
+    if workshop.is_symlink():
+        workshop.unlink()
     for ending in ("", "-wal", "-shm", "-journal"):
         Path(f"{path_of(workshop)}{ending}").unlink(missing_ok=True)
     with destination_errors(workshop), suppress(FileNotFoundError):

@@ -151,7 +151,7 @@ def _settings(said: Any) -> ArchiveSettings:
     return ArchiveSettings(
         hash_key=_key(said.get("hash_key")),
         erasure_key=_key(said.get("erasure_key")),
-        template=_text(said.get("template")),
+        template=_template(said.get("template")),
         zone=_text(said.get("zone")),
         mode=_mode(said.get("mode")),
         metadata=_flag(said.get("metadata")),
@@ -166,6 +166,10 @@ def _key(text: Any) -> bytes | None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _template(value: Any) -> str | None:
+    return None if value is None else Template.parse(str(value)).text
 
 
 def _flag(value: Any) -> bool | None:

@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from anyio.abc import AsyncResource
@@ -131,6 +132,10 @@ class Catalog(AsyncResource):
             return work(self._connection)
         except sqlite3.Error as error:
             raise catalog_error(error, self.path) from error
+        except BaseException as error:
+            # A query that is half read holds the file, and the error's frames would hold the query.
+            clear_frames(error.__traceback__)
+            raise
 
 
 def _file_of(path: Path) -> tuple[int, int] | None:

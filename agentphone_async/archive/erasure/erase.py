@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -299,7 +299,7 @@ class _Erasure:
         """Bring sums and index up to date, and let old catalogs forget, too."""
         said = await self._catalog.run(get_setting, UNWRITTEN)
         folders = [PurePosixPath(folder) for folder in json.loads(said or "[]")]
-        await self._catalog.run(lambda db: [db.inside(f"{one}/x") for one in folders if one.parts])
+        await self._catalog.run(lambda db: [db.inside(str(path)) for path in _told(folders)])
         async with SidecarFiles(self._folder, catalog=self._catalog) as files:
             await Sums(files).write([one for one in folders if _is_summed(self._folder, one)])
         await self._catalog.run(_remove_empty, self._folder, folders)
@@ -366,6 +366,13 @@ def _remove_files(_: CatalogConnection, folder: Path, lots: Sequence[_Lot]) -> N
     for one in changed:
         with destination_errors(folder / one), suppress(FileNotFoundError):
             sync_folder(folder / one)
+
+
+def _told(folders: Iterable[PurePosixPath]) -> Iterator[PurePosixPath]:
+    """Where something tells of the files in these folders."""
+    for one in folders:
+        yield one / SUMS_NAME
+        yield index_path(one)
 
 
 def _is_summed(folder: Path, below: PurePosixPath) -> bool:

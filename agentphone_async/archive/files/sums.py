@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.calls import get_calls
 from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.catalog.paths import path_of_row
 from agentphone_async.archive.catalog.recordings import (
     files_in,
     folders_changed,
@@ -93,9 +94,16 @@ class Sums:
         await catalog.transaction(set_setting, _MARK, stamp(began))
 
     async def write(self, folders: Iterable[PurePosixPath]) -> None:
-        """Write the sums of these folders where they are not what they should be."""
+        """Write the sums of these folders where they are not what they should be.
+
+        Raises:
+            CatalogError: a link leads one of them out of the archive.
+            DestinationError: the disk or the catalog failed.
+        """
         catalog = await self._files.catalog()
         for folder in sorted(folders):
+            both = (index_path(folder), folder / SUMS_NAME)
+            await catalog.run(lambda db, both=both: [path_of_row(db, str(one)) for one in both])  # type: ignore[misc]
             kept = await self._kept(catalog, folder)
             await self._write(index_path(folder), partial(index_of, catalog, folder))
             sums = partial(sums_of, catalog, folder, kept)
