@@ -19,7 +19,8 @@ from agentphone_async.webhooks import (
     SIGNATURE,
     TIMESTAMP,
     WebhookVerificationError,
-    construct_event,
+    event_of,
+    verify_webhook,
 )
 
 CALL_ENDED = "agent.call_ended"
@@ -94,10 +95,15 @@ class Receiver:
         async with asyncio.timeout(BODY_SECONDS):
             body = await request.read()
         try:
-            event = construct_event(body, signature, self._secrets, timestamp)
+            verify_webhook(body, signature, self._secrets, timestamp)
         except WebhookVerificationError as error:
             _log.warning("refused a request: %s", error)
             return _said(401, error.message)
+        try:
+            event = event_of(body)
+        except WebhookVerificationError as error:
+            _log.warning("refused a request: %s", error)
+            return _said(400, error.message)
         self.counts["received"] += 1
         call_id = event.data.call_id
         if event.event != CALL_ENDED or event.test or not _is_id(call_id):

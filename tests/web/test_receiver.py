@@ -97,6 +97,8 @@ async def test_news_that_come_while_a_call_is_being_archived_are_not_lost(sender
         (event(""), {}),
         (event("\udcff"), {}),
         (event("x" * 501), {}),
+        (event("a\0b"), {}),
+        (event("a\x1b[31mb"), {}),
         (b'{"event": "agent.call_ended"}', {}),
     ],
 )
@@ -129,8 +131,18 @@ async def test_what_does_not_verify_is_401(sender, inbox, receiver, change):
     assert receiver.counts["refused"] == 1
 
 
-async def test_a_signed_body_that_is_no_event_is_401(sender):
-    assert await post(sender, b"[]") == 401
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"null", b"{}", b'{"event": 5, "callId": "call_secret"}', b"\xff",
+        b"[" * 50_000, b'{"a":' * 50_000, b'{"event": ' + b"9" * 5000 + b"}",
+    ],
+)  # fmt: skip
+async def test_a_signed_body_that_is_no_event_is_400(sender, inbox, receiver, caplog, body):
+    assert await post(sender, body) == 400
+    assert await inbox.waiting() == (0, None)
+    assert receiver.counts["refused"] == 1
+    assert "call_secret" not in caplog.text
 
 
 async def test_up_to_a_mebibyte_is_read(sender):
