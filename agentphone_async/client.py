@@ -31,6 +31,7 @@ from agentphone_async.recordings.streaming import streamed
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.shared import Disk
+from agentphone_async.transport.adaptive import MOST
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session
 
@@ -60,7 +61,9 @@ class AsyncAgentPhone(AsyncResource):
         sub_account: scopes every request to a sub-account.
         timeouts: see `Timeouts`.
         retry: see `RetryPolicy`.
-        connections: the most connections that are open at once, besides those of streams.
+        connections: the most connections that are open at once, besides those of streams; by
+            default 64, and as many as are of use, up to 256, while recordings are downloaded with
+            ``concurrency="auto"``.
         tpslimit: requests per second, listing and fetching together; None for no limit.
         bwlimit: bytes per second of all answers, ``8M``, say; None for no limit.
         max_file_size: bytes beyond which a recording is refused, by default 4 GiB; None for no
@@ -84,7 +87,7 @@ class AsyncAgentPhone(AsyncResource):
         sub_account: str | None = None,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
-        connections: int = 64,
+        connections: int | None = None,
         tpslimit: float | None = None,
         bwlimit: str | None = None,
         max_file_size: int | None = LARGEST_RECORDING,
@@ -271,7 +274,8 @@ class AsyncAgentPhone(AsyncResource):
             dest: the folder, made if it is not there, with mode 0700; or a URL (``file://``,
                 ``s3://``, ``gs://``, ``az://``) or a `Sink`.
             concurrency: transfers at a time, at least 1; ``"auto"`` finds out how many are best,
-                and keeps to that for everything else that this client does, too.
+                up to 256 or what ``connections`` and the file descriptors allow, and keeps to that
+                for everything else that this client does, too.
             wait: seconds to ask again, with growing pauses, for recordings that are not ready
                 yet when all others are settled. Their ids are kept in memory until then.
             overwrite: fetch and replace what is there. A `Sink` of your own decides itself.
@@ -343,7 +347,8 @@ class AsyncAgentPhone(AsyncResource):
         """
         limits = self.session.limits
         if concurrency == "auto":
-            limits.adapt()
+            chosen = self.settings.connections
+            limits.adapt(affordable(MOST) if chosen is None else None)
             return min(limits.max_concurrency, affordable(limits.max_concurrency))
         count = checked(concurrency)
         self.session.grow(count)

@@ -218,7 +218,8 @@ class Settings:
             Never part of ``repr``.
         base_url: scheme, host and optional prefix; `check_base_url` holds for it.
         sub_account: sent as ``X-Sub-Account-Id`` with authenticated requests.
-        connections: the most that are open to the host at once, besides those of streams.
+        connections: the most that are open to the host at once, besides those of streams; None
+            for 64, and as many as prove to be of use, up to 256, for automatic transfers.
         tpslimit: requests per second, listing and fetching together; None for no limit.
         bwlimit: bytes per second of all answers, such as ``8M`` (binary multiples); None for no
             limit.
@@ -239,7 +240,7 @@ class Settings:
     sub_account: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    connections: int = 64
+    connections: int | None = None
     tpslimit: float | None = None
     bwlimit: str | None = None
     max_file_size: int | None = LARGEST_RECORDING
@@ -268,7 +269,7 @@ class Settings:
             self.sub_account.isascii() and self.sub_account.isprintable() and self.sub_account
         ):
             raise ConfigurationError(f"sub-account {self.sub_account!r} cannot be sent in a header")
-        if self.connections < 1:
+        if self.connections is not None and self.connections < 1:
             raise ConfigurationError(f"connections is {self.connections}; use 1 or more")
         if self.tpslimit is not None and not 0 < self.tpslimit < float("inf"):
             raise ConfigurationError(f"tpslimit is {self.tpslimit}; use more than 0 a second")

@@ -149,7 +149,7 @@ class Transfers:
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:
         """A client with these limits; see `Connection.client`."""
         # The pool is as large as the number of transfers, so that none waits for a connection.
-        connections = 64 if self.count == "auto" else max(64, self.count)
+        connections = None if self.count == "auto" else max(64, self.count)
         return connection.client(
             tpslimit=self.tpslimit, bwlimit=self.bwlimit, connections=connections, **more
         )

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import anyio
+from anyio.abc import TaskGroup
 
 from agentphone_async.errors import (
     AgentPhoneError,
@@ -44,7 +45,6 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
     Outcome,
-    Recording,
     may_still_come,
 )
 from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, results_of
@@ -246,16 +246,17 @@ class Downloader:
     # ---------------------------------------------------------------- working
 
     async def _work_all(self, wanted: Queue[Job], results: Queue[_Item]) -> None:
-        at_work: dict[int, Job] = {}
+        at_work: list[Job | None] = []
         async with anyio.create_task_group() as workers:
             self._workers = workers.cancel_scope
             if self._dropped:
                 workers.cancel_scope.cancel()
-            for number in range(self._concurrency):
-                workers.start_soon(self._work, number, wanted, results, at_work)
+            at_work.append(None)
+            workers.start_soon(self._work, 0, workers, wanted, results, at_work)
         # Only after `drop` is anything left: workers go on until there is no more.
-        for job in at_work.values():
-            await results.put(_left(job))
+        for job in at_work:
+            if job is not None:
+                await results.put(_left(job))
         with suppress(Closed):
             while True:
                 await results.put(_left(await wanted.get()))
@@ -264,20 +265,28 @@ class Downloader:
     async def _work(
         self,
         number: int,
+        workers: TaskGroup,
         wanted: Queue[Job],
         results: Queue[_Item],
-        at_work: dict[int, Job],
+        at_work: list[Job | None],
     ) -> None:
+        """Take one job after another, and a colleague if there is more that may begin at once."""
+        limits = self.fetcher.session.limits
         with suppress(Closed):
             while True:
                 job = at_work[number] = await wanted.get()
+                next_one = len(at_work)
+                if wanted and next_one < min(self._concurrency, limits.concurrency):
+                    at_work.append(None)
+                    workers.start_soon(self._work, next_one, workers, wanted, results, at_work)
                 item = await self._fetch(job)
                 try:
                     await results.put(item)
                 except BaseException:
                     self._give_up([item])
                     raise
-                del at_work[number], item  # it would keep these bytes while the next ones come
+                at_work[number] = None
+                del item  # it would keep these bytes while the next ones come
 
     async def _fetch(self, job: Job) -> _Item:
         call = job.call
@@ -354,27 +363,8 @@ class Downloader:
                     job.call_id, RecordingError(obstacle_line(path, stored.in_the_way)), job.call
                 )
             return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
-        recording = recording_of(job.call_id, self._root, fetched, stored)
+        recording = fetched.recording(job.call_id, self._root, stored)
         return Archived(job.call_id, recording, job.call)
-
-
-def recording_of(call_id: str, root: Path, fetched: Fetched, stored: Stored) -> Recording:
-    """The public account of a recording that is now published."""
-    audio = fetched.ready.audio
-    return Recording(
-        call_id=call_id,
-        path=root / stored.name,
-        size=stored.size,
-        sha256=stored.sha256,
-        media_type=audio.media_type,
-        duration_seconds=audio.duration_seconds,
-        sample_rate=audio.sample_rate,
-        channels=audio.channels,
-        attempts=fetched.attempts,
-        elapsed=fetched.elapsed,
-        suspect=audio.suspect,
-        etag=fetched.etag,
-    )
 
 
 def erased(call_id: str) -> RecordingErasedError:

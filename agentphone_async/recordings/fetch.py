@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from agentphone_async.errors import (
@@ -22,6 +23,7 @@ from agentphone_async.errors import (
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.redirects import other_address
+from agentphone_async.recordings.outcomes import Recording
 from agentphone_async.recordings.transfer import Transfer
 from agentphone_async.sinks.interface import (
     SMALL,
@@ -29,6 +31,7 @@ from agentphone_async.sinks.interface import (
     Ready,
     Sink,
     Staged,
+    Stored,
     Target,
 )
 from agentphone_async.transport.budget import ByteBudget
@@ -67,6 +70,24 @@ class Fetched(NamedTuple):
     first_byte: float = 0.0
     last_byte: float = 0.0
     trust: Trust | None = None
+
+    def recording(self, call_id: str, root: Path, stored: Stored) -> Recording:
+        """The public account of it, once it is published below ``root``."""
+        audio = self.ready.audio
+        return Recording(
+            call_id=call_id,
+            path=root / stored.name,
+            size=stored.size,
+            sha256=stored.sha256,
+            media_type=audio.media_type,
+            duration_seconds=audio.duration_seconds,
+            sample_rate=audio.sample_rate,
+            channels=audio.channels,
+            attempts=self.attempts,
+            elapsed=self.elapsed,
+            suspect=audio.suspect,
+            etag=self.etag,
+        )
 
 
 async def settled(trusts: Sequence[Trust | None]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from agentphone_async.errors import ConfigurationError, RecordingExistsError
-from agentphone_async.recordings.downloader import erased, recording_of
+from agentphone_async.recordings.downloader import erased
 from agentphone_async.recordings.fetch import Fetcher
 from agentphone_async.recordings.jobs import flat_target
 from agentphone_async.recordings.outcomes import Recording
@@ -38,7 +38,7 @@ async def store_one(
         raise _exists(call_id, path, stored.in_the_way)
     if not stored.new:
         raise _exists(call_id, path)
-    return recording_of(call_id, place.root, fetched, stored)
+    return fetched.recording(call_id, place.root, stored)
 
 
 def where_to(

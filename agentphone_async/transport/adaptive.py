@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import math
 
+MOST = 256
+"""Requests at a time beyond which it never goes, unless told to."""
+
+START = 4
+"""Requests at a time to begin with."""
+
 WORTHWHILE = 0.12
 """Going up must gain at least this share of what it would gain if nothing were in the way."""
 
@@ -21,6 +27,14 @@ CHANGED = 0.15
 CLEAR, LIKELY = 3.0, 1.0
 BACK_OFF = 0.7
 
+GROWTH = 2
+"""Slow start goes on with so many times as many."""
+
+SHORTEST_ROUND = 0.05
+"""Seconds between two doublings: where answers come sooner, there is no hurry."""
+
+SLOWER = 1.5
+"""Slow start ends when the quickest answers take so many times as long as they did."""
 
 BUSY_SHARE = 0.85
 """Slots count as all used when the requests of a stretch fill this much of slots x time."""
@@ -105,6 +119,10 @@ class SampleWindow:
 class AdaptiveConcurrency:
     """Climbs while goodput climbs, and comes down when it does not.
 
+    It starts by doubling whenever half of the slots were answered, for as long as the quickest
+    answers remain as quick, so that short lists gain, too. Slower answers, a 429 or a time-out end
+    that: from then on it measures until it is sure.
+
     It compares *goodput* (see `SampleWindow.gain_over`), not errors: a server that answers
     everything, ever more slowly, is found out as well as one that says 429.
 
@@ -114,7 +132,7 @@ class AdaptiveConcurrency:
         maximum: never more; keep it within the connection pool.
     """
 
-    def __init__(self, *, start: int = 4, minimum: int = 1, maximum: int = 64) -> None:
+    def __init__(self, *, start: int = START, minimum: int = 1, maximum: int = MOST) -> None:
         if not 1 <= minimum <= start <= maximum:
             raise ValueError(f"1 <= {minimum} <= {start} <= {maximum} does not hold")
         self.minimum = minimum
@@ -122,6 +140,9 @@ class AdaptiveConcurrency:
         self.limit = start
         self._base: SampleWindow | None = None
         self._probing = False
+        self._doubling = True
+        self._answered = 0
+        self._quickest = self._usual = math.inf
         self._upward = True
         self._ratio = COARSE
         self._hold = SHORTEST_HOLD
@@ -154,10 +175,14 @@ class AdaptiveConcurrency:
         if not self._started:
             self._started = True
             self._window = SampleWindow(self.limit, now - took)
+            self._counts_from = now - took
         self._typical += (took - self._typical) * (0.05 if self._typical else 1.0)
         window = self._window
         if in_flight is None:
             in_flight = self.limit
+        if self._doubling:
+            self._slow_start(now, took, in_flight)
+            return
         if in_flight > self.limit and self._draining:
             window.began = self._counts_from = now
             return
@@ -170,6 +195,26 @@ class AdaptiveConcurrency:
             and window.elapsed >= window.mean_took
         ):
             self._judge(now, window)
+
+    def _slow_start(self, now: float, took: float, in_flight: int) -> None:
+        """Double, unless answers get slower: the quickest, since others open a connection first."""
+        self._answered += 1
+        self._quickest = min(self._quickest, took)
+        if self._answered < self.limit // 2 or now - self._counts_from < SHORTEST_ROUND:
+            return
+        if self._quickest > SLOWER * self._usual:  # they wait for each other
+            self._doubling = False
+            self._upward, self._ratio = False, MEDIUM
+            self._move(now, max(self.minimum, self.limit // GROWTH))
+        elif in_flight >= BUSY_SHARE * self.limit:
+            more = min(self.maximum, GROWTH * self.limit)
+            if more == self.maximum:  # all of them count: for a while, none is tried without
+                self._doubling = False
+                self._hold_until = now + self._hold
+            self._move(now, more)
+        self._usual = min(self._usual, self._quickest)
+        self._quickest = math.inf
+        self._answered = 0
 
     def cap(self, maximum: int) -> None:
         """Never more than ``maximum`` at a time from now on (at least 1)."""
@@ -196,6 +241,7 @@ class AdaptiveConcurrency:
             in_flight: requests that are still under way: so many are borne at least.
             rate: requests a second that are allowed from now on, if that is known.
         """
+        self._doubling = False
         if now - self._backed_off_at > 2.0 + pause:
             if in_flight is not None:
                 self.limit = max(self.minimum, min(self.limit, in_flight))
@@ -209,6 +255,7 @@ class AdaptiveConcurrency:
 
     def timed_out(self, now: float) -> None:
         """A request was given up: too slow, or silent."""
+        self._doubling = False
         if now - self._backed_off_at > max(2.0, 2 * self._typical):
             self._retreat(now, BACK_OFF)
 

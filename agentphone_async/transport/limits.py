@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from agentphone_async.errors import RunStoppedError
-from agentphone_async.transport.adaptive import AdaptiveConcurrency
+from agentphone_async.transport.adaptive import START, AdaptiveConcurrency
 from agentphone_async.transport.circuit import CircuitBreaker, Refusals
 from agentphone_async.transport.observer import Observers
 from agentphone_async.transport.pace import AdaptivePace
@@ -153,14 +153,14 @@ class HostLimits:
         """The most that `concurrency` can become by itself: how many workers are of use."""
         return self._wanted if self._controller is None else self._controller.maximum
 
-    def adapt(self) -> None:
-        """From now on find the number of requests at a time that the host bears.
-
-        Doing it again changes nothing.
-        """
+    def adapt(self, maximum: int | None = None) -> None:
+        """Find the number of requests at a time that the host bears, up to what is set or given."""
         if self._controller is None:
-            self._controller = AdaptiveConcurrency(maximum=self._wanted)
-            self._apply_limit()
+            most = maximum or self._wanted
+            self._controller = AdaptiveConcurrency(start=min(START, most), maximum=most)
+        elif maximum is not None:
+            self._controller.cap(maximum)
+        self._apply_limit()
 
     @property
     def held(self) -> int:

@@ -82,7 +82,7 @@ class Session(AsyncResource):
     def __init__(self, settings: Settings, *, limits: HostLimits | None = None) -> None:
         self.settings = settings
         self.limits = limits or HostLimits(
-            settings.connections,
+            settings.connections or 64,
             tpslimit=settings.tpslimit,
             bwlimit=None if settings.bwlimit is None else parse_bandwidth(settings.bwlimit),
             outage_budget=settings.retry.total,

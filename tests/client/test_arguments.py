@@ -163,6 +163,21 @@ async def test_two_hundred_transfers_are_two_hundred(server, tmp_path):
     assert server.requests.peak_in_flight == 200
 
 
+@pytest.mark.parametrize(
+    ("connections", "affordable", "most"),
+    [(None, 1_000, 256), (None, 90, 90), (100, 1_000, 100), (2, 1_000, 2)],
+)
+async def test_automatic_transfers_have_a_maximum(connections, affordable, most, monkeypatch):
+    monkeypatch.setattr(
+        "agentphone_async.client.affordable", lambda transfers: min(transfers, affordable)
+    )
+    async with impatient("http://127.0.0.1:1", connections=connections) as client:
+        limits = client.session.limits
+        assert limits.concurrency == (connections or 64)
+        assert client.workers("auto") == client.workers("auto") == most
+        assert (limits.concurrency, limits.max_concurrency) == (min(4, most), most)
+
+
 async def test_more_than_there_are_descriptors_for_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(place, "affordable", lambda transfers: min(transfers, 90))
     async with RawServer(THERE) as server, impatient(server.base_url) as client:

@@ -283,7 +283,7 @@ class TestCallsGiven:
 
     @pytest.mark.parametrize("concurrency", [0, -1])
     async def test_no_transfer_at_all_is_refused(self, concurrency, client, tmp_path):
-        with pytest.raises(ValueError, match="use 1 or more"):
+        with pytest.raises(ValueError, match="1 or more"):
             await collect(client.download_recordings([], tmp_path, concurrency=concurrency))
 
 

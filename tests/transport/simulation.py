@@ -99,7 +99,7 @@ class Simulation:
     """Runs one client with unlimited demand against one `Network`.
 
     ``concurrency``: a fixed number, or the controller to be judged. ``pace``: a fixed number of
-    requests a second, a controller, or None.
+    requests a second, a controller, or None. ``items``: recordings that are wanted, or endless.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Simulation:
         *,
         pace: AdaptivePace | float | None = None,
         seed: int = 1,
+        items: int | None = None,
     ) -> None:
         self.network = network
         self.control = concurrency
@@ -121,8 +122,11 @@ class Simulation:
         self._throttle = network.throttle()
         self._events: list[tuple[float, int, str, tuple[float, int]]] = []
         self._order = 0
+        self._left = items
+        self.most_in_flight = 0
         self._in_flight = 0
         self._in_line = 0
+        self._connections = 0
         self._paused_until = 0.0
         rate = pace.rate if isinstance(pace, AdaptivePace) else pace
         self._bucket = TokenBucket(rate, 0.0, smallest=1.0)
@@ -146,6 +150,8 @@ class Simulation:
                 else NEVER
             )
             at = min(event_at, transfer_at)
+            if at == NEVER:
+                return self.tally  # all recordings are there
             if at > until:
                 self._served += (until - self.now) * rate
                 self.now = until
@@ -169,8 +175,11 @@ class Simulation:
 
     def _fill(self) -> None:
         """Lend every free slot."""
-        while self._in_flight < self.limit:
+        while self._in_flight < self.limit and self._left != 0:
+            if self._left is not None:
+                self._left -= 1
             self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
             self._send()
 
     def _send(self) -> None:
@@ -202,6 +211,9 @@ class Simulation:
         if self._throttle is not None and not self._throttle.admits(self.now):
             self._later(self.now + latency, "throttled", self.now)
             return
+        if self._in_flight - self._in_line > self._connections:
+            self._connections += 1
+            latency *= 2  # a new connection takes a round trip by itself
         size = 0
         if self.draw.random() >= network.missing:
             size = int(network.median_bytes * math.exp(self.draw.gauss(0, network.sigma)))
@@ -247,6 +259,8 @@ class Simulation:
 
     def _throttled(self, sent: float) -> None:
         self._in_flight -= 1
+        if self._left is not None:
+            self._left += 1  # it is asked for again
         self.tally.throttled += 1
         self._paused_until = max(self._paused_until, self.now + RETRY_AFTER)
         if isinstance(self.control, AdaptiveConcurrency):
@@ -316,4 +330,15 @@ def moving_down() -> Network:
             else _collapsing(n, 10, 10 * MEGABYTE, 1)
         ),
         latency=0.05,
+    )
+
+
+def far_away(latency: float) -> Network:
+    """Recordings of 24 kB at 2 MB/s a connection; 25 MB/s is what one process can take."""
+    return Network(
+        lambda n, now: min(2 * MEGABYTE, 25 * MEGABYTE / n),
+        latency=latency,
+        jitter=0.1,
+        median_bytes=24_000,
+        sigma=0.3,
     )

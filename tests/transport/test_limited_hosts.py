@@ -126,20 +126,22 @@ def unsaid(seconds: float) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(
-    ("kind", "wait", "latency", "within"),
+    ("kind", "wait", "latency", "within", "most"),
     [
-        ("bucket", math.ceil, 0.002, 20),
-        ("bucket", math.ceil, 0.05, 20),
-        ("bucket", unsaid, 0.002, 20),
-        ("window", math.ceil, 0.002, 25),
-        ("window", unsaid, 0.02, 25),
-        ("tight", math.ceil, 0.02, 35),
+        ("bucket", math.ceil, 0.002, 20, 12),
+        ("bucket", math.ceil, 0.05, 20, 32),
+        ("bucket", unsaid, 0.002, 20, 12),
+        ("window", math.ceil, 0.002, 25, 12),
+        ("window", unsaid, 0.02, 25, 12),
+        ("tight", math.ceil, 0.02, 35, 12),
     ],
 )
-def test_20_requests_a_second_are_found_out_with_few_refusals(kind, wait, latency, within, seed):
+def test_20_requests_a_second_are_found_out_with_few_refusals(
+    kind, wait, latency, within, most, seed
+):
     host = run(Host(latency, by_rate(kind, 20, wait)), 300, seed=seed)
     assert (len(host.served), host.failed) == (300, {})
-    assert len(host.refused) <= 12
+    assert len(host.refused) <= most
     assert host.seconds < within
 
 
