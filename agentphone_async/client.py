@@ -226,6 +226,7 @@ class AsyncAgentPhone(AsyncResource):
             ConfigurationError: neither or both of ``dest`` and ``path`` are given, or ``dest``
                 cannot be one.
         """
+        self.session.ready()
         wait = seconds_of(wait, "wait")
         folder, target = where_to(call_id, dest, path)
         async with aclosing(self.place(folder, fsync=Fsync.EACH, overwrite=overwrite)) as place:
@@ -290,6 +291,7 @@ class AsyncAgentPhone(AsyncResource):
             ConfigurationError: ``calls`` is a single id, ``concurrency`` is below 1 or more than
                 there are file descriptors for, or ``dest`` cannot be one.
         """
+        self.session.ready()
         jobs = jobs_of(calls, target_of)
         wait = seconds_of(wait, "wait")
         async with aclosing(self.place(dest, fsync=fsync, overwrite=overwrite)) as place:

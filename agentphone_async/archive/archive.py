@@ -29,6 +29,7 @@ from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
+from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.sinks.disk import refuse_unwritable
 
 
@@ -141,6 +142,8 @@ class Archive:
             AuthenticationError, PermissionDeniedError: the API key was refused.
             AgentPhoneError: not even the first page of calls could be fetched.
         """
+        if calls is not None:
+            refuse_single(calls, "calls", "use a list of calls")
         if self._at_work:
             raise RuntimeError("this archive is at work already")
         self._at_work = True

@@ -125,6 +125,14 @@ class Session(AsyncResource):
         self._closed = False
         self._opened()
 
+    def ready(self) -> None:
+        """Open it, if nobody has yet.
+
+        Raises:
+            ConfigurationError: it was closed, or belongs to another event loop.
+        """
+        self._connected()
+
     def _connected(self) -> _Clients:
         if self._clients is not None and self._loop is asyncio.get_running_loop():
             return self._clients

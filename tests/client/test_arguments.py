@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import aclosing
-from pathlib import PurePosixPath
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone, Fsync, Target
+from agentphone_async import Archive, AsyncAgentPhone, Fsync, Target
+from agentphone_async.archive.erasure.erase import forget, hold, prune
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import ConfigurationError, NotAudioError
 from agentphone_async.models import Call, CallPage
@@ -217,17 +219,46 @@ async def test_many_single_recordings_share_threads_and_read_the_folder_once(tmp
     assert len(read) <= 4, "several threads may begin at once, and each reads no more than once"
 
 
-def test_a_second_event_loop_is_said():
+USES = {
+    "one": lambda client, folder: client.fetch_recording("call_x", folder),
+    "many": lambda client, folder: collect(client.download_recordings(["call_x"], folder)),
+    "stream": lambda client, _: collect(client.stream_recording("call_x")),
+    "ask": lambda client, _: client.calls.get("call_x"),
+    "list": lambda client, _: collect(client.calls.list().__aiter__()),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_second_event_loop_is_said(use, tmp_path):
     client = AsyncAgentPhone(base_url="http://127.0.0.1:1", api_key="sk_test")
-
-    async def use():
-        client.session.open()
-
     with asyncio.Runner() as first:
-        first.run(use())
+        first.run(client.__aenter__())
         with pytest.raises(ConfigurationError, match="another event loop"):
-            asyncio.run(use())
+            asyncio.run(use(client, tmp_path))
         first.run(client.aclose())
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+async def test_a_client_that_was_closed_says_so(use, tmp_path):
+    async with AsyncAgentPhone(base_url="http://127.0.0.1:1", api_key="sk_test") as client:
+        pass
+    with pytest.raises(ConfigurationError, match="client is closed"):
+        await use(client, tmp_path)
+
+
+@pytest.mark.parametrize("ids", ["call_x", b"call_x", None, {"call_x": 1}, Path("call_x")])
+async def test_a_single_id_is_refused_wherever_many_are_taken(ids, tmp_path):
+    client = AsyncAgentPhone(base_url="http://127.0.0.1:1", api_key="sk_test")
+    async with client:
+        for use in (
+            lambda: forget(tmp_path, ids, dry_run=False),
+            lambda: hold(tmp_path, ids),
+            lambda: prune(tmp_path, timedelta(days=1), keep={"status": ids}),
+            lambda: Archive(tmp_path).run(client, calls=ids) if ids else forget(tmp_path, ids),
+        ):
+            with pytest.raises(ConfigurationError, match=f"is {type(ids).__name__}; use a list"):
+                await use()
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_names_with_rare_extensions_are_there_already(tmp_path):

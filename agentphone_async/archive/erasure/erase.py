@@ -45,6 +45,7 @@ from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
 from agentphone_async.errors import ConfigurationError
+from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.sinks.disk import destination_errors, sync_folder
 from agentphone_async.sinks.erased import Tombstones
 
@@ -115,6 +116,7 @@ async def forget(
         ArchiveLockedError: a run is at work here.
         DestinationError: the disk failed; the same call again continues.
     """
+    refuse_single(call_ids, "call_ids", "use a list of ids")
     folder = Path(dest)
     ids = list(dict.fromkeys(call_ids))
     held = set(load_settings(folder).held)
@@ -181,6 +183,7 @@ async def hold(dest: str | Path, call_ids: Iterable[str], *, release: bool = Fal
         CatalogError: there is no archive.
         ArchiveLockedError: another program is at work here.
     """
+    refuse_single(call_ids, "call_ids", "use a list of ids")
     folder = Path(dest)
     connect(folder, write=False).close()
     with ArchiveLock(folder) as lock:
@@ -400,6 +403,9 @@ def keeper(keep: Mapping[str, Sequence[str]]) -> Callable[[CallRow], bool]:
         raise ConfigurationError(
             f"calls cannot be kept by {unknown[0]!r}; use one of {', '.join(_FIELDS)}"
         )
+
+    for name, values in keep.items():
+        refuse_single(values, f"keep[{name!r}]", "use a list of values")
 
     def kept(row: CallRow) -> bool:
         call = json.loads(row.raw)
