@@ -73,7 +73,7 @@ def archive(
             environment the bucket's credentials.
         dest: the archive's URL, such as ``s3://bucket/prefix``.
         selection: which calls; all by default.
-        rate: requests a second, of all workers together: each takes its share anew for each shard.
+        rate: requests a second, of all workers together: each takes its share again for each shard.
         transfers: recordings fetched at a time, in each task; ``"auto"`` finds out how many.
         plan: a plan that was written before; else the list is walked here first, with the API key
             of this environment.

@@ -1,4 +1,4 @@
-"""Did the tool bring the right bytes? Asked after the clock has stopped, of every file."""
+"""Did the tool fetch the right bytes? Asked after the clock has stopped, of every file."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def wave_header(data_size: int) -> bytes:
 
 
 def build(spec: CorpusSpec, cache: Path) -> Corpus:
-    """Return the corpus, from the cache when it is whole there, else written anew.
+    """Return the corpus, from the cache when it is whole there, else written again.
 
     The manifest is written last, so that a build that was cut off is never taken for a whole one.
     """

@@ -99,7 +99,7 @@ async def count(base_url: str, ids: list[str]) -> Frames:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--top", type=int, default=0, help="show so many functions")
+    parser.add_argument("--top", type=int, default=0, help="show this many functions")
     arguments = parser.parse_args()
     with EmulatorThread() as emulator:
         ids = [emulator.add_call(duration=SECONDS).id for _ in range(2)]

@@ -34,7 +34,7 @@ class Network:
         return 44 + round(self.audio_seconds * 16_000)
 
     def expected_rate(self, transfers: int) -> float:
-        """Recordings a second that ``transfers`` at once can bring, if nothing else is slow."""
+        """Recordings a second that ``transfers`` at once can fetch, if nothing else is slow."""
         busy = self.latency + (self.recording_bytes / self.bandwidth if self.bandwidth else 0.0)
         rates = [transfers / busy]
         if self.rate_limit:

@@ -20,7 +20,7 @@ from benchmarks.report import table
 ACCOUNTS = (1_000, 10_000, 100_000, 1_000_000)
 PAGE = 100
 SPARE_PAGES = 5
-"""A night may ask for so many pages more than its calls fill."""
+"""A night may ask for this many pages more than its calls fill."""
 
 TIMEOUT_SECONDS = 1800.0
 

@@ -4,7 +4,7 @@
 
 The folder's WAV files are served as recordings by the emulator, and by a real nginx that takes the
 recordings from the disk and passes the rest of the API on to the emulator. `archive` and `fetch`
-must bring every file byte-identical from both, at 16 transfers.
+must fetch every file byte-identical from both, at 16 transfers.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class BenchError(Exception):
-    """The run cannot start or go on; the message is one line that says what to do."""
+    """The run cannot start or continue; the message is one line that says what to do."""
 
 
 def exit_code(main: Callable[[], int]) -> int:

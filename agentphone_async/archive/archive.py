@@ -113,7 +113,7 @@ class Archive:
         sidecar_writers: Sequence[SidecarWriter] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
     ) -> Report:
-        """List all calls, and bring the recordings of those that are selected and missing.
+        """List all calls, and download the recordings of those that are selected and missing.
 
         Whatever the selection's days, calls that an earlier run left as not ready or failed are
         asked for again if its filters let them pass. What becomes of single calls is counted;

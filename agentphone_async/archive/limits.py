@@ -57,13 +57,13 @@ class LimitsWatcher:
         self._pause_told = float("-inf")
 
     def watch(self, held: Callable[[], int]) -> None:
-        """Recordings are about to come, from something that holds so many bytes in memory."""
+        """Recordings are about to come; ``held`` tells the bytes that are in memory."""
         self._held = held
         self._count()
         self._look()
 
     def arrived(self, size: int) -> None:
-        """So many bytes have come."""
+        """``size`` bytes have come."""
         self.transferred += size
         self._observer.bytes(size)
         self._count()

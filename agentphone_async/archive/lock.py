@@ -91,7 +91,7 @@ class ArchiveLock:
         sleep: Callable[[float], Awaitable[object]],
         stopped: Callable[[], bool] = lambda: False,
     ) -> Self:
-        """`acquire`, trying for so long by the given sleep, or until ``stopped`` is true.
+        """`acquire`, trying for ``seconds`` by the given sleep, or until ``stopped`` is true.
 
         Raises:
             ArchiveLockedError: it is still held after that.

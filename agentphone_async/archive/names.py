@@ -55,7 +55,7 @@ class Names:
 
 
 async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
-    """The key of an archive whose names are hashed; one that has begun with that goes on.
+    """The key of an archive whose names are hashed; one that has begun with that continues.
 
     It is kept in the catalog and beside it, so that a lost catalog takes no names with it.
     """

@@ -22,13 +22,13 @@ class Observer:
     """
 
     def listed(self, count: int) -> None:
-        """So many more calls were listed by the server."""
+        """``count`` more calls were listed by the server."""
 
     def selected(self, count: int) -> None:
-        """So many more of them are wanted."""
+        """``count`` more of them are wanted."""
 
     def bytes(self, count: int) -> None:
-        """So many more bytes of recordings have arrived."""
+        """``count`` more bytes of recordings have arrived."""
 
     def settled(self, outcome: Outcome) -> None:
         """A call came to this; told once for each, of ``not ready`` when the waiting is over."""
@@ -40,7 +40,7 @@ class Observer:
         """One request is going to be sent again."""
 
     def paused(self, seconds: float) -> None:
-        """The host asked for a pause of so long, or cannot be reached (then 0.0)."""
+        """The host asked for a pause of ``seconds``, or cannot be reached (then 0.0)."""
 
     def stopping(self, reason: str) -> None:
         """The run takes no more work, for this reason, and is about to end."""

@@ -76,7 +76,7 @@ class RunOptions:
             ``"group"`` (0640, 2750); ``"umask"``, as the umask says. None: as in the last run, or
             private.
         hash_ids: name files by a keyed hash of the call id. The key is kept in the catalog, and
-            an archive that has one goes on using it, whatever later runs say.
+            an archive that has one keeps using it, whatever later runs say.
         metadata: write each call's JSON beside its recording. None: as the last run did, or not.
         transcripts: write each call's transcript, as JSON and as text. None: likewise.
         checksums: keep ``SHA256SUMS`` in every folder.

@@ -222,7 +222,7 @@ class _Batch:
         self.plan.tasks.append(task)
 
     def _lost(self, known: RecordingRow, path: PurePosixPath, *, gone: bool) -> RecordingRow:
-        """What the catalog claims is not there (any more): it must not go on claiming it."""
+        """What the catalog claims is not there (any more): it must not keep claiming it."""
         what = "is gone" if gone else "was altered"
         lost = replace(
             known,

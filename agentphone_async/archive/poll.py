@@ -39,7 +39,7 @@ class Poller:
     """Gives again the calls that a run has found not ready.
 
     Args:
-        client: asks about calls that went on when they were listed.
+        client: asks about calls that were in progress when they were listed.
         catalog: remembers which they were, so that memory does not have to.
         names: of the run.
         run: its number.

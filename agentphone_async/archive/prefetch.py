@@ -142,7 +142,7 @@ class Prefetcher:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the server refused to go on listing, as from an offset that is too large."""
+        """Whether the server refused to continue the list, as from an offset that is too large."""
         status = getattr(self.error, "status", None)
         return status in _REFUSALS and self.listed >= _FIRST_PAGES
 

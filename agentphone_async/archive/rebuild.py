@@ -1,4 +1,4 @@
-"""A catalog that was lost or torn is made anew from what lies on the disk.
+"""A catalog that was lost or torn is rebuilt from what lies on the disk.
 
 Every recording is read, hashed and judged: one that matches its line in ``SHA256SUMS`` is whole,
 whatever its header says. Whose it is, the old catalog says as far as it can still be read; else the
@@ -68,7 +68,7 @@ class RebuildReport:
 
 
 async def rebuild(folder: str | Path, *, now: datetime | None = None) -> RebuildReport:
-    """Make the catalog of an archive anew.
+    """Rebuild the catalog of an archive.
 
     Raises:
         ArchiveLockedError: a run is at work here.

@@ -83,7 +83,7 @@ class Results:
     def _cut_off(
         self, prefetcher: Prefetcher, seen_since: datetime, since: datetime | None
     ) -> bool:
-        """The server lists so many calls and no more: days that were seen whole are complete."""
+        """The server cuts its list off: days that were seen whole are complete."""
         line = (
             f"the server lists no more than its newest {prefetcher.listed:,} calls, and refused "
             f"the next page: {prefetcher.error}; calls since {seen_since.isoformat()} were seen"

@@ -20,7 +20,7 @@ from agentphone_async.client import AsyncAgentPhone
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a run needs of the world; tests bring their own."""
+    """What a run needs of the world; tests have their own."""
 
     folder: Path
     files: Files

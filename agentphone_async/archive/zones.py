@@ -59,7 +59,7 @@ def load_zone(
 
 
 class SystemZone(tzinfo):
-    """Whatever the C library takes for local time, asked anew for every date.
+    """Whatever the C library takes for local time, asked again for every date.
 
     The fallback where the machine's zone has no name that can be found (Windows, a ``TZ`` in
     POSIX notation).

@@ -11,7 +11,7 @@ from agentphone_async.errors import AgentPhoneError
 Transfers = int | Literal["auto"]
 
 NEARLY_BEST = 0.05
-"""A setting counts as good as the best one if it brings at most this share less."""
+"""A setting counts as good as the best one if its goodput is at most this share less."""
 
 PERCENTILES = (50, 95, 99)
 
@@ -88,7 +88,7 @@ def percentiles(values: Sequence[float]) -> dict[int, float]:
 def knee(steps: Sequence[Step]) -> Step | None:
     """The smallest fixed number of transfers that is as good as the best, within 5 %.
 
-    More than that costs the server and brings nothing. Goodput decides; where no bytes came at
+    More than that costs the server and gains nothing. Goodput decides; where no bytes came at
     all (every id answers 404), requests a second do.
 
     Returns:

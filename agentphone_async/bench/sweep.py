@@ -31,7 +31,7 @@ SETTLING = 2.0
 """The same for ``auto``, which has to find its number first."""
 
 HOPELESS = 1000
-"""So many failures in a row end the sweep: a server that is gone is not worth measuring."""
+"""This many failures in a row end the sweep: a server that is gone is not worth measuring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Sweep:
         transfers: the numbers to try, in this order.
         seconds: how long each is measured; it takes a fifth longer, and ``auto`` three times as
             long, because of the warm-up.
-        client: makes a client, not yet open, that can have so many transfers at a time.
+        client: makes a client, not yet open, that can have this many transfers at a time.
         sink: makes the place to which recordings go.
         sleep: ``asyncio.sleep``, or something else that takes time.
     """
@@ -57,7 +57,7 @@ class Sweep:
         """Measure, and yield each step when it is over.
 
         Args:
-            ids: call ids without end; a step goes on where the last one stopped, so that no step
+            ids: call ids without end; a step continues where the last one stopped, so that no step
                 profits from what another has warmed up in the server.
 
         Raises:

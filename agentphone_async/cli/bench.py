@@ -296,7 +296,7 @@ async def _storage(job: Job) -> AsyncIterator[Any]:
 def _check_source(context: click.Context, *, emulate: bool, given: bool) -> None:
     """Let no option be without effect: either ids are measured, or an emulated network."""
     if emulate and given:
-        raise click.UsageError("--emulate brings its own calls; leave the ids out")
+        raise click.UsageError("--emulate has calls of its own; leave the ids out")
     played = ("latency", "bandwidth")
     profile = context.params["profile"] is not None
     reasons: dict[str, str] = {}

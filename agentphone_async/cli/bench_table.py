@@ -98,6 +98,6 @@ def notes(steps: Sequence[Step]) -> list[str]:
         )
     elif len(steps) > 1:
         lines.append(
-            f"The knee is at {found.transfers} transfers: more of them bring less than 5 % more."
+            f"The knee is at {found.transfers} transfers: more of them gain less than 5 %."
         )
     return lines

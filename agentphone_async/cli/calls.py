@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agentphone_async.resources.listing import CallListing
 
 LARGEST_PAGE = 100
-"""Calls that one request can bring."""
+"""Calls that one request can return."""
 
 FEW = 20
 """Calls that are listed unless more are asked for."""

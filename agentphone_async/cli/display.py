@@ -37,10 +37,10 @@ class Display(Protocol):
     """Told what happens, in the event loop's thread; must be quick."""
 
     def listed(self, count: int) -> None:
-        """So many calls more are to be looked at."""
+        """``count`` more calls are to be looked at."""
 
     def bytes(self, count: int) -> None:
-        """So many bytes have arrived."""
+        """``count`` bytes have arrived."""
 
     def settled(self, outcome: Outcome) -> None:
         """One call has its outcome."""

@@ -29,7 +29,7 @@ class Period:
 
     @property
     def since_last(self) -> bool:
-        """Whether to go on where the last complete run ended."""
+        """Whether to resume where the last complete run ended."""
         return self.since == LAST
 
     @property

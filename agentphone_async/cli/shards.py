@@ -178,7 +178,7 @@ def work(
     """Do shards that archive plan has written in the bucket DEST. No API key is needed.
 
     Start as many as you like, on as many machines; each takes what no other is at. Run again, it
-    goes on: what is done is not done twice.
+    continues: what is done is not done twice.
 
     \b
     agentphone-async archive work s3://bucket/calls --all

@@ -36,7 +36,7 @@ def wave_header(data_size: int) -> bytes:
 
 
 def audio_size(seconds: float) -> int:
-    """Bytes of a whole recording of so many seconds, header included."""
+    """Bytes of a whole recording of ``seconds``, header included."""
     return HEADER_SIZE + 2 * round(seconds * SAMPLE_RATE)
 
 

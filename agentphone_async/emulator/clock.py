@@ -24,7 +24,7 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds; forever when they are infinite."""
+        """Return after ``seconds``; forever when they are infinite."""
         ...
 
 
@@ -72,7 +72,7 @@ class VirtualClock:
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
-        """Return once the clock was advanced by so many seconds."""
+        """Return once the clock was advanced by ``seconds``."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -93,7 +93,7 @@ class VirtualClock:
         return len(self._sleepers)
 
     async def until_sleeping(self, count: int = 1) -> None:
-        """Return as soon as at least so many are asleep: a test's way to wait without time."""
+        """Return as soon as at least ``count`` are asleep: a test's way to wait without time."""
         if self.sleeping < count:
             reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._watchers.append((count, reached))

@@ -66,7 +66,7 @@ class Cut:
     Attributes:
         how: What happens there.
         place: ``connection`` before any byte, ``headers`` in the middle of them, or ``body``.
-        at: So many bytes of the body are sent; negative counts from the body's end.
+        at: This many bytes of the body are sent; negative counts from the body's end.
         after_events: Count ``at`` from the end of this event of a stream.
     """
 

@@ -69,7 +69,7 @@ class Throttle:
         return min(piece_size(self.own_rate), piece_size(self.common_rate))
 
     async def spent(self, amount: int) -> None:
-        """Wait until so many bytes more were allowed."""
+        """Wait until this many more bytes are allowed."""
         now = self.clock.monotonic()
         pause = 0.0
         if self.own_rate is not None:

@@ -338,7 +338,7 @@ class Emulator:
         return self._service.store.path(call_id)
 
     async def _begin_calls(self, pause: float) -> None:
-        """Let a call begin every so many seconds."""
+        """Let a call begin after every ``pause``, in seconds."""
         settings, account = self.settings, self._service.account
         while True:
             self._begun += 1

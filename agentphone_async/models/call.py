@@ -27,7 +27,7 @@ FINISHED_STATUSES = UNCONNECTED_STATUSES | {"completed", "ended", "voicemail", "
 """Statuses of calls that are over. Any other status is judged by the call's dates."""
 
 LONGEST_CALL = timedelta(hours=4)
-"""A call with an unknown status, without an end, counts as in progress for so long."""
+"""A call with an unknown status, without an end, counts as in progress for this long."""
 
 
 def normal_status(status: object) -> str | None:

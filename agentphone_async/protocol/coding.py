@@ -53,7 +53,7 @@ class _Zlib:
         while data:
             if self._zlib.eof:
                 if self._window <= zlib.MAX_WBITS or not data.startswith(_GZIP[: len(data)]):
-                    raise CodingError("the compressed body goes on after its end")
+                    raise CodingError("the compressed body continues after its end")
                 self._zlib = zlib.decompressobj(self._window)
             try:
                 piece = self._zlib.decompress(data, PIECE)
@@ -214,7 +214,7 @@ class Decoder:
         """Yield what ``data`` decodes to, in pieces of at most `PIECE` bytes.
 
         Raises:
-            CodingError: the data are corrupt, or go on after their end.
+            CodingError: the data are corrupt, or continue after their end.
         """
         yield from self._through(data, 0)
 

@@ -79,7 +79,7 @@ _PICTURES = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"c
 
 
 def _behind_tag(head: bytes, whole: float) -> str | None:
-    """What follows an ID3v2 tag; of a tag that goes on beyond what is seen, its first frame."""
+    """What follows an ID3v2 tag; of a tag that continues beyond what is seen, its first frame."""
     size = tag_size(head)
     if size is None or size >= whole:
         return None

@@ -20,7 +20,7 @@ OVERLAP = 5
 cost a step back."""
 
 FRUITLESS_PAGES = 10
-"""So many pages in a row without a single new call, and the server is going in circles."""
+"""This many pages in a row without a single new call, and the server is going in circles."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Crawl:
             ids: the ids on the page, in order.
             rows: how many rows the page had, those that could not be read included.
             has_more: what the server says; None if it does not: then the walk continues until a
-                page brings nothing more.
+                page has nothing more.
             total: what the server says; None if it does not.
 
         Returns:

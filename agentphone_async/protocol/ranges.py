@@ -2,7 +2,7 @@
 
 Four answers to a ranged request have corrupted downloads for decades: a 200 appended to what was
 there, a 206 that starts elsewhere, a 304, and a 416 for a complete file. So the rule here is that
-the bytes go on only when the answer *proves* that they belong to the same representation, start
+the bytes continue only when the answer *proves* that they belong to the same representation, start
 where ours end, and run to the end that we expect. Everything else starts from zero.
 """
 

@@ -84,7 +84,7 @@ class _Item(NamedTuple):
 
 
 class Downloader:
-    """Brings many recordings from one session to one sink.
+    """Downloads many recordings from one session to one sink.
 
     Args:
         fetcher: fetches one.

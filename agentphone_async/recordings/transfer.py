@@ -233,7 +233,7 @@ class Transfer:
     async def _refusal(self, answer: Answer) -> AgentPhoneError:
         if answer.status < 300 and answer.status != 202:  # 204, 206 unasked: no error by HTTP
             return NotAudioError(
-                f"{answer.status} from {what_was_asked(self._request)} brings no whole recording"
+                f"{answer.status} from {what_was_asked(self._request)} is not a whole recording"
             ).about(self._request)
         reply = Reply(answer.status, answer.headers, await answer.beginning())
         return error_of(self._request, reply)

@@ -79,7 +79,7 @@ _ADVICE = {
     errno.ELOOP: "a symbolic link is in the way; it is not followed",
     errno.EMFILE: "no file descriptor is left; raise 'ulimit -n' or transfer fewer at a time",
     errno.ENFILE: "no file descriptor is left on this machine; close other programs",
-    errno.EIO: "the disk reports an error; check it before going on",
+    errno.EIO: "the disk reports an error; check it before you continue",
 }
 
 

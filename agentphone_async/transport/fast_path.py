@@ -1,7 +1,7 @@
 """Plain GETs to one host, at a third of what `aiohttp.ClientSession` costs for each.
 
 aiohttp still resolves names, connects, speaks TLS, keeps the pool and parses every response. Left
-out is what a session makes anew for each request: URL, headers, cookies, timers, a request and a
+out is what a session makes for each request: URL, headers, cookies, timers, a request and a
 response object, of which a recording needs nothing.
 
 What is used of aiohttp here has public names, but little is written about it; so

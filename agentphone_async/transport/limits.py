@@ -110,7 +110,7 @@ class HostLimits:
         """Let no request begin any more: whoever waits for one gets a `RunStoppedError`.
 
         That ends waiting for a slot, a pause, the rate, the end of an outage, or the next attempt.
-        What is under way goes on. Closing twice is fine.
+        What is under way continues. Closing twice is fine.
         """
         self._stop.close()
         while self._waiters:

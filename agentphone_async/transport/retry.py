@@ -52,10 +52,10 @@ Attempt = Callable[[int], Awaitable[T]]
 """One try; it is given its number, from 1."""
 
 HOSTS = 3
-"""So many 503s in a row, without any answer between them, are the host's."""
+"""This many 503s in a row, without any answer between them, are the host's."""
 
 FIRST_LOOK = 1.0
-"""Seconds that everybody waits for whether there are so many; who was refused waits as asked."""
+"""Seconds that everybody waits meanwhile; who was refused waits as asked."""
 
 _log = logging.getLogger("agentphone_async.transport")
 
@@ -133,7 +133,7 @@ class Retrier:
             raise why from error
 
     async def back_off(self, failures: int, *, at_least: float = 0.0) -> None:
-        """Sleep as the policy says after so many failures in a row, 1 or more.
+        """Sleep as the policy says after ``failures`` failures in a row, 1 or more.
 
         For what is not a single request: a stream that breaks and is opened again.
 

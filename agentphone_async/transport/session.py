@@ -208,7 +208,7 @@ class Session(AsyncResource):
                 await clients.fresh.close()
 
     def grow(self, connections: int) -> None:
-        """Let at least so many requests be under way at a time, each with its connection."""
+        """Let at least this many requests be under way at a time, each with its connection."""
         if connections > self.limits.max_concurrency:
             self.limits.concurrency = connections
 

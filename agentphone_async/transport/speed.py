@@ -35,7 +35,7 @@ class SpeedWatch:
         self._since = time.monotonic()
 
     def came(self, size: int) -> None:
-        """So many bytes have come."""
+        """``size`` bytes have come."""
         if self._since is not None:
             self._waited += time.monotonic() - self._since
             self._since = None

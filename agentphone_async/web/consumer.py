@@ -148,7 +148,7 @@ async def put_off(inbox: Inbox, calls: Sequence[Waiting], now: float, least: flo
 
 
 class Consumer:
-    """Brings the calls of the inbox into the archive.
+    """Archives the calls of the inbox.
 
     Args:
         archive: where recordings go.

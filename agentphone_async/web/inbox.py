@@ -1,7 +1,7 @@
 """The inbox: events of calls that ended, on the disk before their delivery is acknowledged.
 
 One row a call, however often its event comes and under whatever delivery id: the id is not signed,
-so nothing is decided by it. An event that brings nothing new changes nothing; one that does (a
+so nothing is decided by it. An event that says nothing new changes nothing; one that does (a
 summary that came later) makes the call due again.
 
 Deliveries that arrive together share one transaction, with ``synchronous = FULL``: what was

@@ -341,7 +341,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError:  # no shared memory maps here
         pass
-    except sqlite3.DatabaseError:  # no database: made anew
+    except sqlite3.DatabaseError:  # not a database: made again
         connection.close()
         path.unlink()
         return _open(path)

@@ -125,7 +125,7 @@ async def test_folders_stay_noted_until_what_is_left_in_them_may_go(
         assert await catalog.run(unfinished_folders, 0) == []
 
 
-async def test_an_unsound_file_is_put_aside_and_fetched_anew(
+async def test_an_unsound_file_is_quarantined_and_fetched_again(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     started = datetime(2026, 11, 2, tzinfo=UTC)

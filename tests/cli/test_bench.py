@@ -145,7 +145,7 @@ def test_the_knee_is_put_into_words():
     from agentphone_async.bench.figures import Step
 
     steps = [Step(n, 1.0, size, 1, 1) for n, size in ((1, 50), (4, 100), (8, 100))]
-    assert notes(steps) == ["The knee is at 4 transfers: more of them bring less than 5 % more."]
+    assert notes(steps) == ["The knee is at 4 transfers: more of them gain less than 5 %."]
     assert "try larger ones" in notes(steps[:2])[0]
     assert "no knee" in notes([Step("auto", 1.0, 5, 1, 1, settled=3)])[0]
     failed = Step(2, 1.0, 5, 9, 1, failed=3, retried=2, error=ServerError("it \x1b[2J broke"))

@@ -185,7 +185,7 @@ async def test_an_upload_that_fails_leaves_nothing(what, monkeypatch, tmp_path):
                 "close": lambda: upload.stage(WAV),
             }[what]()
         assert caught.value.errno == errno.EIO
-        await upload.abort()  # also while closing goes on failing
+        await upload.abort()  # also while closing keeps failing
     assert files(tmp_path) == {}
     await sink.aclose()
     assert open_files(tmp_path) == []

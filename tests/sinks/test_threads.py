@@ -72,7 +72,7 @@ async def test_a_scope_of_anyio_waits_too_and_does_not_spin(pool, slow):
             assert await asyncio.to_thread(slow.begun.wait, 10)
             scope.cancel()
             await turns(50)
-            # A spinning task is cancelled, and so scheduled anew, at every turn of the loop.
+            # A spinning task is cancelled, and so scheduled again, at every turn of the loop.
             ready = [len(loop._ready) for _ in [await asyncio.sleep(0) for _ in range(50)]]
             assert sum(ready) < 50
             slow.go.set()

@@ -50,7 +50,7 @@ async def test_an_event_is_on_the_disk_when_it_is_acknowledged(sender, tmp_path)
     [
         lambda body: (body, signed(body)),  # the sender tries again
         lambda body: (body, signed(body) | {"X-Webhook-ID": "another"}),  # a replay
-        lambda body: (body + b" ", signed(body + b" ")),  # written anew
+        lambda body: (body + b" ", signed(body + b" ")),  # written again
         lambda body: (body, signed(body, at=time.time() - 60)),
         lambda _: (event(summary=None), signed(event(summary=None))),  # brings nothing
     ],

@@ -1,7 +1,7 @@
 """An archive in a bucket: a run like any other, between bringing the cache up to date and sending.
 
-While a run goes on, what it has written down is sent every few seconds, so that a machine that
-dies loses little; objects of which no manifest tells are found again by the next run.
+While a run is in progress, what it has written down is sent every few seconds, so that a machine
+that dies loses little; objects of which no manifest tells are found again by the next run.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ class _Merger:
         )
 
     def _renumber(self, query: str, temp: str) -> None:
-        """Number the versions of calls anew that the query finds: one version has two files."""
+        """Number the versions of calls again that the query finds: one version has two files."""
         connection, columns = self._connection, self._columns["recordings"]
         clashes = connection.execute(query).fetchall()
         names = ", ".join(columns)

@@ -1,4 +1,4 @@
-"""A large archive in shards: calls, so many an object, that any machine can take.
+"""A large archive in shards: objects of a fixed number of calls, which any machine can take.
 
 ``archive plan`` walks the list once and writes ``_catalog/shards/<plan>/…`` create-only, the plan's
 own file last: a plan that is not whole is not there. A worker takes a shard by writing the next

@@ -46,7 +46,7 @@ TOGETHER = 256
 """Manifests that are merged in one transaction."""
 
 PUSHED = 4_000
-"""Rows of one manifest, at most about so many."""
+"""Rows of one manifest, at most about this many."""
 
 FOLDED = 40_000
 """Rows of one compacted manifest, at most: few, and yet they fit into memory."""
@@ -228,7 +228,7 @@ class Store:
                     yield covered, iter(())
 
     def push(self, *, least: int = 1) -> int:
-        """Send what the cache knows and the bucket does not, if it is so many rows; how many."""
+        """Send what the cache knows and the bucket does not, if it is enough; how many rows."""
         sent = 0
         with self._errors():
             while journal.waiting(self.connection) >= max(1, least):

@@ -31,7 +31,7 @@ _OF_A_CALL = (
 
 
 def fetch_tombstones(bucket: Bucket, where: Path, key: bytes) -> Tombstones:
-    """Bring the bucket's tombstones into a cache's folder, and return them all."""
+    """Fetch the bucket's tombstones into a cache's folder, and return them all."""
     said = {head.path.rpartition("/")[2]: head.modified for head in bucket.list(TOMBS)}
     if not said:
         return Tombstones.load(where)

@@ -137,7 +137,7 @@ class CatalogFile:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run of the archive; ``finished`` is None if it goes on or died."""
+    """A run of the archive; ``finished`` is None if it is in progress or died."""
 
     id: int
     started: datetime

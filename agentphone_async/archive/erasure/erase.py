@@ -3,7 +3,7 @@
 The tombstone comes first, so that nothing brings a call back whatever happens next. Then go its
 recordings in all versions, the files beside them, bad files that were kept aside, and what partial
 files lie there; then its rows, its lines in sums and index, and what old catalogs know of it. Each
-step may be the last one: whoever works on the archive next goes on (`resume`). What is left is an
+step may be the last one: whoever works on the archive next continues (`resume`). What is left is an
 entry that says what was erased when, and not whose it was.
 """
 

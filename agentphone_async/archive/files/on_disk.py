@@ -244,7 +244,7 @@ class Seen:
 
 
 def walk(folder: Path, at_once: int = 500) -> Generator[Seen]:
-    """Go through the archive and tell what is there, so many names at a time.
+    """Go through the archive and tell what is there, a number of names at a time.
 
     Nothing is sorted and nothing kept, so that memory does not grow with the number of files.
     Links are not followed.

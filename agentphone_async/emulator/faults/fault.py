@@ -104,8 +104,8 @@ class Fault:
     Attributes:
         route: Only requests of this endpoint; None for every one.
         call_id: Only requests with this id in their path.
-        times: So often, then never again; None for always.
-        skip: Let so many matching requests pass first.
+        times: This many times, then never again; None for always.
+        skip: Let this many matching requests pass first.
         per_call: Count ``times`` and ``skip`` for each id apart.
         probability: Hit a matching request with this chance, by the emulator's seeded dice.
         processed: Whether the request is carried out although its answer goes wrong. By
@@ -122,7 +122,7 @@ class Fault:
         mpeg: ``audio/mpeg`` frames in place of the recording.
         wav: What is unusual about the WAVE file; ``damaged_wave`` recomputes it.
         gzip: Compress the body, whatever the client accepts.
-        gzip_bomb: A compressed body that expands to so many zeros.
+        gzip_bomb: A compressed body that expands to this many zeros.
         coding: Compress the body in this way, and say so.
         redirect: ``same`` host; ``other-host``, which is ``localhost``; ``downgrade`` to http;
             ``loop``; ``storage``, where a signed address is good for a minute; or a URL.
@@ -130,7 +130,7 @@ class Fault:
             it answers 403 in XML.
         redirect_status: 301, 302, 303, 307 or 308.
         ignore_range: Answer 200 and everything to a ``Range``.
-        shift_range: Answer another range: so many bytes later than asked, and say so.
+        shift_range: Answer another range: this many bytes later than asked, and say so.
         content_range: ``Content-Range`` in place of the real one.
         etag: In place of the real one; empty for none, ``new`` for another each time.
         change_recording: The recording becomes another one just before it is sent.
@@ -138,28 +138,28 @@ class Fault:
         bandwidth: Bytes a second.
         framing: How the end of the body is told: ``length``, ``close`` or ``chunked``.
         content_length: A wrong ``Content-Length``.
-        length_off_by: A ``Content-Length`` that is so much too large, or too small.
-        truncate: End in good order after so many bytes of the body; with a length, without
+        length_off_by: A ``Content-Length`` that is this much too large, or too small.
+        truncate: End in good order after this many bytes of the body; with a length, without
             one, or without the last chunk, as ``framing`` says. Negative counts from the
             body's end, here and in the next two.
-        reset: Reset the connection after so many bytes of the body, before the answer
+        reset: Reset the connection after this many bytes of the body, before the answer
             (``connection``), or inside its ``headers``.
         stall: Fall silent there, with the connection open.
         after_events: Count these three from the end of this event of a transcript stream.
-        surplus: So many bytes too many after the body.
+        surplus: This many extra bytes after the body.
         endless: The body is repeated forever.
         hang_up: Close the connection after the answer without having said so.
-        arrive: So many new calls begin after a list was answered.
-        vanish: So many of the newest calls disappear after it.
+        arrive: This many new calls begin after a list was answered.
+        vanish: This many of the newest calls disappear after it.
         page: What is wrong with a page of a list.
         edit: Changes the JSON of an answer; only from Python.
-        concurrency_limit: Refuse a matching request with 429 while so many others are under way.
-        rate_limit: Refuse with 429 what exceeds so many matching requests a second.
+        concurrency_limit: Refuse a matching request with 429 while this many others are under way.
+        rate_limit: Refuse with 429 what exceeds this many matching requests a second.
         limit_headers: How these two say when to come again; ``retry_after`` may add to it.
         maintenance: Recordings answer 503 with a page of HTML; everything else works.
         not_ready_status: Recordings are said to be not ready, with this status.
         offset_limit: Lists refuse larger offsets with 400.
-        cut_every: An answer whose body is longer is cut after so many bytes, in good order.
+        cut_every: An answer whose body is longer is cut after this many bytes, in good order.
         duplicate_answer: The answer is sent twice, at once.
         late_answer: The answer is sent once more when the next request comes in on the same
             connection, before the answer to that one.

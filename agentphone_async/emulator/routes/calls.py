@@ -157,7 +157,7 @@ def _wait_seconds(query: dict[str, str]) -> int:
 
 
 async def _until_ended(service: Service, call: EmulatedCall, seconds: float) -> None:
-    """Return when the call has ended, or after so many seconds."""
+    """Return when the call has ended, or after ``seconds``."""
     clock = service.settings.clock
     deadline = clock.monotonic() + seconds
     while not call.has_ended(now := service.now()):
