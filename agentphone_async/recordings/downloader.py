@@ -51,7 +51,7 @@ from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, re
 from agentphone_async.sinks.erased import ErasedHere
 from agentphone_async.sinks.interface import Staged, Stored
 from agentphone_async.sinks.whole import obstacle_line
-from agentphone_async.transport.connection import Trust
+from agentphone_async.transport.trust import Trust
 
 BATCH = 256
 """The most recordings that are published, or looked up, at once."""

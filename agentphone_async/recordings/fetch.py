@@ -35,8 +35,8 @@ from agentphone_async.sinks.interface import (
     Target,
 )
 from agentphone_async.transport.budget import ByteBudget
-from agentphone_async.transport.connection import Trust
 from agentphone_async.transport.session import Session
+from agentphone_async.transport.trust import Trust
 
 BUDGET = 32 * 1024 * 1024
 """Bytes that all transfers of one client together hold in memory, short steps aside."""

@@ -50,7 +50,7 @@ from agentphone_async.sinks.interface import (
     Upload,
 )
 from agentphone_async.transport.answer import Answer
-from agentphone_async.transport.connection import Trust
+from agentphone_async.transport.trust import Trust
 
 if TYPE_CHECKING:
     from agentphone_async.recordings.fetch import Fetcher
@@ -80,6 +80,7 @@ class Transfer:
         "_expected",
         "_fetcher",
         "_head",
+        "_reached",
         "_request",
         "_target",
         "_upload",
@@ -101,6 +102,7 @@ class Transfer:
         self._expected: Expected | None = None
         self._head = b""
         self._arrived = 0  # bytes, in this attempt
+        self._reached = 0  # bytes that were there when it broke off, at most
         self.attempts = 0
         self.etag: str | None = None
         self.trust: Trust | None = None
@@ -126,7 +128,9 @@ class Transfer:
                     return ready
         except AgentPhoneError as error:
             error.brought = self._arrived > 0
-            error.kept = error.brought and self._upload is not None
+            reached = 0 if self._upload is None else self._upload.size
+            error.kept = reached > self._reached  # else it is the same bytes once more
+            self._reached = max(reached, self._reached)
             raise
 
     async def _send(self, headers: Mapping[str, str] | None) -> Answer:

@@ -23,11 +23,12 @@ from agentphone_async.protocol.coding import CodingError, Decoder, coding_of
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import Reply, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
-from agentphone_async.transport.connection import Content, Trust, latest_trust
+from agentphone_async.transport.connection import latest_trust
 from agentphone_async.transport.fast_path import FastResponse
 from agentphone_async.transport.framing import WholeAnswer
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.speed import SpeedWatch
+from agentphone_async.transport.trust import Content, Trust
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one JSON answer; a page of 100 calls has about 60 kB."""

@@ -1,0 +1,139 @@
+"""Whether an answer may be believed to be the one to its request."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import NamedTuple, Protocol
+
+QUIET = 0.1
+"""Seconds after an answer in which surplus shows, if there is any."""
+
+
+class Content(NamedTuple):
+    """What an answer was: enough to see that another one is the same again.
+
+    Attributes:
+        path: what was asked.
+        status: of the answer.
+        size: bytes of the body.
+        checksum: of the body, not a cryptographic one.
+    """
+
+    path: str
+    status: int
+    size: int
+    checksum: int
+
+
+class Giver(Protocol):
+    """The connection that an answer came over."""
+
+    @property
+    def names(self) -> bool:
+        """Whether the server is one whose answers name what was asked for."""
+
+    def has_given(self, trust: Trust, content: Content) -> bool:
+        """Whether an earlier answer to another request was the same."""
+
+    def out_of_step(self) -> None:
+        """Something came that nobody had asked for."""
+
+    def force_close(self) -> None:
+        """Carry no other request."""
+
+
+class Trust:
+    """Whether an answer may be believed to be the one to its request.
+
+    Attributes:
+        first: it was the first answer of its connection.
+        proved: it is known to be right.
+        named: its content names the request.
+        repeats: it says no in the same bytes as an earlier answer of the connection to another
+            request. That is common, and it is also what an answer that came twice looks like.
+        content: what it was; None while it comes, and where it is named.
+    """
+
+    __slots__ = (
+        "_before",
+        "_connection",
+        "_distrusted",
+        "_ended_at",
+        "content",
+        "first",
+        "named",
+        "proved",
+        "repeats",
+    )
+
+    def __init__(self, *, first: bool, connection: Giver | None = None) -> None:
+        self._connection = None if connection is None else weakref.ref(connection)
+        self.first = first
+        self.proved = first
+        self.named = self.repeats = self._distrusted = False
+        self.content: Content | None = None
+        self._before: Trust | None = None
+        self._ended_at = time.monotonic()
+
+    @property
+    def distrusted(self) -> bool:
+        """It may be another request's: ask again. May become true until it is settled."""
+        return self._distrusted or (self._before is not None and self._before.distrusted)
+
+    @property
+    def unsettled(self) -> float:
+        """Seconds until surplus behind it would have shown; 0.0 if it is known to be right."""
+        if self.proved or self._distrusted:
+            return 0.0
+        own = 0.0 if self.first else max(0.0, self._ended_at + QUIET - time.monotonic())
+        return own if self._before is None else max(own, self._before.unsettled)
+
+    def prove(self) -> None:
+        """Its content names the request."""
+        self.named = self.proved = True
+        self._distrusted = False
+
+    def follows(self, before: Trust) -> None:
+        """It is where the answer ``before`` redirected to, and can be right only if that is."""
+        self._before = before
+        self.proved = self.proved and before.proved
+
+    def distrust(self) -> None:
+        """Something was there that nobody had asked for."""
+        if not self.proved:
+            self._distrusted = True
+
+    def refuse(self) -> None:
+        """It is another request's: use the connection no more."""
+        self._distrusted = True
+        connection = self._handler()
+        if connection is not None:
+            connection.out_of_step()
+
+    def ended(self) -> None:
+        """The last byte has come."""
+        self._ended_at = time.monotonic()
+
+    def came(self, content: Content) -> None:
+        """All of it has come, and nothing in it names the request.
+
+        An answer that comes twice, and late, is taken for that of a request under way, and shifts
+        all that follow. What gives it away is that it is the same again. A recording never is; a
+        refusal may well be, where answers name nobody, and should be asked for once more apart.
+        """
+        self.ended()
+        connection = self._handler()
+        if self.named or connection is None:
+            return
+        self.content = content
+        if self.first or not connection.has_given(self, content):
+            return
+        if content.status < 400:
+            self.refuse()
+        elif not connection.names:
+            self.repeats = True
+            connection.force_close()
+
+    def _handler(self) -> Giver | None:
+        return None if self._connection is None else self._connection()
