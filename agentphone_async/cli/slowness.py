@@ -20,6 +20,9 @@ PATIENCE = 2.0
 SHORTEST_PAUSE = 0.5
 """Seconds; shorter pauses are counted, and not told."""
 
+LONG = 30.0
+"""Seconds; of longer waits the end is told, too."""
+
 
 class Slowness(LimitsObserver):
     """Tells a display, and counts for its summary.
@@ -72,6 +75,9 @@ class Slowness(LimitsObserver):
                     "message": str(retry.error),
                 }
             )
+        elif retry.seconds >= LONG:
+            why = f", as the server asks ({retry.status})" if retry.status else ""
+            self._display.note(f"one call is asked for again in {_so_long(retry.seconds)}{why}")
         if retry.status is not None:
             self.answered()
 
@@ -85,7 +91,7 @@ class Slowness(LimitsObserver):
             self._display.emit({"event": "paused", "seconds": round(seconds, 3), "status": status})
         elif seconds >= SHORTEST_PAUSE:
             why = "" if status is None else f", as the server asks ({status})"
-            self._display.note(f"pausing for {duration_text(seconds)}{why}")
+            self._display.note(f"pausing for {_so_long(seconds)}{why}")
 
     def unreachable(self, error: BaseException) -> None:  # noqa: ARG002 - failures say why
         """Say so if it lasts."""
@@ -115,3 +121,12 @@ class Slowness(LimitsObserver):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def _so_long(seconds: float) -> str:
+    """A wait, and its end if it is long: until then nobody needs to look."""
+    if seconds < LONG:
+        return duration_text(seconds)
+    until = datetime.now().astimezone() + timedelta(seconds=seconds)
+    day = "" if until.date() == datetime.now().astimezone().date() else f"{until:%Y-%m-%d} "
+    return f"{duration_text(seconds)}, until {day}{until:%H:%M:%S}"

@@ -49,6 +49,14 @@ def parse_http_date(value: str) -> datetime | None:
 _EPOCH = 1_000_000_000
 """Seconds; a reset beyond this is a moment since 1970 and no delay."""
 
+_REMAINING = ("RateLimit-Remaining", "X-RateLimit-Remaining", "X-Rate-Limit-Remaining")
+_RESET = (
+    "RateLimit-Reset",
+    "X-RateLimit-Reset",
+    "X-Rate-Limit-Reset",
+    "X-RateLimit-Reset-After",
+)
+
 _PART = re.compile(
     r"(?:^|[;,\s])(r|t|remaining|reset)\s*=\s*\"?([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE
 )
@@ -59,9 +67,9 @@ def of(headers: Mapping[str, str], now: datetime) -> float | None:
 
     ``Retry-After`` comes first. Without it, the reset of a rate limit that is used up:
     ``RateLimit`` (IETF draft ``"default";r=0;t=30``, or the older ``limit=…, remaining=…,
-    reset=…``), ``RateLimit-Reset``, ``X-RateLimit-Reset`` or ``X-RateLimit-Reset-After``, in
-    seconds or as a moment. Moments are compared with the server's own ``Date`` where it sends
-    one: its clock and ours may differ.
+    reset=…``), ``RateLimit-Reset``, ``X-RateLimit-Reset``, ``X-Rate-Limit-Reset`` or
+    ``X-RateLimit-Reset-After``, in seconds or as a moment. Moments are compared with the server's
+    own ``Date`` where it sends one: its clock and ours may differ.
 
     Args:
         headers: looked up without regard to case.
@@ -71,19 +79,14 @@ def of(headers: Mapping[str, str], now: datetime) -> float | None:
     asked = parse(headers.get("Retry-After"), clock)
     if asked is not None:
         return asked
-    field = dict(_parts(headers.get("RateLimit")))
-    reset = field.get("t", field.get("reset"))
-    left = field.get("r", field.get("remaining"))
+    milliseconds = _number(headers.get("Retry-After-Ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    left, reset = _rate_limit(headers.get("RateLimit"))
     if reset is None:
-        left = _number(headers.get("RateLimit-Remaining") or headers.get("X-RateLimit-Remaining"))
-        for name in ("RateLimit-Reset", "X-RateLimit-Reset", "X-RateLimit-Reset-After"):
-            reset = _number(headers.get(name))
-            if reset is not None:
-                break
-            moment = parse_http_date(headers.get(name) or "")
-            if moment is not None:
-                reset = max(0.0, (moment - clock).total_seconds())
-                break
+        left = next(filter(_given, (_number(headers.get(name)) for name in _REMAINING)), None)
+        resets = (_moment_or_number(headers.get(name), clock) for name in _RESET)
+        reset = next(filter(_given, resets), None)
     if reset is None or left:
         return None
     if reset > _EPOCH * 1000:  # milliseconds since 1970
@@ -91,8 +94,35 @@ def of(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, reset - clock.timestamp()) if reset > _EPOCH else reset
 
 
-def _parts(value: str | None) -> list[tuple[str, float]]:
-    return [(name.lower(), float(number)) for name, number in _PART.findall(value or "")]
+def _given(value: float | None) -> bool:
+    return value is not None
+
+
+def _rate_limit(value: str | None) -> tuple[float | None, float | None]:
+    """What remains, and the seconds until more does; of several limits, the longest one used up."""
+    items = [value or ""] if "reset" in (value or "").lower() else (value or "").split(",")
+    longest: tuple[float | None, float | None] = None, None
+    for item in items:
+        field = {name.lower(): float(number) for name, number in _PART.findall(item)}
+        left = field.get("r", field.get("remaining"))
+        reset = field.get("t", field.get("reset"))
+        if reset is not None and not left and reset >= (longest[1] or 0.0):
+            longest = left, reset
+    return longest
+
+
+def _moment_or_number(value: str | None, clock: datetime) -> float | None:
+    number = _number(value)
+    if number is not None or not value:
+        return number
+    moment = parse_http_date(value)
+    if moment is None:
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - clock).total_seconds())
 
 
 def _number(value: str | None) -> float | None:

@@ -99,3 +99,8 @@ def test_lengths_may_be_unknown():
     forecast = Forecast()
     forecast.planned([None, None])
     assert forecast.seconds_left(100, 1.0) is None
+
+
+def test_of_a_long_wait_the_end_is_told():
+    assert slowness._so_long(5) == "5 s"
+    assert re.fullmatch(r"2 min, until ([\d-]{10} )?\d\d:\d\d:\d\d", slowness._so_long(120))

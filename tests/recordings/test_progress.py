@@ -36,6 +36,17 @@ async def test_a_recording_that_is_cut_again_and_again_arrives_in_one_run(tmp_pa
     assert offsets == sorted(set(offsets)), "each resumes from where the last one stopped"
 
 
+async def test_the_same_bytes_once_more_are_no_progress(tmp_path):
+    """A server that ignores ranges, and always stops at the same place: not for ever."""
+    async with (
+        RawServer(broken(OLD, 220_000)) as server,
+        impatient(server.base_url, attempts=3) as client,
+    ):
+        with pytest.raises(TransportError):
+            await client.fetch_recording("call_x", tmp_path)
+    assert len(server.requests) <= 4
+
+
 async def lost(tmp_path, *script):
     async with RawServer(*script) as server, impatient(server.base_url, attempts=1) as client:
         with pytest.raises(TransportError):
