@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.catalog.calls import calls_after, get_calls
+from agentphone_async.archive.catalog.calls import calls_after
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import (
     UNWRITTEN,
-    Erased,
     erase_rows,
     erased_hashes,
     note_erased,
 )
 from agentphone_async.archive.catalog.opening import connect
-from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.rows import CallRow
 from agentphone_async.archive.catalog.settings import (
     get_setting,
@@ -35,24 +32,28 @@ from agentphone_async.archive.catalog.settings import (
     kept_erasure_key,
     set_setting,
 )
+from agentphone_async.archive.erasure.lots import (
+    BATCH,
+    Lot,
+    is_summed,
+    lots_of,
+    remove_empty,
+    remove_files,
+    told_in,
+)
 from agentphone_async.archive.erasure.scrub import compact, scrub_old
 from agentphone_async.archive.erasure.tombstones import bury, restore
-from agentphone_async.archive.files.call_files import CallFiles
-from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.recordings.jobs import refuse_single
-from agentphone_async.sinks.disk import destination_errors, sync_folder
 from agentphone_async.sinks.erased import Tombstones
 
 Also = Callable[[Path, Sequence[str]], int]
 """Something else that keeps what belongs to calls: erases it, and tells how much there was."""
 
-_BATCH = 200
 _FIELDS = {
     "direction": "direction",
     "status": "status",
@@ -87,6 +88,16 @@ class ErasureReport:
     others: int = 0
     bytes: int = 0
     held_ids: list[str] = field(default_factory=list)
+
+    def add(self, lot: Lot) -> None:
+        """Count what there is of a call."""
+        there = bool(lot.known or lot.paths)
+        self.calls += there
+        self.unknown += not there
+        self.recordings += len(lot.recordings)
+        self.sidecars += len(lot.sidecars)
+        self.others += len(lot.others)
+        self.bytes += lot.bytes
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON; without ids."""
@@ -166,7 +177,7 @@ async def prune(
 
     async def by_age(catalog: Catalog) -> AsyncGenerator[list[str]]:
         after: str | None = None
-        while rows := await catalog.run(calls_after, after, _BATCH):
+        while rows := await catalog.run(calls_after, after, BATCH):
             after = rows[-1].id
             old = [row for row in rows if _moment(row) < before and not wanted(row)]
             report.held += sum(row.id in held for row in old)
@@ -210,7 +221,7 @@ async def resume(folder: Path, catalog: Catalog, also: Sequence[Also] = ()) -> b
     report = ErasureReport(dry_run=False)
     erasure = _Erasure(folder, catalog, report, "forget", also)
     after: str | None = None
-    while rows := await catalog.run(calls_after, after, _BATCH):
+    while rows := await catalog.run(calls_after, after, BATCH):
         after = rows[-1].id
         await erasure.take([row.id for row in rows if tombstones.covers(row.id)])
     if tombstones.key is not None:
@@ -270,25 +281,25 @@ class _Erasure:
         self._also = also
         self._ids: list[str] = []
 
-    async def look(self, ids: Sequence[str]) -> list[_Lot]:
+    async def look(self, ids: Sequence[str]) -> list[Lot]:
         """Find out, and count, what there is of some calls; their files by call."""
         if not ids:
             return []
-        lots: list[_Lot] = await self._catalog.run(_lots, self._folder, ids)
+        lots: list[Lot] = await self._catalog.run(lots_of, self._folder, ids)
         for lot in lots:
-            lot.count(self._report)
+            self._report.add(lot)
         return lots
 
     async def take(self, ids: Sequence[str]) -> None:
         """Erase files and rows of some calls."""
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
             now = datetime.now(UTC)
             hashes = await self._catalog.run(lambda _, b=batch, n=now: bury(self._folder, b, n))  # type: ignore[misc]
             key = await self._catalog.run(lambda _: erasure_key(self._folder))
             await self._catalog.transaction(keep_erasure_key, key)
             lots = await self.look(batch)
-            await self._catalog.run(_remove_files, self._folder, lots)
+            await self._catalog.run(remove_files, self._folder, lots)
             for each in self._also:
                 self._report.others += await self._catalog.run(
                     lambda _, e=each, b=batch: e(self._folder, b)  # type: ignore[misc]
@@ -302,94 +313,12 @@ class _Erasure:
         """Bring sums and index up to date, and let old catalogs forget, too."""
         said = await self._catalog.run(get_setting, UNWRITTEN)
         folders = [PurePosixPath(folder) for folder in json.loads(said or "[]")]
-        await self._catalog.run(lambda db: [db.inside(str(path)) for path in _told(folders)])
+        await self._catalog.run(lambda db: [db.inside(str(path)) for path in told_in(folders)])
         async with SidecarFiles(self._folder, catalog=self._catalog) as files:
-            await Sums(files).write([one for one in folders if _is_summed(self._folder, one)])
-        await self._catalog.run(_remove_empty, self._folder, folders)
+            await Sums(files).write([one for one in folders if is_summed(self._folder, one)])
+        await self._catalog.run(remove_empty, self._folder, folders)
         await self._catalog.run(lambda _: scrub_old(self._folder))
         await self._catalog.transaction(set_setting, UNWRITTEN, "")
-
-
-@dataclass(slots=True)
-class _Lot:
-    """All that there is of one call."""
-
-    known: bool
-    recordings: list[PurePosixPath]
-    sidecars: list[PurePosixPath]
-    others: list[PurePosixPath]
-    bytes: int = 0
-
-    def count(self, report: ErasureReport) -> None:
-        there = self.known or self.recordings or self.sidecars or self.others
-        report.calls += bool(there)
-        report.unknown += not there
-        report.recordings += len(self.recordings)
-        report.sidecars += len(self.sidecars)
-        report.others += len(self.others)
-        report.bytes += self.bytes
-
-    def erased(self) -> Erased:
-        return Erased(
-            len(self.recordings),
-            len(self.sidecars),
-            len(self.others),
-            self.bytes,
-            tuple(dict.fromkeys(path.parent for path in self.paths)),
-        )
-
-    @property
-    def paths(self) -> list[PurePosixPath]:
-        return [*self.recordings, *self.sidecars, *self.others]
-
-
-def _lots(connection: CatalogConnection, folder: Path, ids: Sequence[str]) -> list[_Lot]:
-    calls: dict[str, CallRow] = {}
-    for start in range(0, len(ids), _BATCH):
-        calls |= get_calls(connection, ids[start : start + _BATCH])
-    found = CallFiles(connection, folder).of({one: calls.get(one) for one in ids})
-    lots: list[_Lot] = []
-    for one in ids:
-        lot = _Lot(one in calls, [], [], [])
-        for path, kind, size in found.get(one, ()):
-            lot.bytes += size
-            by_kind = {"recording": lot.recordings, "sidecar": lot.sidecars}
-            by_kind.get(kind, lot.others).append(path)
-        lots.append(lot)
-    return lots
-
-
-def _remove_files(_: CatalogConnection, folder: Path, lots: Sequence[_Lot]) -> None:
-    changed: set[PurePosixPath] = set()
-    for lot in lots:
-        for path in lot.paths:
-            with destination_errors(folder / path), suppress(FileNotFoundError):
-                (folder / path).unlink()
-            changed.add(path.parent)
-    for one in changed:
-        with destination_errors(folder / one), suppress(FileNotFoundError):
-            sync_folder(folder / one)
-
-
-def _told(folders: Iterable[PurePosixPath]) -> Iterator[PurePosixPath]:
-    """Where something tells of the files in these folders."""
-    for one in folders:
-        yield one / SUMS_NAME
-        yield index_path(one)
-
-
-def _is_summed(folder: Path, below: PurePosixPath) -> bool:
-    return (folder / below / SUMS_NAME).exists() or (folder / index_path(below)).exists()
-
-
-def _remove_empty(_: CatalogConnection, folder: Path, some: Iterable[PurePosixPath]) -> None:
-    """Remove folders in which nothing is left."""
-    for below in some:
-        for path in (below, index_path(below).parent):
-            for part in [path, *path.parents]:
-                if part.parts:
-                    with suppress(OSError):
-                        (folder / part).rmdir()
 
 
 def _moment(row: CallRow) -> datetime:
