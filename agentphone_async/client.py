@@ -270,8 +270,7 @@ class AsyncAgentPhone(AsyncResource):
         this has happened when the next line runs.
 
         Args:
-            calls: ids or `Call` objects, from any iterable or async iterable; it is closed when
-                the loop is left.
+            calls: ids or `Call` objects from any iterable, async or not; closed with the loop.
             dest: the folder, made if it is not there, with mode 0700; or a URL (``file://``,
                 ``s3://``, ``gs://``, ``az://``) or a `Sink`.
             concurrency: transfers at a time, at least 1; ``"auto"`` finds out how many are best,
@@ -288,8 +287,7 @@ class AsyncAgentPhone(AsyncResource):
 
         Raises:
             DestinationError: the disk failed; what was yielded before is safe.
-            ConfigurationError: ``calls`` is a single id, ``concurrency`` is below 1 or more than
-                there are file descriptors for, or ``dest`` cannot be one.
+            ConfigurationError: an argument cannot be; the message says which, and what to use.
         """
         self.session.ready()
         jobs = jobs_of(calls, target_of)

@@ -17,11 +17,16 @@ _USUAL_COMPLETION = 300
 """Seconds that the server waits for the end of a new call when nothing else is said."""
 
 
-def _completion_wait(seconds: int | None) -> float:
-    least, most = endpoints.COMPLETION_RANGE
-    wait = _USUAL_COMPLETION if seconds is None else seconds
-    if not least <= wait <= most:
-        raise ValueError(f"max_wait_seconds is {wait}; the server waits {least} to {most} s")
+def _completion_wait(most: int | None, *, wanted: bool) -> float:
+    """Seconds that the server may hold back the answer to a new call; 0 if nobody waits for it."""
+    if not wanted:
+        if most is not None:
+            raise ValueError("max_wait_seconds needs wait_for_completion=True")
+        return 0.0
+    low, high = endpoints.COMPLETION_RANGE
+    wait = _USUAL_COMPLETION if most is None else most
+    if not low <= wait <= high:
+        raise ValueError(f"max_wait_seconds is {wait}; the server waits {low} to {high} s")
     return float(wait)
 
 
@@ -141,9 +146,7 @@ class Calls(Resource):
             waitForCompletion=wait_for_completion or None,
             maxWaitSeconds=max_wait_seconds,
         )
-        wait = _completion_wait(max_wait_seconds) if wait_for_completion else 0.0
-        if max_wait_seconds is not None and not wait_for_completion:
-            raise ValueError("max_wait_seconds needs wait_for_completion=True")
+        wait = _completion_wait(max_wait_seconds, wanted=wait_for_completion)
         return await self._model(Call, endpoints.make_call(body, wait=wait))
 
     async def make_conversation(

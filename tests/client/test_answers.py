@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import sys
+import zlib
+
 import pytest
 
 from agentphone_async import AsyncAgentPhone, MismatchedAnswerError, UnexpectedResponseError
@@ -93,6 +97,45 @@ async def test_a_transcript_as_text_is_told_from_a_page(client_of, body, kind, s
                 await asking
         else:
             assert [(turn.role, turn.content) for turn in (await asking).turns] == [("agent", said)]
+
+
+JSON = b'{"id": "call_B", "status": "completed"}'
+RAW = zlib.compressobj(wbits=-15)
+CODED = {
+    "gzip": ("gzip", gzip.compress(JSON)),
+    "two members": ("gzip", gzip.compress(JSON[:9]) + gzip.compress(JSON[9:])),
+    "gzip twice": ("gzip, gzip", gzip.compress(gzip.compress(JSON))),
+    "gzip twice, said once": ("gzip", gzip.compress(gzip.compress(JSON))),
+    "zlib": ("deflate", zlib.compress(JSON)),
+    "deflate": ("deflate", RAW.compress(JSON) + RAW.flush()),
+    **{coding: (coding, JSON) for coding in ("gzip", "br", "aws-chunked", "none", "utf-8")},
+}
+
+
+@pytest.mark.parametrize(("coding", "body"), CODED.values(), ids=CODED)
+async def test_json_in_a_coding_is_decoded(client_of, coding, body):
+    answer = respond(body=body, content_encoding=coding, content_type="application/json")
+    async with RawServer(answer) as server:
+        assert (await client_of(server.base_url).calls.get("call_B")).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "told"),
+    [
+        ("gzip", gzip.compress(JSON)[:-4], "cut off"),
+        ("gzip", gzip.compress(JSON)[:12] + b"\xff" * 30, "corrupt"),
+        ("zstd", b"\x28\xb5\x2f\xfd" + bytes(40), "install backports.zstd"),
+        ("gzip", gzip.compress(b" " * 70_000_000, 1), "over 67108864 bytes"),
+    ],
+    ids=["cut off", "corrupt", "zstd without a library", "a bomb"],
+)
+async def test_json_that_cannot_be_decoded_is_refused(client_of, coding, body, told, monkeypatch):
+    for name in ("compression.zstd", "backports.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    answer = respond(body=body, content_encoding=coding, content_type="application/json")
+    async with RawServer(answer) as server:
+        with pytest.raises(UnexpectedResponseError, match=told):
+            await client_of(server.base_url).calls.get("call_B")
 
 
 TWO = [{"id": "call_1"}, {"id": "call_2"}]
