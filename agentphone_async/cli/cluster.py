@@ -46,8 +46,8 @@ def _client(distributed: Any, address: str) -> Any:
         return distributed.Client(address, timeout="10s")
     except (OSError, ValueError) as error:
         raise DestinationError(
-            f"no Dask scheduler answers at {address}; check the address ({type(error).__name__})"
-        ) from None
+            f"no Dask scheduler answers at {address}; check the address, and that it runs"
+        ) from error
 
 
 def _archive(job: ArchiveJob, client: Any, display: Any) -> Report:

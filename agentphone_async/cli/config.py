@@ -24,6 +24,21 @@ class Setting:
     value: str | None
     source: str
 
+    def label(self) -> str:
+        """The key."""
+        return self.key
+
+    @property
+    def file(self) -> str | None:
+        """The configuration file, if the value is from one."""
+        path, bracket, _ = self.source.rpartition(" [")
+        return path if bracket else None
+
+    def place(self) -> str:
+        """The source, without the name of the file."""
+        _, bracket, within = self.source.rpartition(" [")
+        return f"file [{within.partition(' ')[0]}" if bracket else self.source
+
     def as_dict(self) -> dict[str, str | None]:
         """For JSON."""
         return {
@@ -50,7 +65,8 @@ def show(context: click.Context, /, *, name: str, output: str | None) -> int:
     agentphone-async config show
     agentphone-async config show calls-list -o json
     """
-    from agentphone_async.cli.tables import Column, Rows
+    from agentphone_async.cli.tables import ALWAYS, Column, Rows
+    from agentphone_async.protocol.display import printable
 
     known = dict(config_file.commands())
     if name not in known:
@@ -58,15 +74,22 @@ def show(context: click.Context, /, *, name: str, output: str | None) -> int:
             f"there is no command {name!r}; there are: {', '.join(known)}", param_hint="COMMAND"
         )
     settings = _settings(name, known[name], context)
-    widest = max(len(setting.value or "-") for setting in settings)
+    keys, sources = (
+        max(len(text(setting)) for setting in settings) for text in (Setting.label, Setting.place)
+    )
     columns: list[Column[Setting]] = [
-        Column("table", lambda setting: f"[{setting.table}]", width=13, rank=1),
-        Column("key", lambda setting: setting.key, width=15, rank=3),
-        Column("value", lambda setting: setting.value, width=widest, rank=2),
-        Column("from", lambda setting: setting.source),
+        Column("table", lambda setting: f"[{setting.table}]", width=12, rank=1),
+        Column("key", Setting.label, width=keys, rank=ALWAYS),
+        # People see the value last, where it is never cut.
+        Column("from", Setting.place, width=sources, rank=2, in_tsv=False),
+        Column("value", lambda setting: setting.value),
+        Column("from", lambda setting: setting.source, in_table=False),
     ]
-    rows = Rows(columns, output, ids=lambda setting: setting.key, as_json=Setting.as_dict)
+    rows = Rows(columns, output, ids=Setting.label, as_json=Setting.as_dict)
     rows.print(settings)
+    files = {setting.file for setting in settings if setting.file is not None}
+    if files and rows.output == "table":
+        click.echo(f"the file is {printable(files.pop(), 1000)}", err=True)
     return DONE
 
 

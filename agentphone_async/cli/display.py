@@ -182,13 +182,21 @@ class Json(Quiet):
                 "suspect": recording.suspect,
             }
         elif isinstance(outcome, Failed):
-            event |= {"error": type(outcome.error).__name__, "message": str(outcome.error)}
+            event |= {"error": _public_name(outcome.error), "message": str(outcome.error)}
         self.emit(event)
 
     def emit(self, event: dict[str, object]) -> None:
         """One event, one line, ASCII only; at once, for those who read along."""
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
+
+
+def _public_name(error: Exception) -> str:
+    """The name of the nearest class that can be imported from the top."""
+    import agentphone_async
+
+    names = (each.__name__ for each in type(error).__mro__)
+    return next(name for name in names if name in agentphone_async.__all__)
 
 
 class Live(Quiet):

@@ -67,7 +67,7 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
             err=True,
         )
         if failed:
-            click.echo("-o json says why, in last_error", err=True)
+            click.echo("-o json and -o tsv say why, in last_error", err=True)
     return True
 
 
@@ -98,6 +98,7 @@ def _columns() -> list[Column[Entry]]:
         Column("state", lambda entry: entry.state, width=12, rank=6),
         Column("id", lambda entry: entry.call.id, in_table=False),
         Column("path", _path, in_table=False),
+        Column("last_error", _last_error, in_table=False),
         Column("path or id", lambda entry: _path(entry) or entry.call.id, in_tsv=False),
     ]
 
@@ -105,6 +106,10 @@ def _columns() -> list[Column[Entry]]:
 def _path(entry: Entry) -> str | None:
     recording = entry.recording
     return None if recording is None or recording.path is None else recording.path.as_posix()
+
+
+def _last_error(entry: Entry) -> str | None:
+    return None if entry.recording is None else entry.recording.last_error
 
 
 def _size(entry: Entry) -> int | None:

@@ -28,6 +28,9 @@ Format = Literal["table", "tsv", "json", "ids"]
 LONGEST = 4096
 """Characters of an id or a path that are shown."""
 
+ALWAYS = 1000
+"""The rank of a column that is never left out."""
+
 _UNBOUNDED = 10_000
 _GAP = "  "
 
@@ -198,8 +201,8 @@ def fitting(columns: Sequence[Column[Row]], last: int, room: int) -> list[Column
     def taken() -> int:
         return sum(each.columns + len(_GAP) for each in kept[:-1]) + last
 
-    while len(kept) > 1 and taken() > room:
-        kept.remove(min(kept[:-1], key=lambda each: each.rank))
+    while taken() > room and (others := [each for each in kept[:-1] if each.rank < ALWAYS]):
+        kept.remove(min(others, key=lambda each: each.rank))
     return kept
 
 

@@ -322,3 +322,11 @@ class TestNotes:
         summary = Summary()
         summary.effort.retries, summary.effort.pauses, summary.effort.paused_seconds = 1, 2, 90.0
         assert summary.notes() == ["1 retry, 2 pauses of 90 s in all"]
+
+
+def test_json_names_the_class_that_can_be_imported(capsys):
+    class InnerError(NotAudioError):
+        """Nobody's business."""
+
+    Json(Summary()).settled(Failed("c", InnerError("x")))
+    assert json.loads(capsys.readouterr().out)["error"] == "NotAudioError"

@@ -22,6 +22,17 @@ def archive(server: EmulatorThread, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_why_a_call_failed_is_in_a_column(run: CommandLine, server: EmulatorThread, tmp_path: Path):
+    (one,) = fill(server, 1)
+    server.fail(route="recording", html=True)
+    make_archive(server, tmp_path)
+    head, row = (line.split("\t") for line in run("ls", tmp_path, "-o", "tsv").out.splitlines())
+    told = dict(zip(head, row, strict=True))
+    assert (told["state"], told["id"]) == ("failed", one)
+    assert "is not audio" in told["last_error"]
+    assert "-o tsv say why" in run("ls", tmp_path, "-o", "table").err
+
+
 def test_a_table_for_people(run: CommandLine, archive: Path):
     ended = run("ls", archive, "-o", "table")
     assert ended.code == 0

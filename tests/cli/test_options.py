@@ -93,6 +93,21 @@ def test_what_stands_nearer_wins(run, config: Path, monkeypatch: pytest.MonkeyPa
     assert settings(run, "fetch")["retries"] == ("1", f"{config} [connection] retries")
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_where_a_value_came_from_is_shown_in_any_width(run, config: Path, monkeypatch, width: int):
+    config.write_text("[archive]\nretries = 2\ndest = '/srv/calls/with/a/name/that/is/long'\n")
+    monkeypatch.setenv("COLUMNS", str(width))
+    ended = run("config", "show", "-o", "table")
+    assert ended.err == f"the file is {config}\n"
+    lines = ended.out.splitlines()
+    key = next(line for line in lines if "/srv/calls" in line)
+    assert key.split()[-1] == "/srv/calls/with/a/name/that/is/long"
+    assert "dest" in key
+    if width >= 80:
+        assert "file [archive]" in key
+    assert all(len(line) <= width for line in lines if line is not key)
+
+
 def test_the_command_line_wins_and_can_switch_off(run, config: Path, monkeypatch):
     from agentphone_async.cli import archiving
 
