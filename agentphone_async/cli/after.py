@@ -55,9 +55,10 @@ class Program:
             for word in words:
                 word.format(**dict.fromkeys(PLACES, ""))
         except (ValueError, LookupError, AttributeError) as error:
+            known = ", ".join(f"{{{place}}}" for place in PLACES)
+            why = f"there is no {{{error.args[0]}}}" if isinstance(error, KeyError) else error
             raise click.UsageError(
-                f"--exec {exec_!r}: {error}; write it like 'cmd {{path}}', with any of "
-                f"{', '.join(f'{{{place}}}' for place in PLACES)}"
+                f"--exec {exec_!r}: {why}; write it like 'cmd {{path}}', with any of {known}"
             ) from error
         if not words:
             raise click.UsageError("--exec is empty; write it like 'cmd {path}'")

@@ -26,7 +26,7 @@ from agentphone_async.cli.slowness import Slowness
 from agentphone_async.cli.summary import Summary, statuses_seen
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.models import Call
-from agentphone_async.quantities import size_text
+from agentphone_async.quantities import counted, size_text
 from agentphone_async.recordings.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
         event["scanned"] = report.listed
         event["complete"] = report.complete
         event["stopped_because"] = report.stopped_because
-        event["problems"] = report.problems
+        event["problems"] = [*report.problems, *unmatched(report)]
         if dry_run:
             event["would_fetch"] = report.would_fetch
             event["estimated_bytes"] = report.estimated_bytes
@@ -208,8 +208,8 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
         return
     if dry_run:
         click.echo(
-            f"{report.would_fetch:,} of {report.selected:,} recordings would be fetched, about "
-            f"{size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
+            f"{report.would_fetch:,} of {counted(report.selected, 'recording')} would be fetched, "
+            f"about {size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
         )
         return
     click.echo(summary.as_sentence(), err=True)

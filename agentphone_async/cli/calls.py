@@ -93,7 +93,7 @@ def list_(
             calls = listing(client)
             async with aclosing(_chosen(calls, most)) as rows:
                 await _print(rows, shown)
-            hint = "" if shown.count or status is None else await _statuses(client)
+            hint = "" if shown.count or status is None else await statuses_of(client)
         shown.finish(f"no calls match{hint}")
         if calls.problems:
             unread = counted(len(calls.problems), "row")
@@ -119,7 +119,8 @@ def _listing(
     return lambda client: client.calls.list(page, **chosen)
 
 
-async def _statuses(client: AsyncAgentPhone) -> str:
+async def statuses_of(client: AsyncAgentPhone) -> str:
+    """Which statuses the latest calls have, for who misspelt one."""
     from collections import Counter
 
     from agentphone_async.cli.summary import statuses_seen

@@ -73,6 +73,7 @@ async def _compare(
 ) -> int:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.compare import Comparison
+    from agentphone_async.cli.calls import statuses_of
     from agentphone_async.cli.tables import Rows
 
     async with await Catalog.open(dest, write=False):
@@ -92,21 +93,29 @@ async def _compare(
                 if len(waiting) == _ROWS_AT_ONCE:
                     rows.print(waiting)
                     waiting.clear()
+        hint = ""
+        if not comparison.report.selected and selection.status is not None:
+            hint = await statuses_of(client)
     rows.print(waiting)
-    return _conclude(comparison.report, quiet=quiet)
+    return _conclude(comparison.report, hint, quiet=quiet)
 
 
-def _conclude(report: MissingReport, *, quiet: bool) -> int:
+def _conclude(report: MissingReport, hint: str, *, quiet: bool) -> int:
+    from agentphone_async.quantities import counted
+
     for problem in report.problems:
         click.echo(problem, err=True)
     if not report.complete:
         click.echo("the API's list went in circles or lost calls; more may be missing", err=True)
-    if not quiet:
+    if not report.selected:
+        click.echo(f"no calls match{hint}", err=True)
+    elif not quiet:
         missing = sum(report.missing.values())
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(report.missing.items()))
         which = f" ({states})" if states else ""
         click.echo(
-            f"{missing:,} of {report.selected:,} calls are missing{which}; "
+            f"{missing:,} of {counted(report.selected, 'call')} {'is' if missing == 1 else 'are'} "
+            f"missing{which}; "
             f"{report.archived:,} archived, {report.no_recording:,} without a recording",
             err=True,
         )

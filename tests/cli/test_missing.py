@@ -44,7 +44,7 @@ def test_what_is_missing(run: CommandLine, archive: Path, server: EmulatorThread
     assert ended.code == 0
     assert len(ended.out.strip().splitlines()) == 3
     assert ended.out.rstrip().endswith("new\\x1b[31m")
-    assert "1 of 4 calls are missing (1 unseen); 2 archived" in ended.err
+    assert "1 of 4 calls is missing (1 unseen); 2 archived" in ended.err
     rows = [json.loads(line) for line in run("missing", archive, "--json").out.splitlines()]
     assert [(row["state"], row["call"]["id"]) for row in rows] == [
         ("unseen", "later"),

@@ -65,7 +65,7 @@ def test_a_host_that_does_not_answer_is_named_with_the_time_until_it_is_tried(
     assert ended.err.count("cannot reach") == 1
 
 
-@pytest.mark.parametrize("command", ["archive", "ls", "calls"])
+@pytest.mark.parametrize("command", ["archive", "ls", "calls", "missing"])
 def test_a_status_that_no_call_has_is_answered_with_those_that_there_are(
     command: str, run: CommandLine, server: EmulatorThread, tmp_path: Path
 ):
@@ -78,6 +78,9 @@ def test_a_status_that_no_call_has_is_answered_with_those_that_there_are(
     assert ended.code == 0
     assert "; statuses seen: completed (3), failed (1)\n" in ended.err
     assert "statuses seen" not in run(*arguments, "--status", "completed").err
+    if command == "archive":
+        summary = json.loads(run(*arguments, "--status", "complete", "--json").out.splitlines()[-1])
+        assert "statuses seen: completed (3)" in summary["problems"][0]
 
 
 def test_the_forecast_goes_by_the_lengths_of_the_calls():
