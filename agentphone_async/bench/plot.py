@@ -64,7 +64,7 @@ def _goodput(axis: Any, fixed: Sequence[Step], autos: Sequence[Step], found: Ste
         label = f"knee: {found.transfers}"
         axis.axvline(found.transfers, color=KNEE, linestyle=":", linewidth=1.6, label=label)
     axis.set_ylabel("goodput, MB/s")
-    axis.set_title("How much comes", loc="left", fontweight="bold")
+    axis.set_title("Throughput", loc="left", fontweight="bold")
 
 
 def _times(axis: Any, fixed: Sequence[Step]) -> None:
@@ -81,7 +81,7 @@ def _times(axis: Any, fixed: Sequence[Step]) -> None:
                 label=f"{what}, p{percent}",
             )
     axis.set_ylabel("milliseconds from sending the request")
-    axis.set_title("How long one takes", loc="left", fontweight="bold")
+    axis.set_title("Latency", loc="left", fontweight="bold")
 
 
 def _of(step: Step, what: str) -> Mapping[int, float]:

@@ -78,7 +78,7 @@ def _show(dest: Path, report: Report) -> None:
     if report.not_ready:
         click.echo(
             "\nNot ready yet: a recording appears some time after its call has ended.\n"
-            "These calls ended less than 24 hours ago; the next run asks again."
+            "These calls ended less than 24 hours ago; the next run re-checks them."
         )
     click.echo(f"\nThe first of {counted(len(files), 'recording')}:")
     for path in files[:3]:
