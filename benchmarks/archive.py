@@ -4,7 +4,8 @@
     python -m benchmarks.archive verify --files 500
 
 Each measured step runs in a process of its own, with the emulator in another one. The figures that
-the project promises stand beside those that were measured.
+the project promises stand beside those that were measured. All of it is printed, and written to
+``archive.md``, which docs/performance.md includes.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from benchmarks.nightly import ACCOUNTS, cost_curves
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 TIMEOUT_SECONDS = 1800.0
+FINDINGS: list[str] = []
 EMPTY = hashlib.sha256(b"").hexdigest()
 NAMES = Names(Template.parse(DEFAULT_TEMPLATE), UTC)
 
@@ -125,17 +127,20 @@ def emulator(calls: int, seconds: float) -> AbstractContextManager[str]:
 
 def overhead(files: int, scratch: Path) -> None:
     """The catalog beside the plain download, in alternation."""
-    seconds: dict[str, list[float]] = {"plain": [], "archive": []}
+    runs: dict[str, list[Measured]] = {"plain": [], "archive": []}
     with emulator(files, 0.5) as url:
         for _ in range(3):
-            for step, each in seconds.items():
+            for step, each in runs.items():
                 dest = scratch / step
-                each.append(measured(step, dest, url, scratch).wall_seconds)
+                each.append(measured(step, dest, url, scratch))
                 shutil.rmtree(dest)
-    plain, archive = (statistics.median(each) for each in seconds.values())
-    spread = {step: [round(value, 2) for value in each] for step, each in seconds.items()}
-    print(f"{files:,} recordings of 8 kB: plain {plain:.2f} s, archive {archive:.2f} s {spread}")
-    say("the catalog costs", f"{100 * (archive / plain - 1):+.1f} %", "at most +10 %")
+    for what, of in (
+        ("of wall time", lambda done: done.wall_seconds),
+        ("of CPU", lambda done: done.cpu_seconds),
+    ):
+        plain, archive = (statistics.median(map(of, each)) for each in runs.values())
+        tell(f"{files:,} recordings of 8 kB: plain {plain:.2f} s {what}, archive {archive:.2f} s")
+        say("the catalog costs", f"{100 * (archive / plain - 1):+.1f} %", "at most +10 %")
 
 
 def nothing_to_do(calls: int, scratch: Path) -> None:
@@ -146,7 +151,7 @@ def nothing_to_do(calls: int, scratch: Path) -> None:
         measured("archive", dest, url, scratch)  # writes the sums
         done = measured("archive", dest, url, scratch)
     shutil.rmtree(dest)
-    print(f"a run over {calls:,} archived calls: {done.wall_seconds:.1f} s, {mib(done)}")
+    tell(f"a run over {calls:,} archived calls: {done.wall_seconds:.1f} s, {mib(done)}")
     say("it takes", f"{done.cpu_seconds:.1f} s of CPU", "under 10 s")
 
 
@@ -216,7 +221,7 @@ def verifying(files: int, scratch: Path) -> None:
     one = _hashlib(noise)
     cores = os.cpu_count() or 1
     shutil.rmtree(dest)
-    print(
+    tell(
         f"{files:,} files of 400 kB in the page cache: verify {total / done.wall_seconds:,.0f} MB/s"
         f" ({done.wall_seconds:.2f} s, start included; {mib(done)}), sha256sum on {cores} cores "
         f"{total / sums:,.0f} MB/s, hashlib on one {one:,.0f} MB/s"
@@ -251,11 +256,11 @@ def memory(calls: int, scratch: Path) -> None:
     for step in ("ls", "export", "verify"):
         done = measured(step, dest, "-", scratch)
         peaks[step] = done.peak_rss_bytes / 1e6
-        print(f"{step} over {calls:,} calls: {done.wall_seconds:.1f} s, {mib(done)}")
+        tell(f"{step} over {calls:,} calls: {done.wall_seconds:.1f} s, {mib(done)}")
     with emulator(100, 0.5) as url:
         done = measured("archive", dest, url, scratch)
         peaks["archive"] = done.peak_rss_bytes / 1e6
-        print(f"archive of 100 new calls beside them: {done.wall_seconds:.1f} s, {mib(done)}")
+        tell(f"archive of 100 new calls beside them: {done.wall_seconds:.1f} s, {mib(done)}")
     shutil.rmtree(dest)
     say("the peak is", f"{max(peaks.values()):.0f} MB", "under 150 MB")
 
@@ -291,8 +296,16 @@ def mib(done: Measured) -> str:
     return f"{done.cpu_seconds:.1f} s of CPU, peak {done.peak_rss_bytes / 1e6:.0f} MB"
 
 
+def tell(line: str) -> None:
+    """Print a finding, and keep it for the report."""
+    print(line, flush=True)
+    FINDINGS.append(f"- {line}")
+
+
 def say(what: str, value: str, promised: str) -> None:
+    """A figure beside what is promised."""
     print(f"  -> {what} {value} (promised: {promised})", flush=True)
+    FINDINGS.append(f"  - {what} {value} (promised: {promised})")
 
 
 def main() -> None:
@@ -303,7 +316,7 @@ def main() -> None:
     parser.add_argument("--hashed", type=int, default=3_000)
     parser.add_argument("--catalogued", type=int, default=1_000_000)
     parser.add_argument("--most", type=int, default=ACCOUNTS[-1], help="calls, for nightly")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="for nightly.json and its plot")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="for the report and its plot")
     parser.add_argument("--scratch", type=Path, help="where to write; else a temporary folder")
     parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -314,21 +327,29 @@ def main() -> None:
     wanted = options.what or ["overhead", "noop", "verify", "memory", "nightly"]
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
-        print(json.dumps(describe(scratch) | {"sqlite": sqlite3.sqlite_version}))
+        about = describe(scratch) | {"sqlite": sqlite3.sqlite_version}
+        print(json.dumps(about))
+        parts: dict[str, Callable[[], object]] = {
+            "overhead": lambda: overhead(options.files, scratch),
+            "noop": lambda: nothing_to_do(options.archived, scratch),
+            "verify": lambda: verifying(options.hashed, scratch),
+            "memory": lambda: memory(options.catalogued, scratch),
+            "nightly": lambda: FINDINGS.extend(
+                cost_curves([n for n in ACCOUNTS if n <= options.most], scratch, options.out)
+            ),
+        }
         for what in wanted:
-            match what:
-                case "overhead":
-                    overhead(options.files, scratch)
-                case "noop":
-                    nothing_to_do(options.archived, scratch)
-                case "verify":
-                    verifying(options.hashed, scratch)
-                case "memory":
-                    memory(options.catalogued, scratch)
-                case "nightly":
-                    cost_curves([n for n in ACCOUNTS if n <= options.most], scratch, options.out)
-                case _:
-                    parser.error(f"there is nothing called {what!r}")
+            if what not in parts:
+                parser.error(f"there is nothing called {what!r}; there are: {', '.join(parts)}")
+            parts[what]()
+    write_report(about, options.out)
+
+
+def write_report(about: dict[str, str], out: Path) -> None:
+    """What was found, as markdown, for the documentation."""
+    head = f"Python {about.get('python', 'unknown')}, revision {about.get('revision', 'unknown')}."
+    lines = ["# What an archive costs", "", head, "", *FINDINGS, ""]
+    (out / "archive.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

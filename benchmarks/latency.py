@@ -143,7 +143,10 @@ def main() -> int:
     text = "\n".join(line for network in networks for line in lines(network, runs[network.name]))
     print(text)
     found = {name: [dataclasses.asdict(each) for each in each_of] for name, each_of in runs.items()}
-    (folder / "latency.md").write_text(f"# Latency-bound networks\n\n{text}", encoding="utf-8")
+    head = f"# Latency-bound networks\n\nRevision {about.get('revision', 'unknown')}.\n\n"
+    if options.quick:
+        head += "**A quick run: its shares are hints, not results.**\n\n"
+    (folder / "latency.md").write_text(head + text, encoding="utf-8")
     (folder / "latency.json").write_text(
         json.dumps({"machine": about, "networks": found}, indent=1) + "\n", encoding="utf-8"
     )

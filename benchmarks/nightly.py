@@ -74,17 +74,21 @@ def _night(calls: int, dest: Path, url: str, scratch: Path, *since: str) -> Nigh
     )
 
 
-def cost_curves(accounts: Sequence[int], scratch: Path, out: Path) -> None:
-    """Measure, print a table, write ``nightly.json`` and ``nightly.png``."""
+def cost_curves(accounts: Sequence[int], scratch: Path, out: Path) -> list[str]:
+    """Measure, print a table, write ``nightly.json`` and ``nightly.png``; return the table."""
     found: list[Night] = []
     for calls in accounts:
         for night in nights(calls, scratch):
             found.append(night)
             print(f"  {'first run' if night.first else 'next night'} over {calls:,}", flush=True)
     allowed = -(-NIGHT // PAGE) + SPARE_PAGES
-    print("\n".join(table(_HEAD, map(_row, found))))
     worst = max(night.pages for night in found if not night.first)
-    print(f"  -> a night asks for {worst} pages at most (promised: at most {allowed})", flush=True)
+    lines = [
+        "",
+        *table(_HEAD, map(_row, found)),
+        f"A night asks for {worst} pages at most (promised: at most {allowed}).",
+    ]
+    print("\n".join(lines), flush=True)
     (out / "nightly.json").write_text(
         json.dumps([asdict(night) for night in found], indent=1) + "\n"
     )
@@ -92,6 +96,7 @@ def cost_curves(accounts: Sequence[int], scratch: Path, out: Path) -> None:
         write_nights(found, out / "nightly.png")
     except MatplotlibMissingError:
         print("no plot: matplotlib is missing (pip install '.[bench]')", file=sys.stderr)
+    return lines
 
 
 _HEAD = ("calls in the account", "run", "pages", "recordings", "CPU s", "wall s", "RSS MB")

@@ -91,13 +91,14 @@ PROFILES = (
     ),
     Profile(
         name="full",
-        rounds=5,
+        rounds=3,
         large_count=600,
         small_count=10_000,
         absent_count=100_000,
         startup_runs=20,
         memory_counts=(1_000, 10_000, 100_000, 1_000_000),
-        sweep_transfers=SWEEP,
+        sweep_transfers=(1, 4, 16, 64),
+        deadline_seconds=600.0,
     ),
 )
 

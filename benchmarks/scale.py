@@ -12,6 +12,8 @@ import random
 from dataclasses import dataclass
 
 PAGE = 100
+AT_ONCE = 16
+"""Recordings under way in a machine that dies: only they are fetched again."""
 CALL_BYTES = 61  # in manifests, compressed: the call's row and its recording's, as measured
 PUT_DOLLARS = 5e-6
 GET_DOLLARS = 0.4e-6
@@ -68,28 +70,10 @@ def simulate(
     requests a second of all machines together; ``overhead`` are a shard's seconds beside its
     recordings.
     """
-    dice = random.Random(seed)
     shards = -(-calls // shard_size)
-    left = list(range(shards))
-    seconds = shard_size * machines / rate
-    free = [(0.0, number) for number in range(machines)]
-    heapq.heapify(free)
-    fetched = deaths = 0
-    end = 0.0
-    while left:
-        now, machine = heapq.heappop(free)
-        left.pop()
-        life = dice.expovariate(1 / mean_life) if mean_life != float("inf") else float("inf")
-        if life < seconds + overhead:
-            # What was stored is found by its object; only what was under way is fetched again.
-            fetched += 16
-            deaths += 1
-            left.append(machine)
-            heapq.heappush(free, (now + life, machine))
-            continue
-        end = now + seconds + overhead
-        heapq.heappush(free, (end, machine))
-    fetched += calls
+    seconds = shard_size * machines / rate + overhead
+    end, deaths = _work_off(shards, machines, seconds, mean_life, random.Random(seed))
+    fetched = calls + AT_ONCE * deaths
     return Sums(
         pages=-(-calls // PAGE),
         shards=shards,
@@ -100,6 +84,26 @@ def simulate(
         manifest_bytes=calls * CALL_BYTES,
         stored=calls * size,
     )
+
+
+def _work_off(
+    shards: int, machines: int, seconds: float, mean_life: float, dice: random.Random
+) -> tuple[float, int]:
+    """When the last shard of so many seconds is done, and how many machines died on the way."""
+    free = [0.0] * machines
+    deaths = 0
+    end = 0.0
+    while shards:
+        now = heapq.heappop(free)
+        life = dice.expovariate(1 / mean_life) if mean_life != float("inf") else float("inf")
+        if life < seconds:
+            deaths += 1
+            heapq.heappush(free, now + life)
+            continue
+        shards -= 1
+        end = now + seconds
+        heapq.heappush(free, end)
+    return end, deaths
 
 
 def main() -> None:
