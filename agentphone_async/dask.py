@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.planning import SHARD_SIZE, write_plan
 from agentphone_async.archive.bucket.shards import Plan, Shards
-from agentphone_async.archive.bucket.work import Worker, add
-from agentphone_async.archive.options import Limits, RunOptions
+from agentphone_async.archive.bucket.work import Remaining, Worker, add
+from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.selection import Selection
 from agentphone_async.client import AsyncAgentPhone
+from agentphone_async.config import RetryPolicy
 from agentphone_async.errors import AgentPhoneError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 
@@ -34,53 +36,93 @@ AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerClient:
+    """The settings of each worker's client, besides those of its environment; none are secrets.
+
+    Attributes:
+        base_url: of the API; None to take it from the worker's environment.
+        sub_account: whose transcripts are asked for.
+        retry: how often, and for how long, something is tried.
+        bwlimit: bytes a second of each task.
+        allow_http: permits ``http://`` beyond loopback.
+    """
+
+    base_url: str | None = None
+    sub_account: str | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    bwlimit: str | None = None
+    allow_http: bool = False
+
+    def open(self, api_key: str | None = None, tpslimit: float | None = None) -> AsyncAgentPhone:
+        """A client with these settings."""
+        return AsyncAgentPhone(
+            api_key,
+            base_url=self.base_url,
+            sub_account=self.sub_account,
+            retry=self.retry,
+            bwlimit=self.bwlimit,
+            allow_http=self.allow_http,
+            tpslimit=tpslimit,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What every task of an archive has in common; no secrets, since the dashboard shows it.
 
     Attributes:
         dest: the archive's URL.
         plan: the plan's name.
-        base_url: of the API; None to take it from the worker's environment.
+        allow_overwrite: whether a store may be used that cannot create without overwriting.
         rate: requests a second of the whole cluster; None for no limit.
-        options: the fields of `RunOptions` that are not the defaults.
+        options: as for a run on one machine.
+        worker: the settings of each worker's client.
     """
 
     dest: str
     plan: str
-    base_url: str | None = None
+    allow_overwrite: bool = False
     rate: float | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: RunOptions = field(default_factory=RunOptions)
+    worker: WorkerClient = field(default_factory=WorkerClient)
 
 
 def archive(
     client: Client,
     dest: str,
     selection: Selection | None = None,
+    options: RunOptions | None = None,
     *,
     rate: float | None = None,
-    transfers: int | Literal["auto"] = "auto",
     plan: str | None = None,
     shard_size: int = SHARD_SIZE,
     base_url: str | None = None,
     api_key: str | None = None,
-    max_file_size: int | None = None,
+    worker: WorkerClient | None = None,
+    allow_overwrite: bool = False,
+    hash_ids: bool = True,
+    cache: str | Path | None = None,
     progress: Callable[[Report], object] | None = None,
 ) -> Report:
     """Archive what is selected and missing on all workers of a Dask cluster.
 
     Args:
         client: of the cluster. Workers need this package with its ``dask`` extra, and in their
-            environment the bucket's credentials.
+            environment the bucket's credentials; for transcripts the API key, too.
         dest: the archive's URL, such as ``s3://bucket/prefix``.
         selection: which calls; all by default.
+        options: as for a run on one machine. ``transfers`` is for each task, ``since_last`` and
+            ``dry_run`` cannot be.
         rate: requests a second, of all workers together: each takes its share again for each shard.
-        transfers: recordings fetched at a time, in each task; ``"auto"`` finds out how many.
         plan: a plan that was written before; else the list is walked here first, with the API key
             of this environment.
         shard_size: calls of a task.
         base_url: where the API is, for all workers.
         api_key: to walk the list with, here; recordings need none, and it goes nowhere else.
-        max_file_size: bytes beyond which a recording is refused.
+        worker: further settings of the workers' clients.
+        allow_overwrite: use a store that cannot create without overwriting.
+        hash_ids: whether names in a new archive are hashed.
+        cache: folder for the catalog here, as of `BucketArchive`.
         progress: told the counts so far whenever a shard is done; in this thread.
 
     Returns:
@@ -92,18 +134,22 @@ def archive(
             not begun is cancelled, and what was stored is safe.
         AgentPhoneError: the list could not be walked.
     """
+    options = options or RunOptions()
     if rate is not None and not rate > 0:
         raise ConfigurationError(f"rate is {rate}; it takes more than 0 requests a second")
+    if options.since_last or options.dry_run:
+        raise ConfigurationError("a cluster can neither go on from the last run nor do a dry run")
     began = time.monotonic()
-    bucket = Bucket.from_url(dest)
+    worker = worker or WorkerClient()
+    if base_url is not None:
+        worker = replace(worker, base_url=base_url)
+    bucket = Bucket.from_url(dest, allow_overwrite=allow_overwrite)
     if plan is None:
-        found = asyncio.run(_plan(bucket, selection, shard_size, api_key, base_url))
+        place = BucketArchive(bucket, cache, hash_ids=hash_ids)
+        found = asyncio.run(_plan(place, selection, options, shard_size, worker.open(api_key)))
     else:
         found = Shards(bucket).latest(plan)
-    options: dict[str, Any] = {"transfers": transfers}
-    if max_file_size is not None:
-        options["limits"] = {"max_file_size": max_file_size}
-    terms = Terms(dest, found.name, base_url, rate, options)
+    terms = Terms(dest, found.name, allow_overwrite, rate, options, worker)
     done = Shards(bucket).done(found.name)
     report = Report(complete=True)
     _Submitter(client, terms, report, progress).run(
@@ -114,14 +160,21 @@ def archive(
 
 
 async def _plan(
-    bucket: Bucket,
+    place: BucketArchive,
     selection: Selection | None,
+    options: RunOptions,
     shard_size: int,
-    api_key: str | None,
-    base_url: str | None,
+    client: AsyncAgentPhone,
 ) -> Plan:
-    async with AsyncAgentPhone(api_key, base_url) as client:
-        made = await write_plan(BucketArchive(bucket), client, selection, shard_size=shard_size)
+    async with client:
+        made = await write_plan(
+            place,
+            client,
+            selection,
+            shard_size=shard_size,
+            archived=options.refresh,
+            zone=options.zone,
+        )
     return made.plan
 
 
@@ -140,6 +193,7 @@ class _Submitter:
         self._report = report
         self._progress = progress
         self._pending: set[Any] = set()
+        self._rest = Remaining(terms.options, report)
 
     def run(self, numbers: Iterator[int]) -> None:
         from distributed import as_completed  # noqa: PLC0415 - an extra
@@ -151,6 +205,8 @@ class _Submitter:
                 result = self._result(future)
                 self._release(future)
                 self._take(result)
+                if self._rest.is_nothing():  # what is under way has the same limits
+                    continue
                 room = self._room() - len(self._pending)
                 for number in islice(numbers, max(0, room)):
                     waiting.add(self._submit(number))
@@ -171,7 +227,7 @@ class _Submitter:
     def _submit(self, number: int) -> Any:
         future = self._client.submit(
             work_on_shard,
-            asdict(self._terms),
+            replace(self._terms, options=self._rest.options()),
             number,
             key=f"agentphone-{self._terms.plan}-{number:06}",
             pure=False,
@@ -209,14 +265,13 @@ _ERRORS: dict[str, type[AgentPhoneError]] = {
 }
 
 
-def work_on_shard(terms: dict[str, Any], number: int) -> dict[str, Any]:
+def work_on_shard(terms: Terms, number: int) -> dict[str, Any]:
     """One task: do a shard, and tell what it came to, without ids and without exceptions.
 
     An exception of ours would have to be rebuilt elsewhere, and could carry an id in its message.
     """
-    told = Terms(**terms)
     try:
-        report = asyncio.run(_shard(told, number))
+        report = asyncio.run(_shard(terms, number))
     except ConfigurationError as error:
         return {"fatal": "configuration", "line": str(error), "report": {}}
     except DestinationError as error:
@@ -231,13 +286,12 @@ def work_on_shard(terms: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 async def _shard(terms: Terms, number: int) -> Report:
-    settings = dict(terms.options)
-    if "limits" in settings:
-        settings["limits"] = Limits(**settings["limits"])
     rate = None if terms.rate is None else terms.rate / _threads()
-    async with AsyncAgentPhone(base_url=terms.base_url, tpslimit=rate) as client:
-        worker = Worker(Bucket.from_url(terms.dest))
-        return await worker.shard(client, terms.plan, number, RunOptions(**settings))
+    bucket = Bucket.from_url(terms.dest, allow_overwrite=terms.allow_overwrite)
+    async with terms.worker.open(tpslimit=rate) as client:
+        worker = Worker(bucket)
+        plan = worker.shards.latest(terms.plan)
+        return await worker.shard(client, plan, number, terms.options)
 
 
 def _threads() -> int:

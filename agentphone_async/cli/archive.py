@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -24,13 +24,8 @@ from agentphone_async.cli.options import (
 from agentphone_async.cli.param_types import Seconds, Size
 from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
-
-if TYPE_CHECKING:
-    from datetime import tzinfo
-
-    from agentphone_async.archive.options import RunOptions
-
 
 SAY_WHICH = (
     "say which calls: --date yesterday, --since 7d, --since last, or --since 1970-01-01 for all"
@@ -67,43 +62,21 @@ class ArchiveCommand(Command):
 @option(Section.WHERE, "--dask", metavar="ADDRESS", config=False,
         help="For a bucket: work on this Dask cluster, tcp://…, or on a local one.")  # fmt: skip
 @period_options
-@option(Section.WHERE, "--template", metavar="TEXT",
-        help="How files are named, without extension; the archive remembers it.  "
-             "[default: {started:%Y/%m/%d}/recording-{call_id}]")  # fmt: skip
+@shard_options
 @option(Section.WHERE, "--mode", type=click.Choice(["private", "group", "umask"]),
         help="Who may read files: their owner, the group, or as the umask says; the archive "
              "remembers it.  [default: private]")  # fmt: skip
 @option(Section.WHERE, "--hash-ids", is_flag=True, default=None,
         help="Name files by a keyed hash of the id; the archive keeps to it.")  # fmt: skip
-@option(Section.WHERE, "--metadata", is_flag=True, default=None,
-        help="Write each call's JSON beside its recording.")  # fmt: skip
-@option(Section.WHERE, "--transcripts", is_flag=True, default=None,
-        help="Write each call's transcript, as JSON and text.")  # fmt: skip
 @option(Section.WHERE, "--no-mtime", is_flag=True,
         help="Do not give recordings the end of their call as time of modification.")  # fmt: skip
 @option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
         help="Wait for another process on the same archive, for up to DURATION.")  # fmt: skip
-@option(Section.AGAIN, "--grace", type=Seconds(), default="24h",
-        help="How long after its end a call's recording may still appear.")  # fmt: skip
-@option(Section.AGAIN, "--min-age", type=Seconds(), default="0s",
-        help="Leave calls that ended less than this ago to a later run.")  # fmt: skip
-@option(Section.AGAIN, "--wait", type=Seconds(), default="0s",
-        help="Keep polling for recordings that are not ready yet, for up to DURATION.")  # fmt: skip
-@option(Section.AGAIN, "--recheck", is_flag=True,
-        help="Ask again where there was no recording.")  # fmt: skip
-@option(Section.AGAIN, "--probe-all", is_flag=True,
-        help="Ask even where the API says that there is none.")  # fmt: skip
-@option(Section.AGAIN, "--refresh", is_flag=True,
-        help="Ask again for archived ones; a changed one becomes a new version.")  # fmt: skip
 @option(Section.AGAIN, "--full-list", is_flag=True, config=False,
         help="Walk the whole list of calls, even where its newest part would do.")  # fmt: skip
 @option(Section.AGAIN, "--full-list-every", type=Seconds(), default="7d",
         help="Walk the whole list of calls at least this often.")  # fmt: skip
 @transfer_options
-@option(Section.LIMITS, "--max-transfer", type=Size(),
-        help="Start no more downloads after this many bytes.")  # fmt: skip
-@option(Section.LIMITS, "--max-duration", type=Seconds(), help="Stop after this long.")
-@option(Section.LIMITS, "--max-file-size", type=Size(), help="Refuse larger recordings.")
 @option(Section.LIMITS, "--min-free-space", type=Size(),
         help="Stop before less than this is free on the disk.")  # fmt: skip
 @option(Section.LIMITS, "--dry-run", is_flag=True, config=False,
@@ -147,7 +120,7 @@ def command(
     job = ArchiveJob(
         place,
         period.selection(),
-        run_options(place if isinstance(place, Path) else None, period, transfers, settings),
+        run_options(transfers, settings, period, place if isinstance(place, Path) else None),
         connection,
         transfers,
         program,
@@ -156,6 +129,8 @@ def command(
         return job.run(showing)
     if program is not None or settings["dry_run"]:
         raise click.UsageError("--dask goes neither with --exec nor with --dry-run; leave one out")
+    if period.since_last:
+        raise click.UsageError("--dask does not go with --since last; give a date, as --since 7d")
     from agentphone_async.cli.cluster import run_on_cluster
 
     return run_on_cluster(job, dask, showing)
@@ -165,51 +140,3 @@ def _is_said(name: str) -> bool:
     """Whether an option was given, and is not only a default."""
     source = click.get_current_context().get_parameter_source(name)
     return source is not click.core.ParameterSource.DEFAULT
-
-
-def _zone(dest: Path | None, period: Period) -> tzinfo | None:
-    """The zone of dates in names; None if it is the one that the archive remembers."""
-    from agentphone_async.archive.settings_file import load_settings
-
-    if period.tz is None and dest is not None and load_settings(dest).zone is not None:
-        return None
-    return period.zone()
-
-
-def run_options(
-    dest: Path | None, period: Period, transfers: Transfers, settings: dict[str, Any]
-) -> RunOptions:
-    """The options of a run, from those of the command line."""
-    from datetime import timedelta
-
-    from agentphone_async.archive.options import Limits, RunOptions
-    from agentphone_async.archive.template import Template
-
-    return RunOptions(
-        transfers=transfers.count,
-        fsync=transfers.fsync,
-        grace=timedelta(seconds=settings["grace"]),
-        min_age=timedelta(seconds=settings["min_age"]),
-        since_last=period.since_last,
-        metadata=settings["metadata"],
-        transcripts=settings["transcripts"],
-        full_list=settings["full_list"],
-        full_list_every=timedelta(seconds=settings["full_list_every"]),
-        recheck=settings["recheck"],
-        probe_all=settings["probe_all"],
-        refresh=settings["refresh"],
-        wait=settings["wait"],
-        dry_run=settings["dry_run"],
-        limits=Limits(
-            max_transfer=settings["max_transfer"],
-            max_duration=settings["max_duration"],
-            max_file_size=settings["max_file_size"],
-            min_free_space=settings["min_free_space"],
-        ),
-        template=None if settings["template"] is None else Template.parse(settings["template"]),
-        zone=_zone(dest, period),
-        mode=settings["mode"],
-        hash_ids=bool(settings["hash_ids"]),
-        wait_lock=settings["wait_lock"],
-        mtime=not settings["no_mtime"],
-    )

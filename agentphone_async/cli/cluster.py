@@ -20,6 +20,7 @@ def run_on_cluster(job: ArchiveJob, address: str, showing: Showing) -> int:
     """Archive on a cluster, and return the exit code; workers find keys in their environment."""
     if not isinstance(job.dest, BucketPlace):
         raise click.UsageError("--dask needs a destination that all workers reach: a bucket's URL")
+    _refuse_secrets(job)
     try:
         import distributed
     except ImportError:
@@ -51,11 +52,12 @@ def _client(distributed: Any, address: str) -> Any:
 
 
 def _archive(job: ArchiveJob, client: Any, display: Any) -> Report:
-    from agentphone_async.dask import archive
+    from agentphone_async.config import RetryPolicy
+    from agentphone_async.dask import WorkerClient, archive
 
     if not isinstance(job.dest, BucketPlace):
         raise TypeError("a cluster needs a bucket")
-    options = job.options
+    connection, transfers = job.connection, job.transfers_at_once
 
     def progress(report: Report) -> None:
         display.note(f"{report.settled:,} calls settled, {report.archived:,} archived")
@@ -64,10 +66,36 @@ def _archive(job: ArchiveJob, client: Any, display: Any) -> Report:
         client,
         job.dest.url,
         job.selection,
-        rate=job.transfers_at_once.tpslimit,
-        transfers=options.transfers,
-        base_url=job.connection.base_url,
-        api_key=job.connection.key(),
-        max_file_size=options.limits.max_file_size,
+        job.options,
+        rate=transfers.tpslimit,
+        base_url=connection.base_url,
+        api_key=connection.key(),
+        worker=WorkerClient(
+            sub_account=connection.sub_account,
+            retry=RetryPolicy(
+                attempts=connection.retries + 1,
+                total=connection.retry_time,
+                longest_wait=connection.max_wait,
+            ),
+            bwlimit=transfers.bwlimit,
+            allow_http=connection.allow_http,
+        ),
+        allow_overwrite=job.dest.allow_overwrite,
+        hash_ids=job.dest.hash_ids,
+        cache=job.dest.cache,
         progress=progress,
     )
+
+
+def _refuse_secrets(job: ArchiveJob) -> None:
+    """What would have to travel to the workers, where everybody who sees the dashboard sees it."""
+    connection = job.connection
+    for value, name, instead in (
+        (connection.proxy, "--proxy", "set HTTPS_PROXY"),
+        (connection.header, "--header", "let a proxy add it"),
+        (connection.ca_file, "--ca-file", "set SSL_CERT_FILE"),
+    ):
+        if value:
+            raise click.UsageError(
+                f"{name} does not reach the workers of a cluster; {instead} in their environment"
+            )

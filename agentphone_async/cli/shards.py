@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.event_loop import run
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
@@ -18,13 +19,15 @@ from agentphone_async.cli.options import (
     archive_folder,
     connection_options,
     display_options,
+    exec_option,
     option,
     period_options,
     transfer_options,
 )
-from agentphone_async.cli.param_types import Size, Whole
+from agentphone_async.cli.param_types import Whole
 from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import catalog_option
+from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.signals import interruptible
 
@@ -91,6 +94,12 @@ def bucket_of(dest: Path | str, *, allow_overwrite: bool = False) -> Bucket:
 @period_options
 @option(Section.WHAT, "--number", "numbers", multiple=True, metavar="ID",
         help="Walk the calls of this number only; give it once for each.")  # fmt: skip
+@option(Section.WHAT, "--agent", "agents", multiple=True, metavar="ID",
+        help="Walk the calls of this agent only; give it once for each.")  # fmt: skip
+@option(Section.WHAT, "--each", type=click.Choice(["number", "agent"]),
+        help="Walk the calls of all numbers, or of all agents, of the account.")  # fmt: skip
+@option(Section.WHAT, "--refresh", is_flag=True, config=False,
+        help="Take calls whose recordings are archived, too.")  # fmt: skip
 @shard_size
 @connection_options
 def plan(
@@ -100,29 +109,41 @@ def plan(
     allow_overwrite: bool,
     period: Period,
     numbers: Sequence[str],
+    agents: Sequence[str],
+    each: Literal["number", "agent"] | None,
+    refresh: bool,
     shard_size: int,
     connection: Connection,
 ) -> int:
     """List calls once, and write those that are missing in the bucket DEST as shards.
 
     Any number of machines can then do them, with archive work. Prints the plan's name. In an
-    account of millions of calls, one walk for each --number is faster than one over all; what they
-    give is compared with the account's total.
+    account of millions of calls, the end of the list is slow: --each number walks the list of each
+    number instead. What these give is compared with the account's total.
 
     \b
     agentphone-async archive plan s3://bucket/calls --since 30d
     """
     from agentphone_async.archive.bucket.archive import BucketArchive
-    from agentphone_async.archive.bucket.planning import write_plan
+    from agentphone_async.archive.bucket.planning import Walks, write_plan
 
     if not period.is_given:
         raise click.UsageError("say which calls: --since 7d, or --since 1970-01-01 for all")
+    if period.since_last:
+        raise click.UsageError("a plan does not go with --since last; give a date, as --since 7d")
+    walks = Walks(numbers, agents, each)
     archive = BucketArchive(bucket_of(dest, allow_overwrite=allow_overwrite), cache)
 
     async def work() -> Planned:
         async with connection.client() as client:
             return await write_plan(
-                archive, client, period.selection(), shard_size=shard_size, numbers=numbers
+                archive,
+                client,
+                period.selection(),
+                shard_size=shard_size,
+                walks=walks,
+                archived=refresh,
+                zone=period.zone(),
             )
 
     planned = run(interruptible(work()))
@@ -160,8 +181,9 @@ def _tell(planned: Planned) -> int:
 @option(Section.WHAT, "--plan", "name", metavar="NAME", config=False,
         help="This plan.  [default: the newest]")  # fmt: skip
 @transfer_options
-@option(Section.LIMITS, "--max-file-size", type=Size(), help="Refuse larger recordings.")
+@shard_options
 @connection_options
+@exec_option
 @display_options
 def work(
     *,
@@ -171,11 +193,14 @@ def work(
     all_: bool,
     name: str | None,
     transfers: Transfers,
-    max_file_size: int | None,
     connection: Connection,
+    program: Program | None,
     showing: Showing,
+    **settings: Any,
 ) -> int:
-    """Do shards that archive plan has written in the bucket DEST. No API key is needed.
+    """Do shards that archive plan has written in the bucket DEST.
+
+    No API key is needed, but for --transcripts.
 
     Start as many as you like, on as many machines; each takes what no other is at. Run again, it
     continues: what is done is not done twice.
@@ -185,19 +210,18 @@ def work(
     agentphone-async archive work s3://bucket/calls --shard $((SLURM_ARRAY_TASK_ID + 1))/8
     """
     from agentphone_async.archive.bucket.work import Worker
-    from agentphone_async.archive.options import Limits, RunOptions
     from agentphone_async.cli.archiving import Watcher, conclude, exit_code
 
     if part is not None and all_:
         raise click.UsageError("--shard and --all exclude each other")
     worker = Worker(bucket_of(dest, allow_overwrite=allow_overwrite))
-    options = RunOptions(transfers=transfers.count, limits=Limits(max_file_size=max_file_size))
-    client = transfers.client(connection, key_needed=False)
+    client = transfers.client(connection, key_needed=bool(settings["transcripts"]))
     display = showing.display()
-    watcher = Watcher(display, quiet=showing.quiet)
+    watcher = Watcher(display, quiet=showing.quiet, program=program)
+    options = run_options(transfers, settings)
 
     async def go() -> Report:
-        async with client:
+        async with client, running(program, watcher.note, lambda: watcher.stopped):
             return await worker.work(client, name, part, options, observer=watcher)
 
     def stop() -> None:
@@ -211,4 +235,5 @@ def work(
     if report is None:
         return INTERRUPTED
     conclude(report, display, quiet=showing.quiet, dry_run=False)
-    return exit_code(report)
+    code = exit_code(report)
+    return SOME_FAILED if code == DONE and program is not None and program.failed else code

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,10 +16,10 @@ from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.check import verify
 from agentphone_async.archive.bucket.erase import forget, prune
 from agentphone_async.archive.bucket.manifest import decompress
-from agentphone_async.archive.bucket.planning import write_plan
+from agentphone_async.archive.bucket.planning import Walks, write_plan
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.bucket.work import Worker
-from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ConfigurationError, DestinationError
@@ -221,14 +222,48 @@ async def test_a_shard_with_failures_is_done_again(emulator, bucket, tmp_path):
     assert (report.already_archived, report.archived) == (4, 1)
 
 
-async def test_walks_of_single_numbers_are_compared_with_the_total(emulator, bucket, tmp_path):
-    fill(emulator, 4)
-    numbers = sorted({call.phone_number_id for call in emulator.calls if call.phone_number_id})
+@pytest.mark.parametrize("each", ["number", "agent", None])
+async def test_walks_of_single_numbers_are_compared_with_the_total(
+    emulator, bucket, tmp_path, each
+):
+    fill(emulator, 3, phone_number_id="num_1", agent_id="agt_1")
+    emulator.add_call(id="call_3", phone_number_id="num_2", agent_id="agt_2")
+    walks = Walks(numbers=() if each else ["num_1", "num_2", "num_1"], each=each)
+    async with AsyncAgentPhone(base_url=emulator.base_url, api_key=emulator.api_key) as client:
+        made = await write_plan(BucketArchive(bucket, tmp_path), client, None, walks=walks)
+        assert (made.listed, made.total, made.lacking) == (4, 4, 0)
+        emulator.add_call(id="call_else", phone_number_id="num_else", agent_id="agt_else")
+        some = Walks(numbers=["num_1", "num_2"]) if each else Walks(agents=["agt_else"])
+        made = await write_plan(BucketArchive(bucket, tmp_path), client, None, walks=some)
+    assert (made.total, made.lacking) == (5, 1 if each else 4)
+
+
+async def test_a_plan_may_take_what_is_archived_and_workers_keep_to_its_zone(
+    emulator, bucket, tmp_path
+):
+    emulator.add_call(id="call_1", started_at=datetime(2026, 11, 20, 23, 30, tzinfo=UTC))
+    await run(emulator, bucket, tmp_path / "a")
+    emulator.change_recording("call_1")
     async with AsyncAgentPhone(base_url=emulator.base_url, api_key=emulator.api_key) as client:
         made = await write_plan(
-            BucketArchive(bucket, tmp_path), client, None, numbers=[*numbers, *numbers]
+            BucketArchive(bucket, tmp_path / "a"),
+            client,
+            archived=True,
+            zone=ZoneInfo("Asia/Tokyo"),
         )
-    assert (made.listed, made.total, made.lacking) == (4, 4, 0)
+        assert made.plan.calls == 1
+        report = await Worker(bucket).work(client, options=RunOptions(refresh=True))
+    assert report.archived == 1
+    assert sorted(name[:10] for name in recordings(bucket)) == ["2026/11/20", "2026/11/21"]
+
+
+async def test_limits_hold_for_all_shards_of_a_worker_together(emulator, bucket, tmp_path):
+    fill(emulator, 6)
+    await planned(emulator, bucket, tmp_path, shard_size=1)
+    async with AsyncAgentPhone(base_url=emulator.base_url) as client:
+        options = RunOptions(limits=Limits(max_transfer=1))
+        report = await Worker(bucket).work(client, options=options)
+    assert (report.archived, report.stop_reason, report.complete) == (1, "max_transfer", False)
 
 
 async def test_a_forgotten_call_stays_forgotten_on_every_machine(emulator, bucket, tmp_path):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Literal
 
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.shards import Plan, Shards, new_plan_name
@@ -23,6 +23,48 @@ SHARD_SIZE = 2_000
 """Calls of one shard: few enough to lose one, enough to hide what a shard costs besides."""
 
 _BATCH = 250
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """Which lists are walked; the account's if none is named.
+
+    Attributes:
+        numbers: ids of phone numbers.
+        agents: ids of agents.
+        each: all of the account's, of one kind.
+    """
+
+    numbers: Sequence[str] = ()
+    agents: Sequence[str] = ()
+    each: Literal["number", "agent"] | None = None
+
+    @property
+    def are_several(self) -> bool:
+        """Whether it is not the account's list that is walked."""
+        return bool(self.numbers or self.agents or self.each)
+
+    async def listings(self, client: AsyncAgentPhone) -> list[Any]:
+        """The lists, to be walked one after the other."""
+        numbers, agents = list(self.numbers), list(self.agents)
+        if self.each == "number":
+            numbers += await _all_ids(client.numbers.list)
+        if self.each == "agent":
+            agents += await _all_ids(client.agents.list)
+        lists: list[Any] = [client.numbers.list_calls(one) for one in dict.fromkeys(numbers)]
+        lists += [client.agents.list_calls(one) for one in dict.fromkeys(agents)]
+        return lists if self.are_several else [client.calls.list()]
+
+
+async def _all_ids(page: Callable[[int, int], Awaitable[Any]]) -> list[str]:
+    """The ids of everything that is listed in pages."""
+    ids: list[str] = []
+    while True:
+        found = await page(_PAGE, len(ids))
+        ids += [one.id for one in found.data]
+        if not (found.data and found.has_more):
+            return ids
 
 
 @dataclass(slots=True)
@@ -55,7 +97,9 @@ async def write_plan(
     selection: Selection | None = None,
     *,
     shard_size: int = SHARD_SIZE,
-    numbers: Sequence[str] = (),
+    walks: Walks | None = None,
+    archived: bool = False,
+    zone: tzinfo | None = None,
 ) -> Planned:
     """List calls once and write those that are selected and not archived yet, in shards.
 
@@ -64,8 +108,10 @@ async def write_plan(
         client: with an API key.
         selection: which calls; all by default.
         shard_size: calls a shard.
-        numbers: walk the calls of these numbers instead, one after the other: a list of millions
-            is slow at its end. What they give together is compared with the account's total.
+        walks: several lists instead of the account's, which is slow at its end if it has
+            millions. What they give together is compared with the account's total.
+        archived: take calls whose recordings are archived, too.
+        zone: in which workers write the dates in names; UTC by default.
 
     Raises:
         AgentPhoneError: a page could not be fetched; shards that were written belong to no plan.
@@ -73,17 +119,18 @@ async def write_plan(
     if shard_size < 1:
         raise ConfigurationError(f"shard_size is {shard_size}; it takes at least 1 call")
     now = datetime.now(UTC)
-    listings: list[Any] = [client.numbers.list_calls(number) for number in numbers]
-    if not listings:
-        listings = [client.calls.list()]
+    listings = await (walks or Walks()).listings(client)
     async with archive.opened(make=True):
-        writer = _Writer(archive, selection or Selection(), new_plan_name(now), shard_size)
+        writer = _Writer(
+            archive, selection or Selection(), new_plan_name(now), shard_size, archived=archived
+        )
         for listing in listings:
             await writer.take(listing)
         about = {"since": _text(selection, "since"), "until": _text(selection, "until")}
+        about["zone"] = getattr(zone, "key", None)
         plan = Plan(writer.name, writer.shards, writer.calls, now.isoformat(), about)
         total = listings[0].total
-        if numbers:
+        if walks is not None and walks.are_several:
             total = (await client.calls.list(limit=1)).total
         await writer.pool.run(writer.target.finish, plan)
         writer.pool.close()
@@ -100,8 +147,15 @@ class _Writer:
     """Gathers calls, and writes a shard whenever there are enough."""
 
     def __init__(
-        self, archive: BucketArchive, selection: Selection, name: str, shard_size: int
+        self,
+        archive: BucketArchive,
+        selection: Selection,
+        name: str,
+        shard_size: int,
+        *,
+        archived: bool,
     ) -> None:
+        self._archived = archived
         self.target = Shards(archive.bucket)
         self.pool = FilePool(1)
         self.name = name
@@ -133,7 +187,8 @@ class _Writer:
             self._waiting = self._waiting[self._size :]
 
     async def _add(self, batch: Sequence[Call]) -> None:
-        there = await self._archive.ask(_archived, [call.id for call in batch])
+        ids = [call.id for call in batch]
+        there = set() if self._archived else await self._archive.ask(_archived, ids)
         self._waiting += [call.without_tokens() for call in batch if call.id not in there]
         while len(self._waiting) >= self._size:
             await self._write(self._waiting[: self._size])

@@ -8,8 +8,10 @@ be begun again at any time, by anybody, and fetches only what is missing.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import fields
+import time
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from agentphone_async.archive.bucket.shards import LEASE, Plan, Shards, shuffled
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
+from agentphone_async.archive.selection import load_zone
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call
@@ -80,6 +83,7 @@ class Worker:
         if part is not None and not 1 <= part[0] <= part[1]:
             raise ConfigurationError(f"shard {part[0]}/{part[1]} is none; count from 1")
         total = Report(complete=True)
+        rest = Remaining(options or RunOptions(), total)
         pool = FilePool(1)
         try:
             found: Plan = await pool.run(self.shards.latest, plan)
@@ -88,29 +92,23 @@ class Worker:
                 numbers = shuffled(numbers, self.shards.me)
             elsewhere = 0
             for number in numbers:
-                if self._stopped:
+                if self._stopped or rest.is_nothing():
                     break
                 if number in await pool.run(self.shards.done, found.name):
                     continue
-                if part is not None:
-                    report = await self.shard(
-                        client, found.name, number, options, observer=observer
-                    )
-                elif await pool.run(self.shards.claim, found.name, number, datetime.now(UTC)):
-                    report = await self._claimed(
-                        pool, client, found.name, number, options, observer
-                    )
-                else:
+                mine = part is not None or await pool.run(
+                    self.shards.claim, found.name, number, datetime.now(UTC)
+                )
+                if not mine:
                     elsewhere += 1
                     continue
-                add(total, report)
-            if elsewhere:
-                total.complete = False
-                total.add_problem(
-                    f"{elsewhere} shards were left to other workers, which are at them"
-                )
+                do = self.shard if part is not None else partial(self._claimed, pool)
+                add(total, await do(client, found, number, rest.options(), observer=observer))
         finally:
             pool.close()
+        if elsewhere:
+            total.complete = False
+            total.add_problem(f"{elsewhere} shards were left to other workers, which are at them")
         if self._stopped:
             total.complete = False
             total.stop_reason, total.stopped_because = "interrupted", "it was interrupted"
@@ -120,22 +118,23 @@ class Worker:
         self,
         pool: FilePool,
         client: AsyncAgentPhone,
-        plan: str,
+        plan: Plan,
         number: int,
-        options: RunOptions | None,
+        options: RunOptions,
+        *,
         observer: Observer | None,
     ) -> Report:
         """One shard, with its claim renewed meanwhile, and given back in the end."""
         report = None
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(self._renew, pool, plan, number)
+            group.start_soon(self._renew, pool, plan.name, number)
             try:
                 report = await self.shard(client, plan, number, options, observer=observer)
             except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 failure = error
             group.cancel_scope.cancel()
-        await pool.run(self.shards.release, plan, number)
+        await pool.run(self.shards.release, plan.name, number)
         if report is None:
             raise failure or RuntimeError("a shard came to nothing")
         return report
@@ -148,29 +147,32 @@ class Worker:
     async def shard(
         self,
         client: AsyncAgentPhone,
-        plan: str,
+        plan: Plan,
         number: int,
         options: RunOptions | None = None,
         *,
         observer: Observer | None = None,
     ) -> Report:
         """Do one shard, whoever else may be at it."""
+        options = options or RunOptions()
+        if options.zone is None and plan.about.get("zone"):
+            options = replace(options, zone=load_zone(plan.about["zone"]))
         with tempfile.TemporaryDirectory(prefix="agentphone-shard-") as cache:
             archive = self._running = BucketArchive(
-                self.bucket, Path(cache), run=plan, shard=number, **self._settings
+                self.bucket, Path(cache), run=plan.name, shard=number, **self._settings
             )
             if self._stopped:
                 archive.stop()
             pool = FilePool(1)
             try:
-                calls = await pool.run(self._calls, plan, number)
-                only = f"{PARTS}/{plan}/{number:06}-"
+                calls = await pool.run(self._calls, plan.name, number)
+                only = f"{PARTS}/{plan.name}/{number:06}-"
                 async with archive.opened(make=True, only=only):
                     report = await archive.run_opened(
-                        client, None, options or RunOptions(), observer=observer, calls=calls
+                        client, None, options, observer=observer, calls=calls
                     )
                 if not (report.failed or report.not_ready or report.left or report.stop_reason):
-                    await pool.run(self.shards.finish_shard, plan, number, report.counts())
+                    await pool.run(self.shards.finish_shard, plan.name, number, report.counts())
             finally:
                 self._running = None
                 pool.close()
@@ -178,6 +180,44 @@ class Worker:
 
     def _calls(self, plan: str, number: int) -> list[Call]:
         return [Call.from_json(call) for call in self.shards.calls(plan, number)]
+
+
+class Remaining:
+    """What is left of the limits of a run when some of its shards are done.
+
+    Args:
+        options: of the whole run.
+        total: its counts so far.
+    """
+
+    def __init__(self, options: RunOptions, total: Report) -> None:
+        self._options = options
+        self._total = total
+        self._began = time.monotonic()
+
+    def is_nothing(self) -> bool:
+        """Whether no further shard is to be begun; the report then says why."""
+        limits, total = self.options().limits, self._total
+        if limits.max_transfer == 0 and self._options.limits.max_transfer:
+            total.complete = False
+            total.stop_reason = "max_transfer"
+            total.stopped_because = f"{self._options.limits.max_transfer:,} bytes have come"
+        if limits.max_duration == 0 and self._options.limits.max_duration:
+            total.complete = False
+            total.stop_reason = "max_duration"
+            total.stopped_because = f"it has run for {self._options.limits.max_duration:g} s"
+        return total.stop_reason is not None
+
+    def options(self) -> RunOptions:
+        """The options of the next shard."""
+        limits = self._options.limits
+        if limits.max_transfer is not None:
+            left = max(0, limits.max_transfer - self._total.bytes)
+            limits = replace(limits, max_transfer=left)
+        if limits.max_duration is not None:
+            seconds = max(0.0, limits.max_duration - (time.monotonic() - self._began))
+            limits = replace(limits, max_duration=seconds)
+        return replace(self._options, limits=limits)
 
 
 def add(total: Report, report: Report) -> None:
