@@ -15,8 +15,8 @@ from agentphone_async._version import __version__
 from agentphone_async.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://api.agentphone.ai"
-LIVE = "sk_live_"
-"""How keys begin that cost money."""
+_LIVE = re.compile(r"sk[_-]live[_-]", re.IGNORECASE)
+"""What keys have in them that cost money."""
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS = frozenset(
@@ -26,8 +26,12 @@ _OWN_HEADERS = frozenset(
         "authorization",
         "connection",
         "content-length",
+        "expect",
         "host",
+        "proxy-authorization",
         "range",
+        "te",
+        "upgrade",
         "transfer-encoding",
         "user-agent",
     }
@@ -258,9 +262,10 @@ class Settings:
             check_proxy(self.proxy)
         if self.api_key is not None:
             object.__setattr__(self, "api_key", check_api_key(self.api_key))
-            parts = urlsplit(checked)
-            plain = parts.scheme == "http" and not _is_loopback(parts.hostname or "")
-            if plain and (self.api_key or "").startswith(LIVE):
+        parts = urlsplit(checked)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            sent = (self.api_key or "", *self.headers.values())
+            if any(map(_LIVE.search, sent)):
                 raise ConfigurationError(
                     f"a live API key is not sent over unencrypted http to {parts.hostname}; "
                     "use https:// or a test key"

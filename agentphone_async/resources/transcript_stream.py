@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from agentphone_async.errors import (
     AgentPhoneError,
     ConnectionFailedError,
+    MismatchedAnswerError,
     TimedOutError,
     TransportError,
     UnexpectedResponseError,
@@ -125,10 +126,10 @@ class TranscriptStream:
     async def _check(self, answer: Answer) -> None:
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if answer.status != 200:
-            body = await self._in_time(answer.beginning())
+            body = self._session.without_key(await self._in_time(answer.beginning()))
             raise error_of(self._request, Reply(answer.status, answer.headers, body))
         if kind not in {"text/event-stream", ""}:
-            body = await self._in_time(answer.beginning(512))
+            body = self._session.without_key(await self._in_time(answer.beginning(512)))
             raise UnexpectedResponseError(
                 f"{what_was_asked(self._request)} brought no event stream: "
                 f"{printable(kind, 60)}, {sample(body)}; check the base URL",
@@ -150,7 +151,7 @@ class TranscriptStream:
                         f"{what_was_asked(self._request)}: {error}", status=answer.status
                     ).about(self._request) from error
                 for event in decoded:
-                    if self._is_new(event, data := _data_of(event)):
+                    if self._is_new(event, data := self._data_of(event)):
                         yield TranscriptEvent.make(event.event, data or {})
                     if event.id:
                         self._remember(event.id)
@@ -196,10 +197,20 @@ class TranscriptStream:
             "while the call is in progress"
         ).about(self._request)
 
+    def _data_of(self, event: SseEvent) -> dict[str, Any] | None:
+        """What an event says.
 
-def _data_of(event: SseEvent) -> dict[str, Any] | None:
-    try:
-        data = json.loads(event.data)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+        Raises:
+            MismatchedAnswerError: it says it of another call.
+        """
+        try:
+            data = json.loads(self._session.without_key(event.data))
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(data, dict):
+            return None
+        if isinstance(named := data.get("callId"), str) and named != self._request.call_id:
+            raise MismatchedAnswerError(
+                f"{what_was_asked(self._request)} was answered for another call"
+            ).about(self._request)
+        return data

@@ -28,6 +28,10 @@ FOREIGN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """What aiohttp raises while connecting, sending, waiting and reading."""
 
 
+HIDDEN = "[the API key]"
+"""What stands for a key that a server echoes."""
+
+
 def translated(
     error: BaseException, request: Request, host: str, *, redirected: bool = False
 ) -> AgentPhoneError:
@@ -49,7 +53,11 @@ def translated(
 
 
 def _forget_the_request(error: aiohttp.ClientResponseError) -> None:
-    """An error that is shown with all that it has must not show the API key."""
+    """An error that is shown with all that it has must not show the API key, nor an echo of it."""
+    key = error.request_info.headers.get("Authorization", "").removeprefix("Bearer ")
+    if key and key in error.message:
+        error.message = error.message.replace(key, HIDDEN)
+        error.__cause__ = None  # the parser's, which says the same
     error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
     error.args = (error.request_info, error.history)
 

@@ -13,7 +13,7 @@ import math
 import ssl
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple, Self
+from typing import AnyStr, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
@@ -30,7 +30,7 @@ from agentphone_async.errors import (
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.redirects import REDIRECTS, next_hop
 from agentphone_async.protocol.responses import Reply, error_of, what_was_asked
-from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
+from agentphone_async.transport.aiohttp_errors import FOREIGN, HIDDEN, translated
 from agentphone_async.transport.answer import LARGEST_REPLY, Answer
 from agentphone_async.transport.connection import CheckedConnector, latest_trust
 from agentphone_async.transport.fast_path import FastPath
@@ -228,7 +228,7 @@ class Session(AsyncResource):
         async def attempt(number: int) -> Reply:
             nonlocal apart
             async with await self.send(request, apart=apart) as answer:
-                body = self._without_key(await answer.body(largest))
+                body = self.without_key(await answer.body(largest))
                 reply = Reply(answer.status, answer.headers, body, attempts=number)
             wrong = await answer.doubt(reply)
             if wrong is not None:
@@ -240,10 +240,14 @@ class Session(AsyncResource):
 
         return await self.retrier.run(request, attempt)
 
-    def _without_key(self, body: bytes) -> bytes:
-        """A body in which the API key, if the server echoes it, is not shown."""
-        key = (self.settings.api_key or "").encode()
-        return body.replace(key, b"[the API key]") if key and key in body else body
+    def without_key(self, text: AnyStr) -> AnyStr:
+        """What a server said, without the API key, if it echoes that."""
+        key = self.settings.api_key
+        if not key:
+            return text
+        if isinstance(text, bytes):
+            return text.replace(key.encode(), HIDDEN.encode())
+        return text.replace(key, HIDDEN)
 
     async def send(
         self,

@@ -16,6 +16,7 @@ from agentphone_async import (
     ConnectedEvent,
     ConnectionFailedError,
     EndedEvent,
+    MismatchedAnswerError,
     NotFoundError,
     RetryPolicy,
     TimedOutError,
@@ -282,6 +283,12 @@ async def test_a_slow_stream_is_no_stalled_download(client_of):
         assert len(server.requests) == 1
 
 
+async def test_another_calls_events_are_refused(client_of):
+    async with RawServer(HEAD + CONNECTED) as server:
+        with pytest.raises(MismatchedAnswerError):
+            await anext(client_of(server.base_url).calls.stream_transcript("d"))
+
+
 async def test_following_many_calls_holds_up_nothing_else(client_of):
     """More streams than connections and slots, and a download still goes at once."""
     wav = respond(body=b"RIFF", content_type="audio/wav")
@@ -295,7 +302,7 @@ async def test_following_many_calls_holds_up_nothing_else(client_of):
 
     async with RawServer(serve) as server:
         client = client_of(server.base_url, connections=2)
-        streams = [client.calls.stream_transcript(f"c{number}") for number in range(5)]
+        streams = [client.calls.stream_transcript("c") for _ in range(5)]
         for stream in streams:
             await anext(stream)
         assert client.session.limits.held == 0

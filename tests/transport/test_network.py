@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import traceback
 
 import pytest
 import trustme
@@ -89,7 +90,12 @@ async def test_extra_headers_go_to_the_api_and_not_along_a_redirect(client_of):
     [
         ({"base_url": "http://api.test"}, "not encrypted"),
         ({"base_url": "http://api.test", "allow_http": True, "api_key": "sk_live_1"}, "live API"),
+        (
+            {"base_url": "http://a.test", "allow_http": True, "headers": {"X-Key": "SK_live_1"}},
+            "live API",
+        ),
         ({"headers": {"Authorization": "x"}}, "set by this package"),
+        ({"headers": {"proxy-authorization": "x"}}, "set by this package"),
         ({"headers": {"a b": "x"}}, "cannot be sent"),
         ({"headers": {"a": "x\r\ny"}}, "cannot be sent"),
         ({"proxy": "socks5://me:hunter2@x"}, "proxy is not"),
@@ -187,10 +193,33 @@ async def test_a_silence_on_a_used_connection_retires_the_idle_ones(client_of):
         assert len(server.connections) == 4
 
 
-async def test_an_echoed_key_is_not_shown(client_of):
-    body = {"detail": "no such key: sk_test_secret_1"}
-    async with RawServer(respond(401, body)) as server:
-        with pytest.raises(AgentPhoneError) as caught:
-            await client_of(server.base_url, api_key="sk_test_secret_1").calls.get("c")
-        assert "sk_test_secret_1" not in str(caught.value)
-        assert "[the API key]" in str(caught.value)
+KEY = "sk_test_secret_1"
+EVENT = f'event: turn\ndata: {{"role": "user", "content": "{KEY}", "createdAt": "x"}}\n\n'
+ENDED = 'event: ended\ndata: {"callId": "c", "status": "completed"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "way"),
+    [
+        (respond(401, {"detail": f"no such key: {KEY}"}), "get"),
+        (respond(401, {"detail": f"no such key: {KEY}"}), "stream"),
+        (respond(body=f"what is {KEY}?".encode(), content_type="text/plain"), "get"),
+        (respond(body=f"what is {KEY}?".encode(), content_type="text/plain"), "stream"),
+        (respond(body=f"{EVENT}{ENDED}".encode(), content_type="text/event-stream"), "stream"),
+        (respond(body={"id": "c", "status": KEY}), "get"),
+        (f"HTTP/1.1 20x {KEY}\r\n\r\n".encode(), "get"),
+        (f"HTTP/1.1 200 OK\r\n{KEY}\x00: a\r\n\r\n".encode(), "get"),
+    ],
+)
+async def test_an_echoed_key_is_not_shown(client_of, answer, way):
+    async with RawServer(answer) as server:
+        calls = client_of(server.base_url, api_key=KEY).calls
+        try:
+            if way == "get":
+                shown = repr(await calls.get("c"))
+            else:
+                shown = repr([event async for event in calls.stream_transcript("c")])
+        except AgentPhoneError as error:
+            shown = "".join(traceback.format_exception(error))
+    assert KEY not in shown
+    assert "[the API key]" in shown
