@@ -117,7 +117,7 @@ def _fill_gaps() -> None:
 def _one_line(message: str) -> str:
     from agentphone_async.protocol.display import printable
 
-    return printable(" ".join(message.split("\n")).rstrip("."), 1000)
+    return printable(" ".join(map(str.strip, message.split("\n"))).rstrip("."), 1000)
 
 
 def _forget_unwritten() -> None:

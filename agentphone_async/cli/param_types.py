@@ -64,6 +64,23 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks 
             self.fail(str(error), param, ctx)
 
 
+class Switch(click.types.BoolParamType):
+    """On or off, from a file or the environment."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse it, or fail with one line."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither true nor false (nor yes, no, on, off)", param, ctx)
+
+
+class Line(click.types.StringParamType):
+    """Text. Where there may be several, a variable of the environment has one a line."""
+
+    envvar_list_splitter = "\n"
+
+
 class Whole(click.IntRange):
     """A whole number in a range."""
 

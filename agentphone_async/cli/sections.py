@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from agentphone_async.cli import config_file, groups
-from agentphone_async.cli.param_types import File
+from agentphone_async.cli.param_types import File, Line, Switch
 
 Function = Callable[..., Any]
 """A command's function, before click makes a command of it."""
@@ -56,6 +56,10 @@ class Option(click.Option):
         if flag and config and not long.startswith("--no-"):
             # What a configuration file has switched on can be switched off for once.
             names = [name if name != long else f"{name}/--no-{long[2:]}" for name in names]
+        if flag:
+            settings.setdefault("type", Switch())
+        elif settings.get("multiple"):
+            settings.setdefault("type", Line())
         settings.setdefault("show_default", not flag and settings.get("default") is not None)
         self.section = section
         self.key = long[2:] if config else None

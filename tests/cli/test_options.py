@@ -190,6 +190,23 @@ def test_bad_variables_are_named(run, monkeypatch: pytest.MonkeyPatch):
     assert ended.code == 2
     assert "'perhaps'" in ended.err
     assert "(from AGENTPHONE_ASYNC_METADATA)" in ended.err
+    assert "is neither true nor false" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("1", True), ("YES", True), ("on", True), ("t", True), ("0", False), ("No", False), ("off", False), ("", None)],
+)  # fmt: skip
+def test_switches_and_lists_come_from_the_environment(run, monkeypatch, value: str, meant):
+    from agentphone_async.cli import archiving
+
+    seen = []
+    monkeypatch.setattr(archiving.ArchiveJob, "run", lambda job, _: seen.append(job) or 0)
+    monkeypatch.setenv("AGENTPHONE_ASYNC_METADATA", value)
+    monkeypatch.setenv("AGENTPHONE_ASYNC_HEADER", "X-Team: all calls\nX-Two: 2")
+    assert run("archive", "there", "--date", "today").code == 0
+    assert seen[0].options.metadata is meant
+    assert seen[0].connection.header == ("X-Team: all calls", "X-Two: 2")
 
 
 def test_the_folder_is_given_once(run, tmp_path: Path):
