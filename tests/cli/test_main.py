@@ -100,7 +100,7 @@ class TestHelp:
             (["arhcive"], "there is no command 'arhcive'; did you mean 'archive'?"),
             (["calls", "lst"], "there is no command 'lst'; did you mean 'list'?"),
             (["catalog", "query"], "there is no command 'query'; there are: check, compact,"),
-            (["fetch", "--form-file", "x"], "No such option '--form-file'. (Did you mean"),
+            (["fetch", "--form-file", "x"], "--from-file"),
             (["fetch", "c", "-d", "d", "--retries", "x"], "'x' is not a whole number from 0 to 99"),
             (["completion"], "Choose from: bash, zsh, fish"),
             (["emulate", "--calls", "-1"], "'-1' is not a whole number, 0 or more"),
