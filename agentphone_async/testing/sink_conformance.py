@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -49,6 +49,10 @@ class SinkConformance:
     def contents(self, place: Path) -> Mapping[str, bytes]:
         """What a visitor of ``place`` sees: every visible name, with its bytes."""
         raise NotImplementedError
+
+    def leftovers(self, place: Path) -> Collection[str]:  # noqa: ARG002 - for subclasses
+        """What lies in ``place`` unseen, such as temporary files; nothing may after closing."""
+        return ()
 
     # ------------------------------------------------------------ what is published
 
@@ -242,7 +246,9 @@ class SinkConformance:
             finally:
                 await sink.aclose()
 
-        return asyncio.run(with_sink())
+        result = asyncio.run(with_sink())
+        assert not self.leftovers(place), "a closed sink has left something behind"
+        return result
 
 
 async def _cancelled(bodies: Sequence[Body], delay: float, sink: Sink) -> None:

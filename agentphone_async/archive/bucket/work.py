@@ -83,36 +83,46 @@ class Worker:
         if part is not None and not 1 <= part[0] <= part[1]:
             raise ConfigurationError(f"shard {part[0]}/{part[1]} is none; count from 1")
         total = Report(complete=True)
-        rest = Remaining(options or RunOptions(), total)
         pool = FilePool(1)
         try:
             found: Plan = await pool.run(self.shards.latest, plan)
-            numbers = slice_of(found.shards, part)
-            if part is None:
-                numbers = shuffled(numbers, self.shards.me)
-            elsewhere = 0
-            for number in numbers:
-                if self._stopped or rest.is_nothing():
-                    break
-                if number in await pool.run(self.shards.done, found.name):
-                    continue
-                mine = part is not None or await pool.run(
-                    self.shards.claim, found.name, number, datetime.now(UTC)
-                )
-                if not mine:
-                    elsewhere += 1
-                    continue
-                do = self.shard if part is not None else partial(self._claimed, pool)
-                add(total, await do(client, found, number, rest.options(), observer=observer))
+            rest = Remaining(options or RunOptions(), total)
+            await self._each(pool, client, found, part, rest, total, observer)
         finally:
             pool.close()
-        if elsewhere:
-            total.complete = False
-            total.add_problem(f"{elsewhere} shards were left to other workers, which are at them")
         if self._stopped:
             total.complete = False
             total.stop_reason, total.stopped_because = "interrupted", "it was interrupted"
         return total
+
+    async def _each(
+        self,
+        pool: FilePool,
+        client: AsyncAgentPhone,
+        plan: Plan,
+        part: tuple[int, int] | None,
+        rest: Remaining,
+        total: Report,
+        observer: Observer | None,
+    ) -> None:
+        """One shard after the other, as long as there are some, and limits allow it."""
+        numbers, elsewhere = slice_of(plan.shards, part), 0
+        if part is None:
+            numbers = shuffled(numbers, self.shards.me)
+        for number in numbers:
+            if self._stopped or rest.is_nothing():
+                break
+            if number in await pool.run(self.shards.done, plan.name):
+                continue
+            now = datetime.now(UTC)
+            if part is None and not await pool.run(self.shards.claim, plan.name, number, now):
+                elsewhere += 1
+                continue
+            do = self.shard if part is not None else partial(self._claimed, pool)
+            add(total, await do(client, plan, number, rest.options(), observer=observer))
+        if elsewhere:
+            total.complete = False
+            total.add_problem(f"{elsewhere} shards were left to other workers, which are at them")
 
     async def _claimed(
         self,
