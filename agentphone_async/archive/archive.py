@@ -17,6 +17,7 @@ from agentphone_async.archive.catalog.settings import known_scope_key, scope_key
 from agentphone_async.archive.erasure.erase import resume
 from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
+from agentphone_async.archive.marks import keep_marks, restore_marks
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import RunOptions, SidecarWriter
 from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Prefetcher
@@ -31,6 +32,7 @@ from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.sinks.disk import refuse_unwritable
+from agentphone_async.sinks.local import Fsync
 
 
 def utc_now() -> datetime:
@@ -188,10 +190,15 @@ class Archive:
         with lock:
             async with await Catalog.open(self.folder) as catalog:
                 await resume(self.folder, catalog)
+                if not there:
+                    await catalog.transaction(restore_marks, self.folder)
                 remember(self.folder, wish.options)
                 account = _account(await catalog.transaction(scope_key), wish.client)
                 wish = replace(wish, scope=replace(wish.scope, account=account))
-                return await self._with_catalog(wish, prefetcher, catalog)
+                report = await self._with_catalog(wish, prefetcher, catalog)
+                durable = wish.options.fsync is not Fsync.OFF
+                await keep_marks(self.folder, catalog, durable=durable)
+                return report
 
     async def _with_catalog(self, wish: _Wish, prefetcher: Prefetcher, catalog: Catalog) -> Report:
         run = Run(

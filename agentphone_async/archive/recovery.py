@@ -11,7 +11,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -38,6 +37,7 @@ from agentphone_async.archive.files.sidecar_files import (
     TRANSCRIPT_TEXT,
     sha256_of,
 )
+from agentphone_async.archive.marks import restore_marks
 from agentphone_async.archive.names import stem_of
 from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.errors import CatalogError
@@ -94,6 +94,7 @@ class Recovery:
         self._now = now
         self.tombstones = Tombstones.load(folder)
         self.key: bytes | None = None
+        self._torn = False
 
     def go(self, old: Path) -> int:
         """Take in everything; return how many rows came from the ``old`` catalog."""
@@ -160,11 +161,23 @@ class Recovery:
             f"VALUES ({', '.join('?' * len(names))})"
         )
         copied = 0
-        for rows in _rows(old, there, names):
+        for rows in self._rows(old, there, names):
             kept = [row for row in rows if _is_harmless(names, row, self._new)]
             in_transaction(self._new, lambda kept=kept: self._new.executemany(insert, kept))  # type: ignore[misc]
             copied += len(kept)
         return copied
+
+    def _rows(
+        self, old: sqlite3.Connection, table: str, names: list[str]
+    ) -> Iterator[list[tuple[object, ...]]]:
+        """Batches of rows, up to the first page that is torn."""
+        query = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - tables of ours
+        try:
+            cursor = old.execute(query)
+            while rows := cursor.fetchmany(_BATCH):
+                yield rows
+        except sqlite3.Error:
+            self._torn = True
 
     # ---------------------------------------------------------------- what lies beside
 
@@ -173,6 +186,15 @@ class Recovery:
         self.key = known_hash_key(self._new)
         if self.key is None and beside is not None:
             self.key = in_transaction(self._new, lambda: hash_key(self._new, beside))
+        in_transaction(self._new, self._marks)
+
+    def _marks(self) -> None:
+        """Resume from what the old catalog's runs have seen, if it still knows what they left."""
+        if self._torn:
+            self._new.execute("UPDATE runs SET complete = 0, covered_until = NULL")
+        seen = "SELECT 1 FROM runs WHERE covered_until IS NOT NULL LIMIT 1"
+        if self._new.execute(seen).fetchone() is None:
+            restore_marks(self._new, self._folder)
 
     def _write_each(self, items: Iterable[T], take: Callable[[list[T]], None]) -> None:
         waiting = iter(items)
@@ -284,17 +306,6 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
         return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
     except sqlite3.Error:
         return []
-
-
-def _rows(
-    old: sqlite3.Connection, table: str, names: list[str]
-) -> Iterator[list[tuple[object, ...]]]:
-    """Batches of rows, up to the first page that is torn."""
-    query = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - tables of ours
-    with suppress(sqlite3.Error):
-        cursor = old.execute(query)
-        while rows := cursor.fetchmany(_BATCH):
-            yield rows
 
 
 def _is_harmless(names: list[str], row: tuple[object, ...], connection: sqlite3.Connection) -> bool:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, replace
-from datetime import UTC, tzinfo
+import stat
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +41,22 @@ _temp_names = TempNames()
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Up to when an account's calls that some filters let through need no second look.
+
+    Attributes:
+        scope: whose list of calls; a keyed hash.
+        status, direction: the filters; None for all.
+        until: the moment, as the catalog writes it.
+    """
+
+    scope: str
+    status: str | None
+    direction: str | None
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveSettings:
     """What ``archive.json`` says.
 
@@ -49,6 +68,8 @@ class ArchiveSettings:
         mode: who may read it: ``private``, ``group`` or ``umask``.
         metadata, transcripts: whether runs write these beside recordings.
         held: ids of calls that are not to be erased or pruned.
+        scope_key: tells accounts apart; None if no run was complete.
+        marks: from where runs resume if the catalog is lost.
     """
 
     hash_key: bytes | None = None
@@ -59,6 +80,8 @@ class ArchiveSettings:
     metadata: bool | None = None
     transcripts: bool | None = None
     held: tuple[str, ...] = ()
+    scope_key: bytes | None = None
+    marks: tuple[Mark, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Ready for JSON; keys in hexadecimal."""
@@ -72,6 +95,8 @@ class ArchiveSettings:
             "metadata": self.metadata,
             "transcripts": self.transcripts,
             "held": list(self.held),
+            "scope_key": None if self.scope_key is None else self.scope_key.hex(),
+            "marks": [asdict(mark) for mark in self.marks],
         }
 
 
@@ -125,13 +150,17 @@ def erasure_key(folder: Path) -> bytes:
 
 
 def write_private(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace a file by another one, whole, 0600, and forced to the disk if it is ``durable``."""
+    """Replace a file by another one, whole, and forced to the disk if it is ``durable``.
+
+    It is 0600, or as open to others as the one that was there.
+    """
     temp = os.fspath(path.parent / _temp_names.next())
     with destination_errors(path):
         fd = create(temp)
         try:
             try:
                 write_all(fd, [data])
+                _keep_mode(path, fd)
                 if durable:
                     os.fsync(fd)
             finally:
@@ -142,6 +171,14 @@ def write_private(path: Path, data: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def _keep_mode(path: Path, fd: int) -> None:
+    """Give a file the mode of the one that it replaces, if others may read that."""
+    with suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and sys.platform != "win32":
+            os.fchmod(fd, status.st_mode & 0o664)
 
 
 def _settings(said: Any) -> ArchiveSettings:
@@ -157,6 +194,8 @@ def _settings(said: Any) -> ArchiveSettings:
         metadata=_flag(said.get("metadata")),
         transcripts=_flag(said.get("transcripts")),
         held=tuple(str(call_id) for call_id in held),
+        scope_key=_key(said.get("scope_key")),
+        marks=tuple(map(_mark, said.get("marks") or [])),
     )
 
 
@@ -166,6 +205,14 @@ def _key(text: Any) -> bytes | None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _mark(said: Any) -> Mark:
+    until = datetime.fromisoformat(said["until"])  # which complains about what is no date
+    if until.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    status, direction = _text(said.get("status")), _text(said.get("direction"))
+    return Mark(str(said["scope"]), status, direction, said["until"])
 
 
 def _template(value: Any) -> str | None:

@@ -14,6 +14,8 @@ from agentphone_async.archive.catalog.runs import last_covered, runs
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.prefetch import NewestFirst
+from agentphone_async.archive.rebuild import rebuild
+from agentphone_async.archive.recovery import Recovery
 from agentphone_async.archive.selection import Selection
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ConfigurationError
@@ -224,3 +226,51 @@ async def test_given_calls_are_fetched_and_cover_nothing(
     assert (report.archived, report.complete) == (2, True)
     with pytest.raises(ConfigurationError, match="no complete run"):
         await archive.run(client, options=LAST)
+
+
+# ------------------------------------------------------------------ a lost catalog
+
+
+async def test_last_outlives_the_catalog_and_brings_what_was_open(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for number in range(6):
+        emulator.add_call(id=f"c{number}", started_at=now() - number * DAY - HOUR, duration=0.1)
+    emulator.fail(route="recording", call_id="c3", html=True)
+    archive = Archive(tmp_path)
+    week = Selection(since=now() - 7 * DAY)
+    assert (await archive.run(client, week)).failed == 1
+    emulator.clear_faults()
+    (tmp_path / "catalog.sqlite3").unlink()
+    await rebuild(tmp_path)
+    with pytest.raises(ConfigurationError, match="no complete run"):
+        async with AsyncAgentPhone("sk_other", client.base_url) as other:
+            await archive.run(other, options=LAST)
+    before = emulator.requests.count("recording")
+    report = await archive.run(client, options=LAST)
+    assert (report.archived, report.failed, report.complete) == (1, 0, True)
+    assert emulator.requests.count("recording") - before == 1, "the one that was still open"
+    assert report.listing == "full", "nobody knows when all pages were walked"
+    assert (await archive.run(client, options=LAST)).archived == 0
+
+
+async def test_marks_of_a_torn_catalog_are_not_believed(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its runs could be read, and not what they had left open."""
+    emulator.add_call(id="open", started_at=now() - 3 * DAY, duration=0.1)
+    emulator.fail(route="recording", call_id="open", html=True)
+    archive = Archive(tmp_path)
+    assert (await archive.run(client, Selection(since=now() - 7 * DAY))).failed == 1
+    emulator.clear_faults()
+    real = Recovery._rows
+
+    def torn(self, old, table, names):
+        if table != "recordings":
+            return real(self, old, table, names)
+        self._torn = True
+        return iter(())
+
+    monkeypatch.setattr(Recovery, "_rows", torn)
+    await rebuild(tmp_path)
+    assert (await archive.run(client, options=LAST)).archived == 1

@@ -269,12 +269,12 @@ async def test_addresses_are_kept_without_their_signatures(
     archive = Archive(tmp_path)
     options = RunOptions(metadata=True)
     assert (await archive.run(client, options=options)).archived == 1
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("rec*.json")}
     assert (await archive.run(client, options=options)).already_archived == 1
     assert times == 2
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"s3cret" not in path.read_bytes(), path
-    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("rec*.json")}
 
 
 async def test_waiting_is_over_in_time_and_asks_side_by_side(

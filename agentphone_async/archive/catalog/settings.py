@@ -67,6 +67,13 @@ def scope_key(connection: sqlite3.Connection) -> bytes:
     return key
 
 
+def keep_scope_key(connection: sqlite3.Connection, key: bytes) -> None:
+    """Use a key that was kept elsewhere (needs `Catalog.transaction`)."""
+    connection.execute(
+        "INSERT OR IGNORE INTO settings (name, value) VALUES ('scope_key', ?)", (key,)
+    )
+
+
 def known_scope_key(connection: sqlite3.Connection) -> bytes | None:
     """The same, if there is one."""
     row = connection.execute("SELECT value FROM settings WHERE name = 'scope_key'").fetchone()
