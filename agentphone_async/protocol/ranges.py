@@ -126,7 +126,12 @@ def parse_content_range(value: str) -> ContentRange | None:
 
 
 def is_whole(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a 206 that nobody asked for holds the whole representation all the same."""
+    """Whether the answer to a request without a range holds the whole representation.
+
+    200 and 203 do; so may a 206 that nobody asked for.
+    """
+    if status in {200, 203}:
+        return True
     span = parse_content_range(headers.get("Content-Range", ""))
     return (
         status == 206

@@ -18,7 +18,7 @@ from agentphone_async.protocol.recording import (
     refuse_size,
     short,
 )
-from agentphone_async.protocol.responses import Reply, error_of
+from agentphone_async.recordings.transfer import refusal
 from agentphone_async.transport.answer import Answer
 from agentphone_async.transport.session import Session
 
@@ -29,10 +29,9 @@ async def streamed(session: Session, call_id: str) -> AsyncGenerator[bytes]:
 
     async def attempt(_: int) -> Answer:
         answer = await session.send(request, apart=True)
-        if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
+        if not is_whole(answer.status, answer.headers):
             async with answer:
-                reply = Reply(answer.status, answer.headers, await answer.beginning())
-            raise error_of(request, reply)
+                raise await refusal(request, answer)
         return answer
 
     async with await session.retrier.run(request, attempt) as answer:

@@ -170,7 +170,7 @@ class Transfer:
         answer = await self._send(resume_headers(validator, upload.size))
         try:
             if answer.status >= 400 and answer.status != 416:
-                raise await self._refusal(answer)
+                raise await refusal(self._request, answer)
             match judge_resume(
                 answer.status, answer.headers, upload.size, expected.length, validator
             ):
@@ -201,8 +201,8 @@ class Transfer:
 
         That is if an earlier run has left a part of it, or if the answer may be another's.
         """
-        if answer.status not in {200, 203} and not is_whole(answer.status, answer.headers):
-            error = await self._refusal(answer)
+        if not is_whole(answer.status, answer.headers):
+            error = await refusal(self._request, answer)
             if not answer.trust.repeats or error.transient or self._apart:
                 raise error
             self._apart = True
@@ -233,14 +233,6 @@ class Transfer:
         if fetcher.progress is not None:
             fetcher.tell(size)
         return Body(self._target, (whole,), size, audio)
-
-    async def _refusal(self, answer: Answer) -> AgentPhoneError:
-        if answer.status < 300 and answer.status != 202:  # 204, 206 unasked: no error by HTTP
-            return NotAudioError(
-                f"{answer.status} from {what_was_asked(self._request)} is not a whole recording"
-            ).about(self._request)
-        reply = Reply(answer.status, answer.headers, await answer.beginning())
-        return error_of(self._request, reply)
 
     async def _drain(self, answer: Answer, expected: Expected) -> Ready:
         """Read what remains of the body into memory or, if it is large, into an upload."""
@@ -344,6 +336,16 @@ class Transfer:
             self._upload = await self._fetcher.sink.begin(self._target)
         await self._upload.write(chunks)
         chunks.clear()
+
+
+async def refusal(request: Request, answer: Answer) -> AgentPhoneError:
+    """The error for an answer that is not a recording by its status."""
+    if answer.status < 300 and answer.status != 202:  # 204, 206 unasked: no error by HTTP
+        return NotAudioError(
+            f"{answer.status} from {what_was_asked(request)} is not a whole recording"
+        ).about(request)
+    reply = Reply(answer.status, answer.headers, await answer.beginning())
+    return error_of(request, reply)
 
 
 def _other_length(request: Request, received: int, length: int) -> AgentPhoneError:

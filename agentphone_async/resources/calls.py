@@ -8,6 +8,7 @@ from typing import Any
 from agentphone_async.models import Call, CallRecording, Transcript, TranscriptEvent, WebCall
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.ranges import is_whole
 from agentphone_async.protocol.responses import error_of
 from agentphone_async.resources.base import Resource, transcript, without_none
 from agentphone_async.resources.listing import CallListing
@@ -218,7 +219,7 @@ class Calls(Resource):
         """
         request = endpoints.get_recording(call_id)
         reply = await self._session.call(request, largest=self._session.settings.max_file_size)
-        if reply.status != 200:
+        if not is_whole(reply.status, reply.headers):
             raise error_of(request, reply)
         return CallRecording(reply.body, reply.headers.get("Content-Type"))
 

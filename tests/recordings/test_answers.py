@@ -71,6 +71,8 @@ async def test_a_404_against_the_calls_own_word_is_said(available, contradicted,
     ("status", "headers", "kept"),
     [
         (203, {}, True),
+        (201, {}, False),
+        (226, {}, False),
         (206, {"content_range": "bytes 0-1999/2000"}, True),
         (206, {"content_range": "bytes 0-1999/2001"}, False),
         (206, {"content_range": "bytes 1-2000/2001"}, False),
@@ -83,9 +85,13 @@ async def test_what_holds_the_whole_recording_is_taken(status, headers, kept, tm
     async with RawServer(script) as server, impatient(server.base_url) as client:
         if kept:
             assert (await client.fetch_recording("call_x", tmp_path)).size == 2000
+            assert len(await client.calls.get_recording("call_x")) == 2000
+            assert sum([len(chunk) async for chunk in client.stream_recording("call_x")]) == 2000
         else:
             with pytest.raises(NotAudioError):
                 await client.fetch_recording("call_x", tmp_path)
+            with pytest.raises(NotAudioError):
+                await anext(client.stream_recording("call_x"))
 
 
 @pytest.mark.parametrize(
