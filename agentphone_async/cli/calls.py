@@ -75,7 +75,7 @@ def list_(
 
     \b
     agentphone-async calls list --status failed
-    agentphone-async calls list --all -o ids | agentphone-async fetch --from-file - -d DIR
+    agentphone-async calls list -o ids | agentphone-async fetch --from-file - -d d
     """
     from agentphone_async.cli.tables import Rows
     from agentphone_async.quantities import counted

@@ -66,7 +66,7 @@ def command(
     \b
     agentphone-async fetch call_ghi012 -d recordings
     agentphone-async fetch call_ghi012 -d recordings --wait 10m
-    agentphone-async calls list --all -o ids | agentphone-async fetch --from-file - -d recordings
+    agentphone-async ls ~/calls -o ids | agentphone-async fetch --from-file - -d d
     agentphone-async fetch call_ghi012 -d recordings --exec 'lame {path}'
     """
     if not call_ids and from_file is None:

@@ -259,7 +259,8 @@ def archive_filters(command: Function) -> Function:
                 "states",
                 multiple=True,
                 type=click.Choice(STATES),
-                help="Only calls in this state; may be given more than once.",
+                metavar="STATE",
+                help=f"Only calls in this state: {', '.join(STATES)}. May be given more than once.",
             ),
             option(
                 Section.WHAT,

@@ -51,6 +51,7 @@ def test_help_shows_every_option_once_in_its_section(name: str):
             body = shown.split(f"\n{option.section.value}:\n")[1].split("\n\n")[0]
             assert re.search(rf"(^|[ ,]){re.escape(option.opts[-1])}\b", body, re.MULTILINE)
     assert "/ --no-" not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
 
 
 def test_the_sections_are_those_of_the_configuration_reference():
