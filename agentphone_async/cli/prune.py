@@ -57,7 +57,7 @@ def command(
     Calls that are held, or that --keep names, are left. Without --yes nothing is changed.
 
     \b
-    agentphone-async prune ~/calls --older-than 365d --keep direction=inbound --yes
+    agentphone-async prune ~/calls --older-than 365d --keep agent=agt_abc --yes
     """
     work = _prune(dest, cache, older_than, _fields(keep), wait_lock, yes=yes)
     report = run(interruptible(work))
