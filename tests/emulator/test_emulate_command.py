@@ -58,7 +58,7 @@ def test_it_serves_a_folder_with_faults_and_a_key_of_ones_own(tmp_path):
     (tmp_path / "key").write_text("sk_mine\n")
     with running(
         "--recordings", tmp_path, "--day", "2026-11-21", "--api-key-file", tmp_path / "key",
-        "--fault", "route=recording,body=broken,times=1", "--latency", "1", "--bandwidth", "10M",
+        "--fault", "route=recording,body=broken,times=1", "--latency", "1ms", "--bandwidth", "10M",
     ) as outcome:  # fmt: skip
         (row,) = json.loads(fetch(f"{outcome['base_url']}/v1/calls", "sk_mine"))["data"]
         assert fetch(row["recordingUrl"]) == b"broken"
