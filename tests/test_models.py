@@ -372,6 +372,8 @@ def test_models_become_dicts():
     [
         ("https://s3.example/a.wav?X-Amz-Signature=1#f", "https://s3.example/a.wav"),
         ("https://s3.example/a.wav#token", "https://s3.example/a.wav"),
+        ("https://me:secret@s3.example/a@b.wav", "https://s3.example/a@b.wav"),
+        ("//me:secret@s3.example/a.wav", "//s3.example/a.wav"),
         ("/v1/calls/c/recording", "/v1/calls/c/recording"),
         (None, None),
         (5, 5),

@@ -115,14 +115,16 @@ class Call(ApiModel):
         return normal_status(self.status) in UNCONNECTED_STATUSES and not self.duration_seconds
 
     def without_tokens(self) -> dict[str, Any]:
-        """A shallow copy of ``raw`` that may be stored: ``recordingUrl`` without its query.
+        """A shallow copy of ``raw`` that may be stored: ``recordingUrl`` without its secrets.
 
-        The query of a signed address lets whoever reads it download the recording.
+        The query of a signed address lets whoever reads it download the recording; so do a user
+        and a password.
         """
         link = self._raw.get("recordingUrl")
         if not isinstance(link, str):
             return dict(self._raw)
-        return {**self._raw, "recordingUrl": re.split(r"[?#]", link, maxsplit=1)[0]}
+        plain = re.split(r"[?#]", link, maxsplit=1)[0]
+        return {**self._raw, "recordingUrl": re.sub(r"(?<=//)[^/]*@", "", plain)}
 
     @property
     def recording_state(self) -> RecordingState:

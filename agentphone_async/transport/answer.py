@@ -147,7 +147,8 @@ class Answer:
         Raises:
             MismatchedAnswerError: it is, or may be, the answer to another request.
         """
-        self.trust.came(Content(self._request.path, self.status, size, checksum))
+        about = self._request.call_id or self._request.path
+        self.trust.came(Content(about, self.status, size, checksum))
         if self.trust.distrusted:
             raise wrong_answer(self._request, "the connection is out of step")
 

@@ -184,7 +184,7 @@ class CountingHandler(ResponseHandler):
         return content.size >= SHORTEST and any(
             each.content is not None
             and each.content[1:] == content[1:]
-            and each.content.path != content.path
+            and each.content.about != content.about
             for each in self._given
             if each is not trust
         )

@@ -14,13 +14,13 @@ class Content(NamedTuple):
     """What an answer was: enough to see that another one is the same again.
 
     Attributes:
-        path: what was asked.
+        about: which call was asked for, or which path.
         status: of the answer.
         size: bytes of the body.
         checksum: of the body, not a cryptographic one.
     """
 
-    path: str
+    about: str
     status: int
     size: int
     checksum: int
