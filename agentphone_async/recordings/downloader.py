@@ -270,15 +270,16 @@ class Downloader:
         results: Queue[_Item],
         at_work: list[Job | None],
     ) -> None:
-        """Take one job after another, and a colleague if there is more that may begin at once."""
+        """Take one job after another, and colleagues if there is more that may begin at once."""
         limits = self.fetcher.session.limits
         with suppress(Closed):
             while True:
                 job = at_work[number] = await wanted.get()
-                next_one = len(at_work)
-                if wanted and next_one < min(self._concurrency, limits.concurrency):
+                first = len(at_work)
+                most = min(self._concurrency, limits.concurrency, first + len(wanted))
+                for each in range(first, most):
                     at_work.append(None)
-                    workers.start_soon(self._work, next_one, workers, wanted, results, at_work)
+                    workers.start_soon(self._work, each, workers, wanted, results, at_work)
                 item = await self._fetch(job)
                 try:
                     await results.put(item)
