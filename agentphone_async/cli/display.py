@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,25 +31,6 @@ NARROW = 60
 """Columns of a terminal; with fewer, the live line is counts alone."""
 
 MOST_FAILURES_SHOWN = 20
-
-
-class Display(Protocol):
-    """Told what happens, in the event loop's thread; must be quick."""
-
-    def listed(self, count: int) -> None:
-        """``count`` more calls are to be looked at."""
-
-    def bytes(self, count: int) -> None:
-        """``count`` bytes have arrived."""
-
-    def settled(self, outcome: Outcome) -> None:
-        """One call has its outcome."""
-
-    def note(self, message: str) -> None:
-        """Something that people should know."""
-
-    def close(self) -> None:
-        """Nothing more will come; clean the screen up."""
 
 
 class Forecast:

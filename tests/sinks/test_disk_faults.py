@@ -251,9 +251,9 @@ class TestFileDescriptors:
 
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
     @pytest.mark.parametrize("when", [is_part, is_folder], ids=["file", "folder"])
-    @pytest.mark.parametrize("own_loop", [False, True], ids=["shared loop", "own loop"])
+    @pytest.mark.parametrize("inline", [False, True], ids=["in threads", "inline"])
     async def test_when_they_run_out_it_waits_for_one_in_a_thread(
-        self, number, when, own_loop, clock, monkeypatch, tmp_path
+        self, number, when, inline, clock, monkeypatch, tmp_path
     ):
         real = os.open
         refused = []
@@ -265,8 +265,8 @@ class TestFileDescriptors:
             return real(path, *args, **kwargs)
 
         monkeypatch.setattr(disk.os, "open", scarce)
-        sink = LocalSink(tmp_path, inline=own_loop)
-        in_the_loop = int(own_loop and when is is_part)  # where nothing is waited for
+        sink = LocalSink(tmp_path, inline=inline)
+        in_the_loop = int(inline and when is is_part)  # where nothing is waited for
         assert all(stored.new for stored in await sink.publish(bodies(2)))
         await sink.aclose()
         assert clock.slept == 5 - in_the_loop

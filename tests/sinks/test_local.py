@@ -44,14 +44,14 @@ async def staged(sink, content=b"content", name="recording-a", audio=WAV):
     return await upload.stage(audio)
 
 
-@pytest.fixture(params=[False, True], ids=["shared loop", "own loop"])
-def own_loop(request):
+@pytest.fixture(params=[False, True], ids=["in threads", "inline"])
+def inline(request):
     return request.param
 
 
 @pytest.fixture(params=Fsync, ids=lambda mode: mode.value)
-async def sink(request, own_loop, tmp_path):
-    made = LocalSink(tmp_path / "dest", fsync=request.param, inline=own_loop)
+async def sink(request, inline, tmp_path):
+    made = LocalSink(tmp_path / "dest", fsync=request.param, inline=inline)
     yield made
     await made.aclose()
     assert open_files(tmp_path) == []
