@@ -74,11 +74,19 @@ _COLUMNS = (
     "call_id", "started", "direction", "from_number", "to_number", "status", "state", "seconds",
     "path", "media_type", "transcript", "event", "wanted",
 )  # fmt: skip
-_SHOWN = (
+_NAMES = (
     "id", "started", "direction", "from_number", "to_number", "status", "state", "seconds",
-    "summary", "sentiment", "successful", "path IS NOT NULL",
+    "summary", "sentiment", "successful", "has_audio",
 )  # fmt: skip
-_NAMES = (*_SHOWN[:-1], "has_audio")
+_SHOWN = ", ".join(
+    {
+        "has_audio": "path IS NOT NULL",
+        "summary": "substr(summary, 1, 300)",
+        **{name: f"substr({name}, 1, 80)" for name in ("from_number", "to_number", "sentiment")},
+    }.get(name, name)
+    for name in _NAMES
+)
+"""A page of calls stays small, whatever somebody has put into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,7 @@ class Index:
             # Nothing is needed but the index of filters.
             matching = f"SELECT id FROM calls {_where(where)} ORDER BY started DESC, id DESC"  # noqa: S608
         rows = self._reader.execute(
-            f"SELECT {', '.join(_SHOWN)} FROM calls "  # noqa: S608 - ours
+            f"SELECT {_SHOWN} FROM calls "  # noqa: S608 - ours
             f"WHERE id IN ({matching} LIMIT {most}) ORDER BY started DESC, id DESC",
             values,
         )

@@ -407,6 +407,9 @@ def test_the_newest_calls_with_a_word_come_first_and_page_by_page(tmp_path):
         assert started == sorted(started, reverse=True)
         assert started[0] == "2026-02-01T00:00:00.000000Z"
     assert index.find(Query(text="h")) == []
+    index.store([row("long", day(9)) | {"from_number": "5" * 10**6, "wanted": "w2"}])
+    index.put_words([search.Text(index.to_index(1)[0][0], "w2", "zebra", "x" * 10**6)])
+    assert len(str(index.find(Query(text="zebra")))) < 2000
     index.close()
 
 
