@@ -151,6 +151,9 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path | str:
         """Take it, or fail with one line."""
+        slip = re.fullmatch(r"(s3|gs|az):/?([^/].*)", value) if isinstance(value, str) else None
+        if slip is not None:
+            self.fail(f"{value!r} is not a bucket's URL; write {slip[1]}://{slip[2]}", param, ctx)
         if not isinstance(value, str) or "://" not in value:
             return Folder().convert(value, param, ctx)
         from agentphone_async.errors import ConfigurationError

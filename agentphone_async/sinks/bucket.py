@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -40,6 +41,7 @@ _ENDPOINTS = {
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
 _ALLOWED = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _memories: dict[str, Any] = {}
 
 
@@ -316,6 +318,10 @@ def split_url(url: str) -> tuple[str, str, str]:
     prefix = path.strip("/")
     if not parts.netloc:
         raise ConfigurationError(f"{shown} names no bucket; write {parts.scheme}://bucket/prefix")
+    if _NOT_IN_NAMES.search(parts.netloc):
+        raise ConfigurationError(
+            f"{shown}: a bucket's name has letters, digits, dots, hyphens and underscores only"
+        )
     if any(part in {"", ".", ".."} for part in prefix.split("/")) and prefix:
         raise ConfigurationError(f"{shown} has an empty or dotted part; write each slash once")
     return parts.scheme, parts.netloc, prefix

@@ -129,6 +129,9 @@ def test_such_a_store_is_used_when_the_user_allows_it(store, tmp_path):
         ("s3://key:secret@bucket/x", "credentials are taken from the environment"),
         ("s3://bucket/x?sig=secret", "credentials are taken from the environment"),
         ("s3:///x", "names no bucket"),
+        ("s3://bad bucket!/x", "a bucket's name has letters"),
+        ("s3://bücket/x", "a bucket's name has letters"),
+        ("s3://bucket:9000/x", "a bucket's name has letters"),
         ("s3://bucket/a//b", "an empty or dotted part"),
         ("s3://bucket/../b", "an empty or dotted part"),
         ("file://host/x", "not a folder's URL"),
@@ -191,6 +194,8 @@ def test_commands_read_an_archive_in_a_bucket(emulator_thread, tmp_path, monkeyp
     ("arguments", "said"),
     [
         (["archive", "work", "folder"], "'folder' is a folder"),
+        (["ls", "s3:/b/x"], "'s3:/b/x' is not a bucket's URL; write s3://b/x"),
+        (["archive", "gs:b/x", "--date", "today"], "write gs://b/x"),
         (["archive", "work", "s3://b/x", "--shard", "3/2"], "not a part"),
         (["archive", "work", "s3://b/x", "--shard", "1/2", "--all"], "exclude each other"),
         (["archive", "plan", "s3://b/x"], "say which calls"),
