@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,11 +124,13 @@ class Transfers:
         dest: Path,
         progress: Progress,
         stop: StopToken,
-        wait: float = 0.0,
+        wait: float,
+        pausing: Callable[[], None],
     ) -> AsyncGenerator[Outcome]:
         """What becomes of each call; to be closed when it is left early.
 
-        The token stops it gently. What is not ready yet is asked for again for ``wait`` seconds.
+        The token stops it gently. What is not ready yet is asked for again for ``wait`` seconds;
+        ``pausing`` is told before each pause.
         """
         import anyio
 
@@ -138,12 +140,12 @@ class Transfers:
         place = client.place(dest, fsync=self.fsync, inline=True)
         downloader = client.downloader(place, self.count, progress=progress)
         stop.watch(downloader)
-        batches = patient(
-            downloader,
-            jobs_of(calls, flat_target),
-            wait,
-            lambda seconds: stop.through(lambda _: anyio.sleep(seconds)),
-        )
+
+        async def pause(seconds: float) -> None:
+            pausing()
+            await stop.through(lambda _: anyio.sleep(seconds))
+
+        batches = patient(downloader, jobs_of(calls, flat_target), wait, pause)
         return _outcomes(place, batches)
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:

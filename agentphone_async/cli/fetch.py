@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,7 @@ class FetchJob:
         self._display = display
         self._program = program
         self._wait = wait
+        self._said_waiting = False
         self._stop_token = StopToken()
         self._all_read = from_file is None
 
@@ -162,8 +164,18 @@ class FetchJob:
                 slowness.answered()
                 self._display.bytes(count)
 
+            def waiting() -> None:
+                slowness.answered()
+                self._say_waiting()
+
             outcomes = self._transfers.downloads(
-                client, self._counted(ids), self._dest, arrived, self._stop_token, self._wait
+                client,
+                self._counted(ids),
+                self._dest,
+                arrived,
+                self._stop_token,
+                self._wait,
+                waiting,
             )
             async with aclosing(outcomes):
                 async for outcome in outcomes:
@@ -174,6 +186,12 @@ class FetchJob:
                             self._program.settled(outcome)
             slowness.end()
         return True
+
+    def _say_waiting(self) -> None:
+        if not self._said_waiting:
+            self._said_waiting = True
+            until = (datetime.now() + timedelta(seconds=self._wait)).strftime("%H:%M:%S")  # noqa: DTZ005 - for people
+            self._display.note(f"some recordings are not ready yet; polling until {until}")
 
     async def _counted(self, ids: AsyncGenerator[str]) -> AsyncGenerator[str]:
         from agentphone_async.errors import RunStoppedError

@@ -83,6 +83,7 @@ class TestCodes:
         result = run("fetch", "call_0", "call_1", "-d", dest, "--wait", "30s")
         assert result.code == 0
         assert "2 archived" in result.err
+        assert result.err.count("some recordings are not ready yet; polling until") == 1
         server.fail(route="recording", call_id="call_1", status=status)
         result = run("fetch", "call_1", "-d", dest / "other", "--wait", "100ms")
         assert result.code == 0
