@@ -20,7 +20,7 @@ from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.marks import keep_marks, restore_marks
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import RunOptions, SidecarWriter
-from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Prefetcher
+from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Listing, Prefetcher
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.run import Run
 from agentphone_async.archive.scope import Environment, Scope
@@ -149,24 +149,26 @@ class Archive:
         if self._at_work:
             raise RuntimeError("this archive is at work already")
         self._at_work = True
-        options = options or RunOptions()
         try:
-            there = self._look(dry=options.dry_run)
-            options = resolved(options, load_settings(self.folder))
+            there = self._look(dry=bool(options and options.dry_run))
+            options = resolved(options or RunOptions(), load_settings(self.folder))
             scope = await self._scope(client, selection or Selection(), options, there=there)
             if calls is not None:
                 scope = replace(scope, recent=False, covers=False)
             wish = _Wish(client, scope, options, IsolatedObserver(observer), sidecar_writers)
             listing = client.calls.list() if calls is None else GivenCalls(calls)
-            prefetcher = Prefetcher(listing, SMALL_BATCH if scope.recent else BATCH)
-            self._prefetcher = prefetcher
-            try:
-                return await self._with_list(wish, prefetcher, there=there)
-            finally:
-                await prefetcher.aclose()
+            return await self._listed(wish, listing, there=there)
         finally:
             self._prefetcher = self._stopped = None
             self._at_work = False
+
+    async def _listed(self, wish: _Wish, listing: Listing, *, there: bool) -> Report:
+        prefetcher = Prefetcher(listing, SMALL_BATCH if wish.scope.recent else BATCH)
+        self._prefetcher = prefetcher
+        try:
+            return await self._with_list(wish, prefetcher, there=there)
+        finally:
+            await prefetcher.aclose()
 
     async def _with_list(self, wish: _Wish, prefetcher: Prefetcher, *, there: bool) -> Report:
         await prefetcher.open()
