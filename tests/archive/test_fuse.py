@@ -18,21 +18,31 @@ from agentphone_async.archive.verification.verify import verify
 from agentphone_async.emulator import Emulator
 
 
-@pytest.fixture(params=[(), ("-o", "direct_io")], ids=["mapped", "direct"])
+@pytest.fixture(
+    params=[("bindfs",), ("bindfs", "-o", "direct_io"), ("mergerfs",), ("unionfs", "-o", "cow")],
+    ids=["mapped", "direct", "mergerfs", "unionfs"],
+)
 def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A folder behind bindfs; ``direct_io`` takes its shared memory maps away."""
-    if shutil.which("bindfs") is None:
-        pytest.skip("bindfs is not installed")
+    """A folder behind FUSE; ``direct_io`` takes its shared memory maps away."""
+    if shutil.which(request.param[0]) is None:
+        pytest.skip(f"{request.param[0]} is not installed")
     below, above = tmp_path / "below", tmp_path / "above"
     below.mkdir()
     above.mkdir()
     done = subprocess.run(
-        ["bindfs", *request.param, below, above], capture_output=True, check=False, timeout=20
+        [*request.param, _source(request.param[0], below), above],
+        capture_output=True,
+        check=False,
+        timeout=20,
     )
     if done.returncode:
         pytest.skip(f"FUSE cannot be mounted here: {done.stderr.decode(errors='replace')[:200]}")
     yield above
     subprocess.run(["umount", "-l", above], check=True, timeout=20)
+
+
+def _source(program: str, below: Path) -> str:
+    return f"{below}=RW" if program == "unionfs" else str(below)
 
 
 async def test_an_archive_lives_behind_fuse(
