@@ -256,36 +256,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "archive.archive": [
-        "Archive",
-    ],
-    "archive.observer": [
-        "Observer",
-    ],
-    "archive.options": [
-        "Limits",
-        "Placed",
-        "RunOptions",
-        "SidecarWriter",
-    ],
-    "archive.report": [
-        "Report",
-    ],
-    "archive.selection": [
-        "Selection",
-    ],
-    "archive.template": [
-        "Template",
-    ],
-    "client": [
-        "AsyncAgentPhone",
-        "fetch_recording",
-    ],
-    "config": [
-        "RetryPolicy",
-        "Settings",
-        "Timeouts",
-    ],
+    "archive.archive": ["Archive"],
+    "archive.observer": ["Observer"],
+    "archive.options": ["Limits", "Placed", "RunOptions", "SidecarWriter"],
+    "archive.report": ["Report"],
+    "archive.selection": ["Selection"],
+    "archive.template": ["Template"],
+    "client": ["AsyncAgentPhone", "fetch_recording"],
+    "config": ["RetryPolicy", "Settings", "Timeouts"],
     "errors": [
         "AgentPhoneError",
         "ArchiveLockedError",
@@ -349,9 +327,7 @@ _HOMES = {
         "UsageStats",
         "WebCall",
     ],
-    "protocol.recording": [
-        "Audio",
-    ],
+    "protocol.recording": ["Audio"],
     "recordings.outcomes": [
         "AlreadyArchived",
         "Archived",
@@ -361,9 +337,7 @@ _HOMES = {
         "Outcome",
         "Recording",
     ],
-    "resources.listing": [
-        "CallListing",
-    ],
+    "resources.listing": ["CallListing"],
     "sinks.interface": [
         "Body",
         "Keeping",
@@ -374,13 +348,8 @@ _HOMES = {
         "Target",
         "Upload",
     ],
-    "sinks.local": [
-        "Fsync",
-        "LocalSink",
-    ],
-    "transport.observer": [
-        "Retry",
-    ],
+    "sinks.local": ["Fsync", "LocalSink"],
+    "transport.observer": ["Retry"],
     "webhooks": [
         "WebhookEvent",
         "WebhookEventData",
