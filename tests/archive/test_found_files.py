@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -16,6 +17,7 @@ from agentphone_async.archive.catalog.database import path_of
 from agentphone_async.archive.files import on_disk as files_module
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.files.sums import SUMS_NAME, Sums
+from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.verification.repair import repair
 from agentphone_async.emulator import Emulator
@@ -52,6 +54,25 @@ async def test_what_is_adopted_is_on_the_disk_for_good_before_its_row(
     report = await archived(client, tmp_path)
     assert report.already_archived == 2
     assert synced == {"recording-call_0.wav": 0, "recording-call_1.wav": 0, FOLDER.name: 0}
+
+
+async def test_what_another_process_has_put_there_meanwhile_is_synced_before_its_row(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fill(emulator, 1)
+    await archived(client, tmp_path / "theirs")
+    name = FOLDER / "recording-call_0.wav"
+    synced: list[str] = []
+
+    class Faster(Observer):
+        def bytes(self, count: int) -> None:
+            (tmp_path / "ours" / FOLDER).mkdir(parents=True, exist_ok=True)
+            shutil.copy(tmp_path / "theirs" / name, tmp_path / "ours" / name)
+
+    monkeypatch.setattr(files_module, "sync_many", synced.extend)
+    report = await Archive(tmp_path / "ours").run(client, observer=Faster())
+    assert report.already_archived == 1
+    assert synced == [str(tmp_path / "ours" / name)]
 
 
 async def test_the_same_bytes_are_taken_in_whatever_their_header_says(

@@ -6,12 +6,16 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.observer import Observer
+from agentphone_async.archive.limits import LimitsWatcher
+from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.emulator import Emulator
 from agentphone_async.recordings.outcomes import Outcome
+from agentphone_async.recordings.stop import StopToken
 from tests.faults.oracle import Oracle
 from tests.support.runs import DAY, files, now
 
@@ -165,3 +169,14 @@ async def test_a_stop_before_the_first_page_writes_nothing(
     report = await run
     assert (report.stop_reason, report.selected) == ("interrupted", 0)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("held", "stops"), [(0, False), (60_000_000, True)])
+def test_what_is_in_memory_counts_as_written(held, stops, tmp_path):
+    stop = StopToken()
+    limits = Limits(min_free_space=100_000_000)
+    watcher = LimitsWatcher(
+        tmp_path, limits, stop, IsolatedObserver(Observer()), lambda _: 150_000_000
+    )
+    watcher.watch(lambda: held)
+    assert stop.dropping == stops
