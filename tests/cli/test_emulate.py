@@ -82,7 +82,7 @@ def test_webhooks_new_calls_and_hosts(settings_of):
     [
         (["--host", "0.0.0.0"], "lets other machines in; use 127.0.0.1, or set allow_remote"),
         (["--webhook", "127.0.0.1:9"], "is not an http or https URL"),
-        (["--fault", "webhook=lost"], "webhook must be one of drop, duplicate, late"),
+        (["--fault", "webhook=lost"], "webhook must be one of drop, never, duplicate, late"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings_of, arguments, message):
