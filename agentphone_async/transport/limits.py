@@ -389,10 +389,7 @@ class HostLimits:
     # ---------------------------------------------------------------- bytes
 
     async def take_bytes(self, amount: int) -> None:
-        """Wait until ``amount`` bytes of a body are within the byte rate.
-
-        Check `limited_bytes` first. Ask in steps that are small against a second's allowance.
-        """
+        """Wait until ``amount`` bytes, small against a second's allowance, are within the rate."""
         if self.limited_bytes:
             await self._bytes.take(amount)
 
