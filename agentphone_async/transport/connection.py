@@ -30,7 +30,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from agentphone_async.transport.framing import whole_answer, whole_size
-from agentphone_async.transport.trust import Content, Trust
+from agentphone_async.transport.trust import Content, Shared, Trust
 
 KEPT = 5.0
 """Seconds after which a connection that was not needed goes back to aiohttp's own pool."""
@@ -63,6 +63,7 @@ class CountingHandler(ResponseHandler):
     """aiohttp's connection, which counts what comes against what was promised.
 
     Attributes:
+        shared: what is known of all connections of its pool.
         trust: of the answer that is under way, or was the last; None before the first request.
         served: requests until now.
         generation: when it was made, see `CheckedConnector.retire`.
@@ -70,8 +71,9 @@ class CountingHandler(ResponseHandler):
 
     generation = 0
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared) -> None:
         super().__init__(loop)
+        self.shared = shared
         self.trust: Trust | None = None
         self.served = 0
         self._given: list[Trust] = []
@@ -225,7 +227,9 @@ class CheckedConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory: Any = partial(CountingHandler, loop=asyncio.get_running_loop())
+        self._factory: Any = partial(
+            CountingHandler, loop=asyncio.get_running_loop(), shared=Shared()
+        )
         self._generation = 0
         self._kept: list[tuple[Connection, CountingHandler]] = []
         self._fewest = 0

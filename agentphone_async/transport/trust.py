@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol
 QUIET = 0.1
 """Seconds after an answer in which surplus shows, if there is any."""
 
+MOST_NOTED = 1024
+"""Contents that are remembered to be recognised as shared."""
+
 
 class Content(NamedTuple):
     """What an answer was: enough to see that another one is the same again.
@@ -26,8 +29,34 @@ class Content(NamedTuple):
     checksum: int
 
 
+class Shared:
+    """Contents that several calls have, such as the same announcement.
+
+    The first answer of a connection cannot be another request's. So what two of them bring for two
+    calls is what both have, and no sign of an answer that came twice.
+    """
+
+    def __init__(self) -> None:
+        self._about: dict[tuple[int, int, int], str] = {}
+        self._contents: set[tuple[int, int, int]] = set()
+
+    def __contains__(self, content: Content) -> bool:
+        return content[1:] in self._contents
+
+    def note(self, content: Content) -> None:
+        """The first answer of a connection brought this."""
+        if self._about.setdefault(content[1:], content.about) != content.about:
+            self._contents.add(content[1:])
+        if len(self._about) > MOST_NOTED:
+            self._contents.discard(oldest := next(iter(self._about)))
+            del self._about[oldest]
+
+
 class Giver(Protocol):
     """The connection that an answer came over."""
+
+    shared: Shared
+    """What is known of all connections of its pool."""
 
     @property
     def names(self) -> bool:
@@ -119,18 +148,23 @@ class Trust:
         """All of it has come, and nothing in it names the request.
 
         An answer that comes twice, and late, is taken for that of a request under way, and shifts
-        all that follow. What gives it away is that it is the same again. A recording never is; a
-        refusal may well be, where answers name nobody, and should be asked for once more apart.
+        all that follow. What gives it away is that it is the same again. A recording seldom is (see
+        `Shared`); a refusal may well be, where answers name nobody, and should be asked for once
+        more apart.
         """
         self.ended()
         connection = self._handler()
         if self.named or connection is None:
             return
         self.content = content
-        if self.first or not connection.has_given(self, content):
+        if self.first:
+            connection.shared.note(content)
+            return
+        if not connection.has_given(self, content):
             return
         if content.status < 400:
-            self.refuse()
+            if content not in connection.shared:
+                self.refuse()
         elif not connection.names:
             self.repeats = True
             connection.force_close()

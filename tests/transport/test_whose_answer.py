@@ -111,6 +111,15 @@ async def test_a_doubled_answer_gives_nobody_another_calls_bytes(
     assert [json.loads(body)["id"] for body in results] == IDS
 
 
+async def test_calls_with_the_same_recording_are_asked_for_once(client_of: ClientFactory, tmp_path):
+    async with RawServer(respond(body=wave(300), content_type="audio/wav")) as server:
+        client = client_of(server.base_url)
+        outcomes = [each async for each in client.download_recordings(IDS, tmp_path, concurrency=1)]
+    assert [type(each) for each in outcomes] == [Archived] * len(IDS)
+    # The second one came over the connection of the first, and was asked for on one of its own.
+    assert len(server.requests) == len(IDS) + 1
+
+
 async def test_a_no_that_comes_twice_is_nobody_elses(client_of: ClientFactory, tmp_path):
     missing = respond(404, body={"detail": "Recording not found"})
     absent = {"call_1", "call_2", "call_40"}
