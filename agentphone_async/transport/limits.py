@@ -383,10 +383,7 @@ class HostLimits:
         if self.in_outage:
             self._clear = False
         if self.in_outage and not known:
-            _log.info("the host cannot be reached: %s", error)
-            self.observers.tell(lambda observer: observer.unreachable(error))
-
-    # ---------------------------------------------------------------- bytes
+            self.observers.tell_of_outage(error)
 
     async def take_bytes(self, amount: int) -> None:
         """Wait until ``amount`` bytes, small against a second's allowance, are within the rate."""

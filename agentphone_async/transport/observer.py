@@ -67,3 +67,8 @@ class Observers(list[LimitsObserver]):
             extra={"status": status, "seconds": seconds},
         )
         self.tell(lambda observer: observer.paused(seconds, status))
+
+    def tell_of_outage(self, error: BaseException) -> None:
+        """Everybody waits, since the host cannot be reached."""
+        _log.info("the host cannot be reached: %s", error)
+        self.tell(lambda observer: observer.unreachable(error))
