@@ -129,12 +129,12 @@ def test_the_usual_case_is_judged_as_every_other(tail: bytes, cut: int):
     """The short cut for the usual header must say what the long way says."""
     body = WAVE[:44] + tail
     for size in (len(body), len(WAVE), len(WAVE) - cut, 44):
-        usual, facts = recording._usual_wave(body, size), inspect(body[:size], size)
+        usual, facts = recording.usual_wave(body, size), inspect(body[:size], size)
         if usual is not None:
             assert facts.verdict is Verdict.WHOLE
             assert usual.duration_seconds == facts.duration_seconds
             assert (usual.sample_rate, usual.channels) == (facts.sample_rate, facts.channels)
-    assert recording._usual_wave(WAVE, len(WAVE)) is not None
+    assert recording.usual_wave(WAVE, len(WAVE)) is not None
 
 
 @given(
