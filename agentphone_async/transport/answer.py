@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Self
@@ -28,7 +27,7 @@ from agentphone_async.transport.fast_path import FastResponse
 from agentphone_async.transport.framing import WholeAnswer
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.speed import SpeedWatch
-from agentphone_async.transport.trust import Content, Trust
+from agentphone_async.transport.trust import EDGE, Content, Trust, checksum_of
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one JSON answer; a page of 100 calls has about 60 kB."""
@@ -138,7 +137,8 @@ class Answer:
         ):
             return None
         if not self.trust.named:
-            self._came(len(content.body), zlib.crc32(content.body))
+            body = content.body
+            self._came(len(body), checksum_of(body))
         return content.body
 
     def _came(self, size: int, checksum: int) -> None:
@@ -160,7 +160,7 @@ class Answer:
         """
         target = (location or "").encode()
         try:
-            self._came(len(target), zlib.crc32(target))
+            self._came(len(target), checksum_of(target))
         except MismatchedAnswerError:
             self.close()
             raise
@@ -196,8 +196,7 @@ class Answer:
     async def _raw_chunks(self) -> AsyncGenerator[bytes]:
         content = self._response.content
         limited = self._limits.limited_bytes and not self._request.live
-        checked = not (self.trust.named or self._request.live)
-        size = checksum = 0
+        size, first, last = 0, b"", b""
         watch = None
         if not self._request.live and isinstance(content, StreamReader) and not content.is_eof():
             # What the server holds back on purpose is not slowness.
@@ -212,10 +211,12 @@ class Answer:
                 if watch is not None:
                     watch.came(len(chunk))
                 if not chunk:
-                    self._came(size, checksum)
+                    self._came(size, checksum_of(first, last))
                     return
                 size += len(chunk)
-                checksum = zlib.crc32(chunk, checksum) if checked else 0
+                if len(first) < EDGE:
+                    first = (first + chunk)[:EDGE]
+                last = chunk[-EDGE:] if len(chunk) >= EDGE else (last + chunk)[-EDGE:]
                 if limited:
                     await self._limits.take_bytes(len(chunk))
                 yield chunk
