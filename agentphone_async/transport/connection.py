@@ -64,6 +64,7 @@ class CountingHandler(ResponseHandler):
 
     Attributes:
         shared: what is known of all connections of its pool.
+        believed: whether a refusal was believed that came before, too.
         trust: of the answer that is under way, or was the last; None before the first request.
         served: requests until now.
         generation: when it was made, see `CheckedConnector.retire`.
@@ -74,6 +75,7 @@ class CountingHandler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared) -> None:
         super().__init__(loop)
         self.shared = shared
+        self.believed = False
         self.trust: Trust | None = None
         self.served = 0
         self._given: list[Trust] = []
@@ -176,11 +178,6 @@ class CountingHandler(ResponseHandler):
             return
         super().feed_data(data, *size)
 
-    @property
-    def names(self) -> bool:
-        """Whether the server is one whose answers name what was asked for."""
-        return any(trust.named for trust in self._given)
-
     def has_given(self, trust: Trust, content: Content) -> bool:
         """Whether an earlier answer to another request was the same."""
         return content.size >= SHORTEST and any(
@@ -193,6 +190,7 @@ class CountingHandler(ResponseHandler):
 
     def out_of_step(self) -> None:
         """Something came that nobody had asked for."""
+        self.shared.out_of_step = True
         for trust in self._given:
             trust.distrust()
         self.force_close()  # when what is under way has been read

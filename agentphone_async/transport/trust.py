@@ -13,6 +13,9 @@ QUIET = 0.1
 MOST_NOTED = 1024
 """Contents that are remembered to be recognised as shared."""
 
+REFUSALS = 8
+"""Connections whose first answer was the same refusal, before others are believed to be."""
+
 EDGE = 2048
 """Bytes at each end of a body that tell it from others of its size; all of it would cost more CPU
 than everything else that is done for a small recording."""
@@ -41,26 +44,34 @@ class Content(NamedTuple):
 
 
 class Shared:
-    """Contents that several calls have, such as the same announcement.
+    """What is known of all connections of a pool, and the contents that several calls have.
 
-    The first answer of a connection cannot be another request's. So what two of them bring for two
-    calls is what both have, and no sign of an answer that came twice.
+    The first answer of a connection cannot be another request's. So what some of them bring for
+    different calls, such as an announcement or a refusal, is what these have in common, and no sign
+    of an answer that came twice.
+
+    Attributes:
+        named: some answer has named what was asked for.
+        out_of_step: some connection has brought what nobody had asked for.
     """
 
     def __init__(self) -> None:
-        self._about: dict[tuple[int, int, int], str] = {}
-        self._contents: set[tuple[int, int, int]] = set()
+        self.named = self.out_of_step = False
+        self._met: dict[tuple[int, int, int], tuple[str, int]] = {}
 
     def __contains__(self, content: Content) -> bool:
-        return content[1:] in self._contents
+        _, times = self._met.get(content[1:], ("", 0))
+        if content.status < 400:
+            return times >= 2
+        return times >= REFUSALS and not self.out_of_step
 
     def note(self, content: Content) -> None:
         """The first answer of a connection brought this."""
-        if self._about.setdefault(content[1:], content.about) != content.about:
-            self._contents.add(content[1:])
-        if len(self._about) > MOST_NOTED:
-            self._contents.discard(oldest := next(iter(self._about)))
-            del self._about[oldest]
+        about, times = self._met.get(content[1:], ("", 0))
+        if about != content.about:
+            self._met[content[1:]] = content.about, times + 1
+        if len(self._met) > MOST_NOTED:
+            del self._met[next(iter(self._met))]
 
 
 class Giver(Protocol):
@@ -69,9 +80,8 @@ class Giver(Protocol):
     shared: Shared
     """What is known of all connections of its pool."""
 
-    @property
-    def names(self) -> bool:
-        """Whether the server is one whose answers name what was asked for."""
+    believed: bool
+    """Whether a refusal was believed that came before, too."""
 
     def has_given(self, trust: Trust, content: Content) -> bool:
         """Whether an earlier answer to another request was the same."""
@@ -133,6 +143,9 @@ class Trust:
         """Its content names the request."""
         self.named = self.proved = True
         self._distrusted = False
+        connection = self._handler()
+        if connection is not None:
+            connection.shared.named = True
 
     def follows(self, before: Trust) -> None:
         """It is where the answer ``before`` redirected to, and can be right only if that is."""
@@ -171,14 +184,16 @@ class Trust:
         if self.first:
             connection.shared.note(content)
             return
-        if not connection.has_given(self, content):
-            return
+        again = connection.has_given(self, content)
         if content.status < 400:
-            if content not in connection.shared:
+            if connection.believed or (again and content not in connection.shared):
                 self.refuse()
-        elif not connection.names:
-            self.repeats = True
-            connection.force_close()
+        elif again and not connection.shared.named:
+            if content in connection.shared:
+                connection.believed = True
+            else:
+                self.repeats = True
+                connection.force_close()
 
     def _handler(self) -> Giver | None:
         return None if self._connection is None else self._connection()
