@@ -277,8 +277,10 @@ def _reading(task: asyncio.Task[object]) -> bool:
 def test_one_connection_carries_many_recordings_and_other_requests_share_it(loop_factory, secured):
     context, ca_file = secured
 
+    recordings = [respond(body=b"RIFF" * size, content_type="audio/wav") for size in range(20, 25)]
+
     async def many() -> None:
-        async with RawServer(WAV, tls=context) as server:
+        async with RawServer(*recordings, WAV, tls=context) as server:
             session = session_to(server, ca_file)
             for number in range(5):
                 assert (await ask(session, f"call_{number}"))[0] == 200
