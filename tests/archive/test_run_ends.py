@@ -212,6 +212,23 @@ async def test_last_brings_what_an_interrupted_run_has_left_open(
     assert report.selected < 4, "and then it resumes from there"
 
 
+async def test_a_run_whose_client_another_run_stopped_leaves_the_rest_to_the_next(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for _ in range(3):
+        emulator.add_call(started_at=now() - DAY, duration=0.1)
+
+    class Another(Observer):
+        def planned(self, calls: object) -> None:
+            client.session.limits.close()
+
+    archive = Archive(tmp_path)
+    report = await archive.run(client, observer=Another())
+    assert (report.left, report.stop_reason, report.complete) == (3, None, False)
+    report = await archive.run(client)
+    assert (report.archived, report.complete) == (3, True)
+
+
 async def test_last_begins_at_the_beginning_if_a_run_over_everything_was_interrupted(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
