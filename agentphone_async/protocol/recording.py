@@ -36,6 +36,9 @@ FIRST_LOOK = 64
 ALL_EXTENSIONS = tuple(EXTENSIONS.values())
 """All that a recording's name may end with; the usual one first."""
 
+OVER_LIMIT = "bytes or more; the limit is"
+"""By which the line of a recording that is larger than the user allows is known later."""
+
 _USUAL = struct.Struct("<4sI4s4sIHHIIHH4sI")
 """A WAVE header of 44 bytes, as nearly all recordings have it."""
 
@@ -101,7 +104,7 @@ def refuse_size(request: Request, size: int, limit: int | None) -> None:
     """
     if limit is not None and size > limit:
         raise RecordingTooLargeError(
-            f"the recording of {_named(request)} has {size} bytes or more; the limit is {limit}",
+            f"the recording of {_named(request)} has {size} {OVER_LIMIT} {limit}",
             received=size,
         ).about(request)
 

@@ -11,7 +11,7 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import recordings_after
-from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.selection import Selection
 from agentphone_async.emulator import Emulator
 
@@ -164,6 +164,17 @@ async def test_an_incident_that_killed_its_run_makes_nothing_final_either(
         await catalog.transaction(lambda db: db.execute("UPDATE runs SET finished = NULL"))
     emulator.clear_faults()
     assert (await archive.run(client)).archived == 20
+
+
+async def test_recordings_that_the_user_finds_too_large_are_no_incident(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+):
+    for _ in range(12):
+        emulator.add_call(started_at=now() - 30 * DAY, duration=0.1)
+    report = await Archive(tmp_path).run(
+        client, options=RunOptions(limits=Limits(max_file_size=100))
+    )
+    assert (report.failed, report.incident) == (12, None)
 
 
 async def test_few_404s_among_many_answers_are_final(

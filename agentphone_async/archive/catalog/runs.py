@@ -21,6 +21,7 @@ from agentphone_async.archive.catalog.rows import (
 )
 from agentphone_async.archive.catalog.settings import get_setting
 from agentphone_async.archive.selection import Selection
+from agentphone_async.protocol.recording import OVER_LIMIT
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 """Before every call."""
@@ -194,7 +195,7 @@ class Answers:
     """What the server said to the requests of one run.
 
     Attributes:
-        fetched: recordings that came.
+        fetched: recordings that came, or would have if the user allowed larger ones.
         absent: 404s that would be final, or disputed.
         failed: anything else.
     """
@@ -219,10 +220,11 @@ def answers_of(connection: sqlite3.Connection, run: int) -> Answers:
     counts = dict(
         connection.execute(
             "SELECT CASE WHEN state IN ('archived', 'suspect', 'empty') THEN 'fetched' "
+            "WHEN state = 'failed' AND instr(last_error, ?) THEN 'fetched' "
             "WHEN state = 'failed' THEN 'failed' ELSE 'absent' END AS kind, count(*) "
             "FROM recordings WHERE run = ? AND attempts > 0 "
             "AND state NOT IN ('not_ready', 'erased') GROUP BY kind",
-            (run,),
+            (OVER_LIMIT, run),
         ).fetchall()
     )
     return Answers(counts.get("fetched", 0), counts.get("absent", 0), counts.get("failed", 0))
