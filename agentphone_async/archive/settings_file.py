@@ -24,15 +24,9 @@ from agentphone_async.archive.selection import SelectionError, load_zone
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
-from agentphone_async.sinks.disk import (
-    TempNames,
-    create,
-    destination_errors,
-    remove,
-    sync_folder,
-    write_all,
-)
+from agentphone_async.sinks.disk import create, destination_errors, remove, sync_folder, write_all
 from agentphone_async.sinks.erased import SETTINGS_NAME
+from agentphone_async.sinks.leftovers import TempNames
 from agentphone_async.sinks.local import Fsync
 
 _FORMAT = 1

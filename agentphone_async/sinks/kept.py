@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentphone_async.protocol.recording import HEAD_BYTES
-from agentphone_async.sinks.disk import create, kept_names, open_part, remove, write_all
+from agentphone_async.sinks.disk import create, open_part, remove, write_all
+from agentphone_async.sinks.leftovers import kept_names
 
 if TYPE_CHECKING:
     from hashlib import _Hash

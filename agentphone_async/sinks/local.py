@@ -27,11 +27,9 @@ from agentphone_async.sinks.disk import (
     destination_error,
     destination_errors,
     is_there,
-    kept_names,
     link_or_replace,
     make_folder,
     remove,
-    sweep,
     sync_each,
     sync_folder,
     sync_many,
@@ -39,6 +37,7 @@ from agentphone_async.sinks.disk import (
 )
 from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target, Upload
 from agentphone_async.sinks.kept import Part, keep_part, take_part
+from agentphone_async.sinks.leftovers import kept_names, sweep
 from agentphone_async.sinks.shared import Disk
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.sinks.whole import obstacle, whats_wrong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentphone_async.sinks.disk import TempNames
+from agentphone_async.sinks.leftovers import TempNames
 from agentphone_async.sinks.threads import FilePool
 
 SYNCING = 2

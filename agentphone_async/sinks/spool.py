@@ -14,15 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
-from agentphone_async.sinks.disk import (
-    TempNames,
-    create,
-    destination_errors,
-    make_folder,
-    remove,
-    sweep,
-    write_all,
-)
+from agentphone_async.sinks.disk import create, destination_errors, make_folder, remove, write_all
+from agentphone_async.sinks.leftovers import TempNames, sweep
 
 
 class Spool:

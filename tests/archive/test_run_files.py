@@ -20,7 +20,7 @@ from agentphone_async.archive.catalog.runs import unfinished_folders
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
-from agentphone_async.sinks.disk import TempNames
+from agentphone_async.sinks.leftovers import TempNames
 from tests.faults.oracle import Oracle
 from tests.support.archives import execute
 from tests.support.runs import DAY, HOUR, files, now, rows

@@ -214,12 +214,12 @@ async def test_partial_files_of_dead_runs_are_removed_where_they_worked(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
 ):
     from agentphone_async.archive.catalog.runs import begin_run, use_folders
-    from agentphone_async.sinks import disk
+    from agentphone_async.sinks import leftovers
 
     emulator.add_call(id="x", started_at=now() - DAY, duration=0.1)
     folder = tmp_path / "1999" / "01"
     folder.mkdir(parents=True)
-    dead = f".agentphone-{disk._this_host()}-{2**22 + 1:x}-00000000-0.part"
+    dead = f".agentphone-{leftovers._this_host()}-{2**22 + 1:x}-00000000-0.part"
     (folder / dead).write_bytes(b"half")
     async with await Catalog.open(tmp_path) as catalog:
         run = await catalog.transaction(begin_run, Selection(), now())

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
-from agentphone_async.sinks import disk, local
+from agentphone_async.sinks import leftovers, local
 from tests.support.commands import Command, ended, process
 from tests.support.downloads import files, wave
 
@@ -411,7 +411,7 @@ class TestSignals:
         with process("fetch", *given, program=impatient) as running:
             first = running.stdout.readline()
             assert quick in first
-            while not any(disk.is_temp(name) for name in os.listdir(dest)):
+            while not any(leftovers.is_temp(name) for name in os.listdir(dest)):
                 assert running.poll() is None
             running.send_signal(getattr(signal, name))
             result = ended(running, timeout=10)
@@ -457,7 +457,7 @@ class TestSignals:
                 running.wait(0.3)
             running.send_signal(signal.SIGINT)
             assert running.wait(5) == 130
-        assert [disk.is_temp(name) for name in files(dest)] == [True]
+        assert [leftovers.is_temp(name) for name in files(dest)] == [True]
         assert run("fetch", one, "--dest", dest).code == 0
         assert files(dest) == {f"recording-{one}.wav": server.expected_audio(one)}
 
@@ -472,7 +472,7 @@ class TestClosedStreams:
             result = ended(running)
         assert result.code != 0
         assert result.err == ""
-        assert not [name for name in files(dest) if disk.is_temp(name)]
+        assert not [name for name in files(dest) if leftovers.is_temp(name)]
 
     @pytest.mark.parametrize("number", [1, 2])
     def test_a_closed_stream_is_nobodys_recording(self, number, server, dest):

@@ -37,7 +37,7 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
 )
-from agentphone_async.sinks import disk, local
+from agentphone_async.sinks import leftovers, local
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.transport.budget import ByteBudget
@@ -66,7 +66,7 @@ async def nothing_left(tmp_path):
         task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("agentphone")
     ]
     assert names == []
-    assert not [name for name in files(tmp_path) if disk.is_temp(name.rpartition("/")[2])]
+    assert not [name for name in files(tmp_path) if leftovers.is_temp(name.rpartition("/")[2])]
     assert open_files(tmp_path) == []
 
 
@@ -519,7 +519,7 @@ class TestLeaving:
             async for outcome in outcomes:
                 if isinstance(outcome, Archived) and outcome.call_id in given:
                     break
-        assert not [name for name in files(tmp_path) if disk.is_temp(name)]
+        assert not [name for name in files(tmp_path) if leftovers.is_temp(name)]
         before = len(server.requests)
         # Of what was under way on the six connections, the server may hear a little later.
         assert await at_rest(lambda: len(server.requests)) <= before + 6 < len(given)

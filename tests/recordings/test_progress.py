@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from agentphone_async.errors import TransportError
-from agentphone_async.sinks import disk
+from agentphone_async.sinks import leftovers
 from tests.recordings.test_fetch_resume import (
     NEW,
     OLD,
@@ -59,7 +59,7 @@ async def lost(tmp_path, *script):
 async def test_the_next_run_goes_on_with_what_this_one_leaves(tmp_path):
     left = await lost(tmp_path, broken(OLD, 700_000))
     assert {name.rpartition(".")[2] for name in left} == {"kept", "note"}
-    assert all(disk.is_temp(name) for name in left)
+    assert all(leftovers.is_temp(name) for name in left)
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in left}
     assert modes == {0o600}
     (kept,) = [body for name, body in left.items() if name.endswith(".kept")]
@@ -133,9 +133,9 @@ async def test_only_what_the_server_proves_the_same_is_gone_on_with(answers, tmp
 
 async def test_parts_that_nobody_goes_on_with_are_swept_after_a_week(tmp_path):
     left = await lost(tmp_path, broken(OLD, 700_000))
-    disk.sweep(tmp_path)
+    leftovers.sweep(tmp_path)
     assert files(tmp_path) == left
     for name in left:
         os.utime(tmp_path / name, (1.0, 1.0))
-    disk.sweep(tmp_path)
+    leftovers.sweep(tmp_path)
     assert files(tmp_path) == {}

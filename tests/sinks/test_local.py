@@ -18,7 +18,7 @@ import pytest
 from agentphone_async.emulator.audio import mpeg_bytes
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.recording import Audio
-from agentphone_async.sinks import disk, local
+from agentphone_async.sinks import leftovers, local
 from agentphone_async.sinks.interface import Body, Staged, Stored, Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.sinks.threads import FilePool
@@ -55,7 +55,7 @@ async def sink(request, inline, tmp_path):
     yield made
     await made.aclose()
     assert open_files(tmp_path) == []
-    assert not [name for name in files(tmp_path) if disk.is_temp(Path(name).name)]
+    assert not [name for name in files(tmp_path) if leftovers.is_temp(Path(name).name)]
 
 
 class TestPublishing:
@@ -325,7 +325,7 @@ class TestLinksInside:
 class TestLeftovers:
     """Temp files of dead runs go, all others stay."""
 
-    HOST = disk._this_host()
+    HOST = leftovers._this_host()
 
     def leave(self, folder, *, host=HOST, pid, age=0.0, suffix="part"):
         path = folder / f".agentphone-{host}-{pid:x}-0123abcd-7.{suffix}"
@@ -355,14 +355,14 @@ class TestLeftovers:
         """In a container each process is the first, and the host's name stays the same."""
         (tmp_path / "day").mkdir()
         left = self.leave(tmp_path / "day", pid=os.getpid(), age=3600)
-        monkeypatch.setattr(disk, "_STARTED", time.time() + 1)
+        monkeypatch.setattr(leftovers, "_STARTED", time.time() + 1)
         await self.publish_one(tmp_path)
         assert not left.exists()
 
     @pytest.mark.parametrize("who", ["this process", "one that has our number just now"])
     async def test_what_has_our_number_and_is_young_stays(self, who, tmp_path):
         (tmp_path / "day").mkdir()
-        left = tmp_path / "day" / disk.TempNames().next()
+        left = tmp_path / "day" / leftovers.TempNames().next()
         if who == "this process":
             left.write_bytes(b"rest")
             os.utime(left, (0.0, 0.0))  # as the call that it is of
@@ -370,7 +370,7 @@ class TestLeftovers:
             left = self.leave(tmp_path / "day", pid=os.getpid())
         await self.publish_one(tmp_path)
         assert left.exists()
-        assert disk.sweep(tmp_path / "day") == 1
+        assert leftovers.sweep(tmp_path / "day") == 1
 
     @pytest.mark.parametrize("pid", [os.getppid(), 1], ids=["parent", "first"])
     async def test_a_process_that_lives(self, pid, tmp_path):
@@ -405,13 +405,17 @@ class TestLeftovers:
         assert all(path.exists() for path in (*others, folder, link))
 
     def test_names_are_never_the_same_and_known_as_temporary(self):
-        names = {made.next() for made in (disk.TempNames(), disk.TempNames()) for _ in range(50)}
+        names = {
+            made.next()
+            for made in (leftovers.TempNames(), leftovers.TempNames())
+            for _ in range(50)
+        }
         assert len(names) == 100
-        assert all(disk.is_temp(name) for name in names)
-        assert not disk.is_temp("recording-a.wav")
+        assert all(leftovers.is_temp(name) for name in names)
+        assert not leftovers.is_temp("recording-a.wav")
 
     def test_a_folder_that_is_not_there_has_none(self, tmp_path):
-        assert disk.sweep(tmp_path / "none") == 0
+        assert leftovers.sweep(tmp_path / "none") == 0
 
 
 async def test_what_waits_for_the_disk_keeps_nobody_from_writing(monkeypatch, tmp_path):
@@ -445,8 +449,8 @@ def test_another_pid_namespace_is_another_host(monkeypatch: pytest.MonkeyPatch):
     """Containers that share a host's name and a folder cannot see each other's processes."""
     names: set[str] = set()
     for space in ("pid:[4026531836]", "pid:[4026532000]"):
-        disk._this_host.cache_clear()
+        leftovers._this_host.cache_clear()
         monkeypatch.setattr(Path, "readlink", lambda _, space=space: Path(space))
-        names.add(disk._this_host())
-    disk._this_host.cache_clear()
+        names.add(leftovers._this_host())
+    leftovers._this_host.cache_clear()
     assert len(names) == 2

@@ -23,7 +23,7 @@ from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, CatalogError
 from agentphone_async.sinks.bucket import Bucket
-from agentphone_async.sinks.disk import is_temp
+from agentphone_async.sinks.leftovers import is_temp
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address, notify
 from agentphone_async.web.secret_file import read_secrets

@@ -33,12 +33,12 @@ from agentphone_async.protocol.recording import (
 from agentphone_async.sinks.disk import (
     destination_error,
     destination_errors,
-    is_temp,
     link_or_replace,
     sync_folder,
     sync_many,
 )
 from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME
+from agentphone_async.sinks.leftovers import is_temp
 
 _CHUNK = 1024 * 1024
 _UNKNOWN = Expected(media_type="", length=None, framed=False, validator=None)

@@ -15,8 +15,9 @@ from typing import Protocol
 from agentphone_async.archive.files import on_disk as files
 from agentphone_async.archive.files.on_disk import Found, Untracked
 from agentphone_async.archive.options import Mode
-from agentphone_async.sinks.disk import destination_errors, is_temp, remove, sweep
+from agentphone_async.sinks.disk import destination_errors, remove
 from agentphone_async.sinks.interface import Sink
+from agentphone_async.sinks.leftovers import is_temp, sweep
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.sinks.threads import FilePool
 
