@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 import anyio
 import pytest
 
-from agentphone_async.sinks import leftovers, local
+from agentphone_async.sinks import leftovers, local, local_upload
 from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import files, impatient, open_files, wave
 from tests.support.raw_server import RawServer, respond, then_hold
@@ -144,7 +144,9 @@ async def test_while_a_thread_works_on_the_disk(
 ):
     if place == "sync_many":
         monkeypatch.setattr(local, "sync_each", gate.guard(local.sync_each))
-    monkeypatch.setattr(local, place, gate.guard(getattr(local, place)))
+    guarded = gate.guard(getattr(local, place))
+    monkeypatch.setattr(local, place, guarded)
+    monkeypatch.setattr(local_upload, place, guarded, raising=False)
     script = respond(200, body, content_type="audio/wav")
     async with RawServer(script) as server, impatient(server.base_url) as client:
         task = asyncio.create_task(way(client, tmp_path))

@@ -37,7 +37,7 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
 )
-from agentphone_async.sinks import leftovers, local
+from agentphone_async.sinks import leftovers, local, local_upload
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.transport.budget import ByteBudget
@@ -477,7 +477,7 @@ class TestPublishing:
         def full(_fd, _chunks):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(local, "write_all", full)
+        monkeypatch.setattr(local_upload, "write_all", full)
         large = server.add_call(audio=wave(5_000_000)).id
         with pytest.raises(DestinationError, match="disk is full"):
             await collect(client.download_recordings([large], tmp_path))
