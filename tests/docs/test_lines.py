@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -78,6 +80,8 @@ STEPS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "the recording of … has … bytes or more; the limit is …": (1, DAY + "--max-file-size 100", {}),
     "… is a file; name a folder": (4, "archive empty --date today", {}),
     "there is no archive in …": (4, "ls none", {}),
+    "cannot write to …: the disk is full; make room and run again": (4, DAY + "ENOSPC", {}),
+    "cannot write to …: no permission; check owner and mode": (4, DAY + "EACCES", {}),
     "another run is at work in …; wait for it to end, or use --wait-lock": (5, DAY + "LOCKED", {}),
 }  # fmt: skip
 FILES = {
@@ -132,6 +136,9 @@ def test_the_line_is_as_the_page_shows_it(
         if words[-1] == "LOCKED":
             Path("a").mkdir()
             stack.enter_context(ArchiveLock(Path("a"))).acquire()
+        if words[-1] in ("ENOSPC", "EACCES"):
+            failing = Mock(side_effect=OSError(getattr(errno, words[-1]), "so says the disk"))
+            monkeypatch.setattr("agentphone_async.sinks.local.write_all", failing)
         ended = run(*(word for word in words if not word.isupper()))
     assert ended.code == code, ended.err
     pattern = re.escape(line).replace("…", ".*")
