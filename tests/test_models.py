@@ -391,6 +391,9 @@ def test_the_accounts_numbers_agents_and_usage():
     )
     assert [(line.id, line.phone_number) for line in numbers.data] == [("1", "+1555")]
     assert (numbers.has_more, numbers.total) == (None, 3)
+    why = "not a number: its id is missing or is not text"
+    bad = [(problem.row, problem.message) for problem in numbers.problems]
+    assert bad == [(1, why), (2, why)]
     agents = AgentList.from_json({"data": [{"id": "agt_1", "numbers": [{"id": "num_1"}]}]})
     assert agents.data[0].numbers[0].raw == {"id": "num_1"}
     usage = Usage.from_json(

@@ -21,7 +21,7 @@ from agentphone_async.models.account import (
     Usage,
     UsageStats,
 )
-from agentphone_async.models.base import EARLIEST, LATEST, ApiModel
+from agentphone_async.models.base import EARLIEST, LATEST, ApiModel, RowProblem
 from agentphone_async.models.call import (
     FINISHED_STATUSES,
     LIVE_STATUSES,
@@ -33,7 +33,6 @@ from agentphone_async.models.call import (
     CallRecording,
     CallTranscript,
     RecordingState,
-    RowProblem,
     WebCall,
     normal_status,
 )

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import (
     Field,
-    ValidationError,
     WrapValidator,
     model_validator,
 )
@@ -20,9 +19,11 @@ from agentphone_async.models.base import (
     Moment,
     Number,
     OtherId,
+    RowProblem,
     Text,
     or_empty,
     or_none,
+    read_rows,
 )
 
 
@@ -88,15 +89,17 @@ class _Page(ApiModel, Generic[Row]):
         data: the rows that could be read.
         has_more: whether the server says that another page follows; None when it does not say.
         total: rows in all pages; None when the server does not say.
+        problems: the rows that could not be read.
     """
 
     data: list[Row] = Field(default_factory=list)
     has_more: Flag = None
     total: Number = None
+    problems: list[RowProblem] = Field(default_factory=list)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Make one from a decoded page; rows that cannot be read are left out.
+        """Make one from a decoded page; rows that cannot be read become ``problems``.
 
         Raises:
             ValueError: there is no list in it.
@@ -104,18 +107,16 @@ class _Page(ApiModel, Generic[Row]):
         rows = data.get("data")
         if not isinstance(rows, list):
             raise ValueError("there is no list of rows")  # noqa: TRY004 - of the data, not of a caller
-        kind: type[Row] = cls._row()
-        page = cls.model_validate({**data, "data": []})
+        kind, name = cls._row()
+        page = cls.model_validate({**data, "data": [], "problems": []})
         page._raw = dict(data)
-        for row in rows:
-            try:
-                page.data.append(kind.from_json(row))
-            except (ValidationError, TypeError, ValueError):
-                continue
+        read, problems = read_rows(kind, rows, name)
+        page.data.extend(read)
+        page.problems.extend(problems)
         return page
 
     @classmethod
-    def _row(cls) -> type[Row]:
+    def _row(cls) -> tuple[type[Row], str]:
         raise NotImplementedError
 
 
@@ -123,16 +124,16 @@ class PhoneNumberList(_Page[PhoneNumber]):
     """One page of phone numbers."""
 
     @classmethod
-    def _row(cls) -> type[PhoneNumber]:
-        return PhoneNumber
+    def _row(cls) -> tuple[type[PhoneNumber], str]:
+        return PhoneNumber, "a number"
 
 
 class AgentList(_Page[Agent]):
     """One page of agents."""
 
     @classmethod
-    def _row(cls) -> type[Agent]:
-        return Agent
+    def _row(cls) -> tuple[type[Agent], str]:
+        return Agent, "an agent"
 
 
 class NumberLimits(_Nested):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from copy import deepcopy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -123,3 +124,34 @@ class ApiModel(BaseModel):
     def items(self) -> ItemsView[str, Any]:
         """Both, as with a dict."""
         return self._raw.items()
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """A row of a page that could not be read; the others could.
+
+    Attributes:
+        row: its place on the page, from 0.
+        message: what was wrong with it.
+        raw: the row as it came.
+    """
+
+    row: int
+    message: str
+    raw: Any = field(repr=False)
+
+
+M = TypeVar("M", bound=ApiModel)
+
+
+def read_rows(kind: type[M], rows: Sequence[Any], name: str) -> tuple[list[M], list[RowProblem]]:
+    """The rows of a page that can be read, in their order, and the others."""
+    read: list[M] = []
+    problems: list[RowProblem] = []
+    for number, row in enumerate(rows):
+        try:
+            read.append(kind.from_json(row))
+        except (ValidationError, TypeError, ValueError):
+            why = f"not {name}: its id is missing or is not text"
+            problems.append(RowProblem(number, why, row))
+    return read, problems

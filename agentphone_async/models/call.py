@@ -9,9 +9,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import Field, WrapValidator
 
-from agentphone_async.models.base import ApiModel, Flag, Id, Moment, Number, OtherId, Text, or_empty
+from agentphone_async.models.base import (
+    ApiModel,
+    Flag,
+    Id,
+    Moment,
+    Number,
+    OtherId,
+    RowProblem,
+    Text,
+    or_empty,
+    read_rows,
+)
 
 LIVE_STATUSES = frozenset(
     {"queued", "registered", "initiated", "ringing", "in-progress", "ongoing", "answered"}
@@ -138,21 +149,6 @@ class Call(ApiModel):
         return RecordingState.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class RowProblem:
-    """A row of a page that could not be read; the others could.
-
-    Attributes:
-        row: its place on the page, from 0.
-        message: what was wrong with it.
-        raw: the row as it came.
-    """
-
-    row: int
-    message: str
-    raw: Any = field(repr=False)
-
-
 class CallPage(ApiModel):
     """One page of calls.
 
@@ -175,18 +171,10 @@ class CallPage(ApiModel):
         Raises:
             ValueError: it is not a page: there is no list in it.
         """
-        calls: list[Call] = []
-        problems: list[RowProblem] = []
         rows = data.get("data")
         if not isinstance(rows, list):
             raise ValueError("there is no list of calls")  # noqa: TRY004 - of the data, not of a caller
-        for number, row in enumerate(rows):
-            try:
-                calls.append(Call.from_json(row))
-            except (ValidationError, TypeError, ValueError):
-                problems.append(
-                    RowProblem(number, "not a call: its id is missing or is not text", row)
-                )
+        calls, problems = read_rows(Call, rows, "a call")
         page = cls.model_construct(
             data=calls,
             has_more=data.get("hasMore") is True,
