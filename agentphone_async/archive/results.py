@@ -8,7 +8,6 @@ from agentphone_async.archive.observer import IsolatedObserver
 from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
 from agentphone_async.archive.record import Settled
 from agentphone_async.archive.report import MOST_KEPT, Report
-from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import NotReadyYet, Outcome
 
 
@@ -62,7 +61,7 @@ class Results:
         report.listing = "recent" if proved else "full"
         report.unreadable = len(prefetcher.problems)
         for problem in prefetcher.problems[:MOST_KEPT]:
-            report.add_problem(f"row {problem.row} of a page: {printable(problem.message)}")
+            report.add_problem(str(problem))
         if stopped:
             report.error = prefetcher.error
             return proved or prefetcher.complete

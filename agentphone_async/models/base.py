@@ -140,6 +140,9 @@ class RowProblem:
     message: str
     raw: Any = field(repr=False)
 
+    def __str__(self) -> str:
+        return f"row {self.row} of a page: {self.message}"
+
 
 M = TypeVar("M", bound=ApiModel)
 

@@ -235,7 +235,16 @@ async def test_walks_of_single_numbers_are_compared_with_the_total(
         emulator.add_call(id="call_else", phone_number_id="num_else", agent_id="agt_else")
         some = Walks(numbers=["num_1", "num_2"]) if each else Walks(agents=["agt_else"])
         made = await write_plan(BucketArchive(bucket, tmp_path), client, None, walks=some)
-    assert (made.total, made.lacking) == (5, 1 if each else 4)
+        assert (made.total, made.lacking) == (5, 1 if each else 4)
+        if each:
+            emulator.fail(route=f"list_{each}s", edit=without_the_first_id)
+            made = await write_plan(BucketArchive(bucket, tmp_path), client, None, walks=walks)
+            assert [line.partition(":")[0] for line in made.problems] == ["row 0 of a page"]
+
+
+def without_the_first_id(page):
+    first, *others = page["data"]
+    return {**page, "data": [{**first, "id": None}, *others]}
 
 
 async def test_a_plan_may_take_what_is_archived_and_workers_keep_to_its_zone(

@@ -45,25 +45,28 @@ class Walks:
         """Whether it is not the account's list that is walked."""
         return bool(self.numbers or self.agents or self.each)
 
-    async def listings(self, client: AsyncAgentPhone) -> list[Any]:
-        """The lists, to be walked one after the other."""
+    async def listings(self, client: AsyncAgentPhone, problems: list[str]) -> list[Any]:
+        """The lists, to be walked one after the other; ``problems`` gets what hides some."""
         numbers, agents = list(self.numbers), list(self.agents)
         if self.each == "number":
-            numbers += await _all_ids(client.numbers.list)
+            numbers += await _all_ids(client.numbers.list, problems)
         if self.each == "agent":
-            agents += await _all_ids(client.agents.list)
+            agents += await _all_ids(client.agents.list, problems)
         lists: list[Any] = [client.numbers.list_calls(one) for one in dict.fromkeys(numbers)]
         lists += [client.agents.list_calls(one) for one in dict.fromkeys(agents)]
         return lists if self.are_several else [client.calls.list()]
 
 
-async def _all_ids(page: Callable[[int, int], Awaitable[Any]]) -> list[str]:
+async def _all_ids(page: Callable[[int, int], Awaitable[Any]], problems: list[str]) -> list[str]:
     """The ids of everything that is listed in pages."""
     ids: list[str] = []
+    rows = 0
     while True:
-        found = await page(_PAGE, len(ids))
+        found = await page(_PAGE, rows)
         ids += [one.id for one in found.data]
-        if not (found.data and found.has_more):
+        problems += [str(problem) for problem in found.problems]
+        rows += len(found.data) + len(found.problems)
+        if not ((found.data or found.problems) and found.has_more):
             return ids
 
 
@@ -119,7 +122,8 @@ async def write_plan(
     if shard_size < 1:
         raise ConfigurationError(f"shard_size is {shard_size}; it takes at least 1 call")
     now = datetime.now(UTC)
-    listings = await (walks or Walks()).listings(client)
+    problems: list[str] = []
+    listings = await (walks or Walks()).listings(client, problems)
     async with archive.opened(make=True):
         writer = _Writer(
             archive, selection or Selection(), new_plan_name(now), shard_size, archived=archived
@@ -129,9 +133,10 @@ async def write_plan(
         about = {"since": _text(selection, "since"), "until": _text(selection, "until")}
         about["zone"] = getattr(zone, "key", None)
         plan = Plan(writer.name, writer.shards, writer.calls, now.isoformat(), about)
-        total = listings[0].total
         if walks is not None and walks.are_several:
             total = (await client.calls.list(limit=1)).total
+        else:
+            total = listings[0].total
         await writer.pool.run(writer.target.finish, plan)
         writer.pool.close()
     return Planned(
@@ -139,7 +144,7 @@ async def write_plan(
         writer.listed,
         total,
         all(listing.complete for listing in listings),
-        [str(problem) for listing in listings for problem in listing.problems],
+        problems + [str(problem) for listing in listings for problem in listing.problems],
     )
 
 
