@@ -24,6 +24,7 @@ from agentphone_async.config import USER_AGENT, Settings, Timeouts
 from agentphone_async.errors import (
     AgentPhoneError,
     ConfigurationError,
+    MismatchedAnswerError,
     MissingKeyError,
     TimedOutError,
 )
@@ -227,9 +228,13 @@ class Session(AsyncResource):
 
         async def attempt(number: int) -> Reply:
             nonlocal apart
-            async with await self.send(request, apart=apart) as answer:
-                body = self.without_key(await answer.body(largest))
-                reply = Reply(answer.status, answer.headers, body, attempts=number)
+            try:
+                async with await self.send(request, apart=apart) as answer:
+                    body = self.without_key(await answer.body(largest))
+                    reply = Reply(answer.status, answer.headers, body, attempts=number)
+            except MismatchedAnswerError:
+                apart = True
+                raise
             wrong = await answer.doubt(reply)
             if wrong is not None:
                 apart = True
