@@ -7,7 +7,7 @@ import gzip
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -256,8 +256,10 @@ def test_a_cancelled_request_closes_its_connection(when, loop_factory, secured):
     first = b"" if when == "waiting for the head" else HEAD + b"Content-Length: 9\r\n\r\nRIFF"
 
     async def cancelled() -> None:
-        async with RawServer(then_hold(first), WAV, tls=context) as server:
-            session = session_to(server, ca_file)
+        async with (
+            RawServer(then_hold(first), WAV, tls=context) as server,
+            aclosing(session_to(server, ca_file)) as session,
+        ):
             asking = asyncio.create_task(ask(session))
             await server.until(lambda: len(server.requests) == 1)
             if first:
@@ -269,7 +271,6 @@ def test_a_cancelled_request_closes_its_connection(when, loop_factory, secured):
             await server.connections[0].gone.wait()
             assert (await ask(session))[0] == 200
             assert len(server.connections) == 2
-            await session.aclose()
 
     in_time(loop_factory, cancelled())
 
@@ -290,8 +291,10 @@ def test_one_connection_carries_many_recordings_and_other_requests_share_it(loop
     recordings = [respond(body=b"RIFF" * size, content_type="audio/wav") for size in range(20, 25)]
 
     async def many() -> None:
-        async with RawServer(*recordings, WAV, tls=context) as server:
-            session = session_to(server, ca_file)
+        async with (
+            RawServer(*recordings, WAV, tls=context) as server,
+            aclosing(session_to(server, ca_file)) as session,
+        ):
             for number in range(5):
                 assert (await ask(session, f"call_{number}"))[0] == 200
             async with await session.send(endpoints.get_call("call_1")) as answer:
@@ -299,20 +302,20 @@ def test_one_connection_carries_many_recordings_and_other_requests_share_it(loop
             assert len(server.connections) == 1
             keys = ["authorization" in request.headers for request in server.requests]
             assert keys == [False] * 5 + [True]
-            await session.aclose()
 
     in_time(loop_factory, many())
 
 
 async def test_a_body_that_is_not_read_to_its_end_costs_its_connection():
-    async with RawServer(respond(body=LARGE), WAV) as server:
-        session = session_to(server)
+    async with (
+        RawServer(respond(body=LARGE), WAV) as server,
+        aclosing(session_to(server)) as session,
+    ):
         async with await session.send(endpoints.get_recording("call_1")) as answer:
             assert answer.status == 200
         await server.connections[0].gone.wait()
         assert (await ask(session))[0] == 200
         assert len(server.connections) == 2
-        await session.aclose()
 
 
 async def test_a_base_url_with_a_prefix_and_an_id_that_needs_encoding():
