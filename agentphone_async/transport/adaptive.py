@@ -10,8 +10,12 @@ import math
 MOST = 256
 """Requests at a time beyond which it never goes, unless told to."""
 
-START = 4
+START = 8
 """Requests at a time to begin with."""
+
+FIRST_ANSWERS = 24
+"""Answers until there are more at a time, and then so many. A host that allows 20 a second refuses
+some of these, and no more than were under way."""
 
 WORTHWHILE = 0.12
 """Going up must gain at least this share of what it would gain if nothing were in the way."""
@@ -119,9 +123,9 @@ class SampleWindow:
 class AdaptiveConcurrency:
     """Climbs while goodput climbs, and comes down when it does not.
 
-    It starts by doubling whenever half of the slots were answered, for as long as the quickest
-    answers remain as quick, so that short lists gain, too. Slower answers, a 429 or a time-out end
-    that: from then on it measures until it is sure.
+    After the first 24 answers it doubles whenever half of the slots were answered, for as long as
+    the quickest answers remain as quick, so that short lists gain, too. Slower answers, a 429 or a
+    time-out end that: from then on it measures until it is sure.
 
     It compares *goodput* (see `SampleWindow.gain_over`), not errors: a server that answers
     everything, ever more slowly, is found out as well as one that says 429.
@@ -142,6 +146,7 @@ class AdaptiveConcurrency:
         self._probing = False
         self._doubling = True
         self._answered = 0
+        self._awaited = FIRST_ANSWERS
         self._quickest = self._usual = math.inf
         self._upward = True
         self._ratio = COARSE
@@ -200,21 +205,21 @@ class AdaptiveConcurrency:
         """Double, unless answers get slower: the quickest, since others open a connection first."""
         self._answered += 1
         self._quickest = min(self._quickest, took)
-        if self._answered < self.limit // 2 or now - self._counts_from < SHORTEST_ROUND:
+        if self._answered < self._awaited or now - self._counts_from < SHORTEST_ROUND:
             return
         if self._quickest > SLOWER * self._usual:  # they wait for each other
             self._doubling = False
             self._upward, self._ratio = False, MEDIUM
             self._move(now, max(self.minimum, self.limit // GROWTH))
         elif in_flight >= BUSY_SHARE * self.limit:
-            more = min(self.maximum, GROWTH * self.limit)
+            more = min(self.maximum, max(GROWTH * self.limit, self._awaited))
             if more == self.maximum:  # all of them count: for a while, none is tried without
                 self._doubling = False
                 self._hold_until = now + self._hold
             self._move(now, more)
         self._usual = min(self._usual, self._quickest)
         self._quickest = math.inf
-        self._answered = 0
+        self._answered, self._awaited = 0, self.limit // 2
 
     def cap(self, maximum: int) -> None:
         """Never more than ``maximum`` at a time from now on (at least 1)."""

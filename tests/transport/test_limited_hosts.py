@@ -129,7 +129,7 @@ def unsaid(seconds: float) -> None:
     ("kind", "wait", "latency", "within", "most"),
     [
         ("bucket", math.ceil, 0.002, 20, 12),
-        ("bucket", math.ceil, 0.05, 20, 32),
+        ("bucket", math.ceil, 0.05, 20, 12),
         ("bucket", unsaid, 0.002, 20, 12),
         ("window", math.ceil, 0.002, 25, 12),
         ("window", unsaid, 0.02, 25, 12),
