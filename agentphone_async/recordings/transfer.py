@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agentphone_async.errors import (
     AgentPhoneError,
     DestinationError,
+    MismatchedAnswerError,
     NotAudioError,
     RecordingError,
     ResponseError,
@@ -127,6 +128,7 @@ class Transfer:
                 if ready is not None:
                     return ready
         except AgentPhoneError as error:
+            self._apart = self._apart or isinstance(error, MismatchedAnswerError)
             error.brought = self._arrived > 0
             reached = 0 if self._upload is None else self._upload.size
             error.kept = reached > self._reached  # else it is the same bytes once more

@@ -61,8 +61,7 @@ class _Clients(NamedTuple):
         pooled: for nearly everything; connections are used again.
         fresh: a new connection for each request: for what must not be sent twice, since a pooled
             one may turn out to be dead, and for what stays open for as long as a reader likes.
-        fast: a quicker way to the pooled connections for what is plain and public; None if this
-            aiohttp has none.
+        fast: a quicker way to the pooled ones for what is public; None if this aiohttp has none.
     """
 
     pooled: aiohttp.ClientSession
@@ -232,13 +231,11 @@ class Session(AsyncResource):
                 async with await self.send(request, apart=apart) as answer:
                     body = self.without_key(await answer.body(largest))
                     reply = Reply(answer.status, answer.headers, body, attempts=number)
+                if (wrong := await answer.doubt(reply)) is not None:
+                    raise wrong
             except MismatchedAnswerError:
                 apart = True
                 raise
-            wrong = await answer.doubt(reply)
-            if wrong is not None:
-                apart = True
-                raise wrong
             if reply.status >= 400 and (error := error_of(request, reply)).transient:
                 raise error
             return reply
