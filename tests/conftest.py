@@ -27,12 +27,15 @@ SHORT = Timeouts(connect=0.3, read=0.3, head=0.3, minimum_speed_window=0.2)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """A run of everything takes two cores; ``-n 0``, as well as naming tests, keeps it to one."""
+    """A run of everything takes three processes on two cores, since some of its tests wait.
+
+    ``-n 0``, as well as naming tests, keeps it to one.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:  # a worker, which would start two more, and so on
         return
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if everything and config.getoption("numprocesses", 0) is None:
-        config.option.numprocesses, config.option.maxprocesses = "auto", 2
+        config.option.numprocesses = min(3, 1 + (os.cpu_count() or 1))
         config.option.dist = "worksteal"  # neighbours stay together: they share what they computed
 
 
