@@ -177,7 +177,7 @@ async def test_automatic_transfers_have_a_maximum(connections, affordable, most,
         limits = client.session.limits
         assert limits.concurrency == (connections or 64)
         assert client.workers("auto") == client.workers("auto") == most
-        assert (limits.concurrency, limits.max_concurrency) == (min(4, most), most)
+        assert (limits.concurrency, limits.max_concurrency) == (min(8, most), most)
 
 
 async def test_more_than_there_are_descriptors_for_is_refused(tmp_path, monkeypatch):

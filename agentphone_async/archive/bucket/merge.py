@@ -142,6 +142,8 @@ class _Merger:
         ).fetchone()
         connection.execute("CREATE TABLE incoming.touched (call_id)")
         self._touched = False
+        self._moved = False
+        """Whether rows were numbered again, so that counting them tells nothing."""
         for name in self._columns:
             connection.execute(
                 f"CREATE TABLE incoming.{name} AS SELECT * FROM main.{name} WHERE 0"  # noqa: S608
@@ -183,7 +185,7 @@ class _Merger:
                 self._renumber(_SAME_VERSION.format(temp=temp), temp)
             with _unindexed(self._connection, table, self._came[table.name]) as index:
                 written = self._upsert(table, temp, index)
-            if table.earliest is not None and written < self._came[table.name]:
+            if table.earliest is not None and (self._moved or written < self._came[table.name]):
                 self._connection.execute(_keep_earliest(table, temp))
 
         if self._came["recordings"]:
@@ -250,6 +252,7 @@ class _Merger:
         """Number the versions of calls again that the query finds: one version has two files."""
         connection, columns = self._connection, self._columns["recordings"]
         clashes = connection.execute(query).fetchall()
+        self._moved |= bool(clashes)
         names = ", ".join(columns)
         for (call_id,) in clashes:
             rows: list[Row] = []
