@@ -160,7 +160,10 @@ async def ask(session: Session, call_id: str = "call_1") -> tuple[object, ...]:
     """What a caller sees of one request."""
     try:
         async with await session.send(endpoints.get_recording(call_id)) as answer:
-            headers = sorted((name.lower(), value) for name, value in answer.headers.items())
+            # White space around is no part of a value (RFC 9110, 5.5); older parsers leave it.
+            headers = sorted(
+                (name.lower(), value.strip()) for name, value in answer.headers.items()
+            )
             body = await answer.body()
             return answer.status, headers, body if len(body) < 4096 else sha256(body).digest()
     except AgentPhoneError as error:
