@@ -98,7 +98,8 @@ PROFILES = (
         startup_runs=20,
         memory_counts=(1_000, 10_000, 100_000, 1_000_000),
         sweep_transfers=(1, 4, 16, 64),
-        deadline_seconds=600.0,
+        network_rounds=2,
+        deadline_seconds=480.0,
     ),
 )
 
