@@ -328,6 +328,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
         about = describe(scratch) | {"sqlite": sqlite3.sqlite_version}
+        options.out.mkdir(parents=True, exist_ok=True)
         print(json.dumps(about))
         parts: dict[str, Callable[[], object]] = {
             "overhead": lambda: overhead(options.files, scratch),
