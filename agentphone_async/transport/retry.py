@@ -195,11 +195,10 @@ class Retrier:
                 self._judge(tries, error)
                 raise
 
-        def wait(state: tenacity.RetryCallState) -> float:
+        def tell(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, AgentPhoneError):
                 self._tell(request, tries, error)
-            return tries.delay
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
@@ -208,8 +207,9 @@ class Retrier:
                     and may_repeat(error, repeatable=request.repeatable)
                 )
             ),
-            wait=wait,
+            wait=lambda _: tries.delay,
             stop=lambda _: self._is_over(tries),
+            before_sleep=tell,
             sleep=self._limits.sleep,
             reraise=True,
         )

@@ -375,6 +375,11 @@ class TestOutput:
         assert "--verbose names them all" in result.err
         assert any(line.startswith("0 archived, 40 failed: ") for line in result.err.splitlines())
 
+    def test_what_is_not_tried_again_is_no_retry(self, run, server, dest):
+        given = add(server, 2)
+        server.fail(route="recording", status=500)
+        assert "retr" not in run(*quickly("fetch", *given, "--dest", dest)).err
+
     def test_the_key_is_neither_needed_nor_sent_nor_shown(self, run, server, dest, monkeypatch):
         monkeypatch.setenv("AGENTPHONE_API_KEY", "sk_secret_1")
         given = add(server, 2)
