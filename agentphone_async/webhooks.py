@@ -223,7 +223,7 @@ def event_of(body: bytes) -> WebhookEvent:
         return WebhookEvent.from_json(data)
     except (AttributeError, ValidationError) as error:
         raise WebhookVerificationError(
-            "the body is signed, but is not an event: it is no object with an 'event' in it"
+            "the body is signed, but is not an event: it is not an object with an 'event' in it"
         ) from error
 
 

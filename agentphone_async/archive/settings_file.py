@@ -202,7 +202,7 @@ def _text(value: Any) -> str | None:
 
 
 def _mark(said: Any) -> Mark:
-    until = datetime.fromisoformat(said["until"])  # which complains about what is no date
+    until = datetime.fromisoformat(said["until"])  # a ValueError if it is not a date
     if until.tzinfo is None:
         raise ValueError("a moment without a zone")
     status, direction = _text(said.get("status")), _text(said.get("direction"))

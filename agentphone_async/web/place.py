@@ -63,7 +63,7 @@ class Place(Protocol):
 
         Raises:
             CatalogError: the path leads out of the archive.
-            DestinationError: there is no such file, or it is a link or no file at all.
+            DestinationError: there is no such file, or it is a link, or not a regular file.
         """
 
 

@@ -37,7 +37,7 @@ async def test_a_recording_that_is_cut_again_and_again_arrives_in_one_run(tmp_pa
 
 
 async def test_the_same_bytes_once_more_are_no_progress(tmp_path):
-    """A server that ignores ranges, and always stops at the same place: not for ever."""
+    """A server that ignores ranges, and always stops at the same place: not forever."""
     async with (
         RawServer(broken(OLD, 220_000)) as server,
         impatient(server.base_url, attempts=3) as client,

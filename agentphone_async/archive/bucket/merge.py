@@ -27,7 +27,7 @@ CHUNK = 5_000
 """Rows that are in memory at a time."""
 
 BULK = 20_000
-"""So many new rows in a table that it may pay to make its indexes anew."""
+"""So many new rows in a table that making its indexes again may pay."""
 
 _VERSION = re.compile(r"\.v([1-9]\d*)$")
 
@@ -202,7 +202,7 @@ class _Merger:
             self._connection.execute(_STAND_INS[2])
 
     def _upsert(self, table: Table, temp: str, index: Callable[[], None]) -> int:
-        """Merge one table; a file that is known as another version is numbered anew first."""
+        """Merge one table; a file that is known as another version is numbered again first."""
         connection = self._connection
         upsert = _upsert(table, self._columns[table.name], temp)
         connection.execute("SAVEPOINT merging")
