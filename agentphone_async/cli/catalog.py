@@ -165,15 +165,13 @@ def compact(*, dest: Path | str, cache: Path | None) -> int:
         raise click.UsageError("an archive in a folder has no manifests; name a bucket's URL")
     from agentphone_async.archive.bucket import columnar
     from agentphone_async.archive.bucket.store import Store, default_cache
-    from agentphone_async.errors import CatalogError
     from agentphone_async.quantities import counted
     from agentphone_async.sinks.bucket import Bucket
 
     bucket = Bucket.from_url(dest)
     store = Store(bucket, cache or default_cache(bucket.url))
     try:
-        if not store.open(make=False):
-            raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
+        store.open_existing()
         gone = store.compact(parquet=columnar.is_available())
     finally:
         store.close()

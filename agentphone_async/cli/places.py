@@ -51,14 +51,12 @@ def catalog_of(dest: Path | str, cache: Path | None) -> Iterator[Path]:
         yield dest
         return
     from agentphone_async.archive.bucket.store import Store, default_cache
-    from agentphone_async.errors import CatalogError
     from agentphone_async.sinks.bucket import Bucket
 
     bucket = Bucket.from_url(dest)
     store = Store(bucket, cache or default_cache(bucket.url))
     try:
-        if not store.open(make=False):
-            raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
+        store.open_existing()
         store.pull()
     finally:
         store.close()

@@ -92,8 +92,7 @@ class ArchiveReader:
             if bucket is not None:
                 self._store = Store(bucket, folder)
                 stack.callback(self._store.close)
-                if not self._store.open(make=False):
-                    raise CatalogError(f"there is no archive in {bucket.url}", filename=bucket.url)
+                self._store.open_existing()
                 self._store.pull()
             self._pulled = time.monotonic()
             self._catalog = connect(folder, write=False)

@@ -110,6 +110,16 @@ class Store:
         self._tombstones = Tombstones()
         self._connection: sqlite3.Connection | None = None
 
+    def open_existing(self) -> None:
+        """Open the cache of an archive that is there.
+
+        Raises:
+            CatalogError: there is no archive, or as with `open`.
+        """
+        if not self.open(make=False):
+            url = self.bucket.url
+            raise CatalogError(f"there is no archive in {url}", filename=url)
+
     def open(self, *, make: bool = True) -> bool:
         """Open the cache for this archive; False if there is no archive and none is to be made."""
         self.identity = identify(self.bucket, make=make, hashed=self._hash_ids)
