@@ -386,9 +386,8 @@ class Session(AsyncResource):
 
     def _client_for(self, request: Request, *, apart: bool) -> aiohttp.ClientSession:
         clients = self._connected()
-        if apart or request.live or not request.repeatable:
-            return clients.fresh
-        return clients.pooled
+        alone = apart or request.live or not request.repeatable
+        return clients.fresh if alone else clients.pooled
 
 
 def _timeout(timeouts: Timeouts, patience: float = 0.0) -> aiohttp.ClientTimeout:
