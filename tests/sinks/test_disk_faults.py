@@ -4,55 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import PurePosixPath
 
 import pytest
 
 from agentphone_async.errors import DestinationError
-from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks import disk
-from agentphone_async.sinks.interface import Body, Target
+from agentphone_async.sinks.interface import Body
 from agentphone_async.sinks.local import Fsync, LocalSink
+from tests.sinks.failing_disk import CONTENT, WAV, bodies, failing, is_folder, is_part, target
 from tests.support.downloads import files, open_files
-
-WAV = Audio("audio/wav")
-CONTENT = b"0123456789" * 1000
-
-
-def target(name="recording-a"):
-    return Target(PurePosixPath("day"), name)
-
-
-def bodies(count):
-    chunks = [CONTENT[:4000], CONTENT[4000:4001], CONTENT[4001:]]
-    return [Body(target(f"recording-{n}"), chunks, len(CONTENT), WAV) for n in range(count)]
-
-
-def failing(monkeypatch, name, number, *, on_call=1, when=lambda *_: True):
-    """Let ``os.<name>`` fail from its ``on_call``-th concerned call on; returns the count."""
-    real = getattr(os, name)
-    calls = []
-
-    def fake(*args, **kwargs):
-        if when(*args):
-            calls.append(args)
-            if len(calls) >= on_call:
-                if name == "close":
-                    real(*args)
-                raise OSError(number, os.strerror(number))
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(disk.os, name, fake)
-    return calls
-
-
-def is_part(path, *_):
-    return str(path).endswith(".part")
-
-
-def is_folder(path, *_):
-    return str(path).endswith("day")
-
 
 ADVICE = {
     errno.ENOSPC: "disk is full",
@@ -224,63 +184,6 @@ async def test_more_buffers_than_one_call_takes_are_written_in_order(tmp_path):
     await sink.publish([Body(target(), chunks, len(content), WAV)])
     await sink.aclose()
     assert files(tmp_path) == {"day/recording-a.wav": content}
-
-
-class TestFileDescriptors:
-    @pytest.fixture
-    def clock(self, monkeypatch):
-        """Sleeping takes no time, but is seen."""
-
-        class Clock:
-            now = 0.0
-            slept = 0
-
-            def monotonic(self):
-                return self.now
-
-            def sleep(self, seconds):
-                self.now += seconds
-                self.slept += 1
-
-            def time(self):
-                return 1e9
-
-        made = Clock()
-        monkeypatch.setattr(disk, "time", made)
-        return made
-
-    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-    @pytest.mark.parametrize("when", [is_part, is_folder], ids=["file", "folder"])
-    @pytest.mark.parametrize("inline", [False, True], ids=["in threads", "inline"])
-    async def test_when_they_run_out_it_waits_for_one_in_a_thread(
-        self, number, when, inline, clock, monkeypatch, tmp_path
-    ):
-        real = os.open
-        refused = []
-
-        def scarce(path, *args, **kwargs):
-            if when(path) and len(refused) < 5:
-                refused.append(path)
-                raise OSError(number, os.strerror(number))
-            return real(path, *args, **kwargs)
-
-        monkeypatch.setattr(disk.os, "open", scarce)
-        sink = LocalSink(tmp_path, inline=inline)
-        in_the_loop = int(inline and when is is_part)  # where nothing is waited for
-        assert all(stored.new for stored in await sink.publish(bodies(2)))
-        await sink.aclose()
-        assert clock.slept == 5 - in_the_loop
-        assert len(files(tmp_path)) == 2
-
-    async def test_but_not_for_ever(self, clock, monkeypatch, tmp_path):
-        sink = LocalSink(tmp_path)
-        failing(monkeypatch, "open", errno.EMFILE, when=is_part)
-        with pytest.raises(DestinationError, match="ulimit -n") as caught:
-            await sink.publish(bodies(1))
-        await sink.aclose()
-        assert caught.value.errno == errno.EMFILE
-        assert 5 <= clock.now <= 30
-        assert files(tmp_path) == {}
 
 
 class TestWithoutHardLinks:

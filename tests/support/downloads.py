@@ -6,13 +6,17 @@ import asyncio
 import os
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.config import RetryPolicy, Timeouts
+from agentphone_async.models import Call
 
+T = TypeVar("T")
 HEADER = 44
 
 
@@ -74,3 +78,24 @@ def assert_nothing_left(folder: Path) -> None:
     """No file, whole or partial, and none held open."""
     assert files(folder) == {}
     assert open_files(folder) == []
+
+
+def add(server: Any, count: int, **fields: Any) -> list[str]:
+    """Short calls of the emulator, ``call_0000`` and so on."""
+    fields.setdefault("duration", 0.05)
+    return [server.add_call(id=f"call_{n:04}", **fields).id for n in range(count)]
+
+
+def call(
+    call_id: str = "call_x", *, status: str = "completed", ended: timedelta = timedelta(days=3)
+) -> Call:
+    then = (datetime.now(UTC) - ended).isoformat()
+    return Call.model_validate(
+        {"id": call_id, "status": status, "startedAt": then, "endedAt": then}
+    )
+
+
+async def collect(outcomes: AsyncGenerator[T, None]) -> list[T]:
+    """All of them, from an iterator that is closed."""
+    async with aclosing(outcomes):
+        return [outcome async for outcome in outcomes]

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import ssl
-from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 
 import aiohttp
 import pytest
-import trustme
 
 from agentphone_async import (
-    AsyncAgentPhone,
     AuthenticationError,
-    CertificateError,
     ConfigurationError,
     ConnectionFailedError,
     NotFoundError,
     ServerError,
     UnexpectedResponseError,
 )
-from agentphone_async.protocol import endpoints
-from agentphone_async.protocol.endpoints import Request
 from agentphone_async.transport import answer as answer_module
 from tests.conftest import BRISK, SHORT
 from tests.support.downloads import wave
@@ -45,14 +38,6 @@ WAV = respond(body=b"RIFF", content_type="audio/wav")
 
 
 RECORDING = wave(16_044)
-
-
-@pytest.fixture(params=["public", "with the key"])
-def asked(request: pytest.FixtureRequest) -> Request:
-    """Both kinds of requests; recordings may take a way of their own through the transport."""
-    if request.param == "public":
-        return endpoints.get_recording("c")
-    return endpoints.get_transcript("c")
 
 
 async def test_redirects_on_the_same_host_are_followed(client_of):
@@ -179,73 +164,6 @@ async def test_the_large_body_of_a_redirect_is_not_waited_for(client_of):
     async with RawServer(then_hold(endless), WAV) as server:
         await client_of(server.base_url).calls.get_recording("c")
         await server.connections[0].gone.wait()
-
-
-Tls = tuple[ssl.SSLContext, str]
-
-
-def server_context(ca: trustme.CA, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def tls(ca: trustme.CA) -> Iterator[Tls]:
-    with ca.cert_pem.tempfile() as path:
-        yield server_context(ca, "127.0.0.1"), path
-
-
-async def test_a_good_certificate(client_of, tls: Tls):
-    context, ca_file = tls
-    async with RawServer(CALL, tls=context) as server:
-        client = client_of(server.base_url, ca_file=ca_file)
-        assert (await client.calls.get("call_1")).id == "call_1"
-
-
-async def test_an_unknown_authority_is_final(client_of, tls: Tls):
-    context, _ = tls
-    async with RawServer(CALL, tls=context) as server:
-        with pytest.raises(CertificateError, match=r"certificate of 127\.0\.0\.1:") as caught:
-            await client_of(server.base_url).calls.get("call_1")
-        assert caught.value.attempts == 1
-        assert len(server.connections) <= 1
-        assert server.requests == []
-
-
-async def test_a_certificate_for_another_name_is_final(client_of, ca: trustme.CA, tls: Tls):
-    async with RawServer(CALL, tls=server_context(ca, "other.example")) as server:
-        with pytest.raises(CertificateError, match=r"(?i)mismatch") as caught:
-            await client_of(server.base_url, ca_file=tls[1]).calls.make("a", "+1")
-        assert caught.value.attempts == 1
-        assert not caught.value.sent
-        assert server.requests == []
-
-
-async def test_a_server_without_tls_where_there_should_be_one(client_of, asked):
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 smtp.example.com\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        client = client_of(f"https://127.0.0.1:{port}")
-        with pytest.raises(ConnectionFailedError, match="TLS failed") as caught:
-            await client.session.send(asked)
-        assert not caught.value.sent
-
-
-def test_authorities_that_cannot_be_read(tmp_path):
-    (tmp_path / "ca.pem").write_text("no certificate")
-    for name in ("ca.pem", "missing.pem"):
-        client = AsyncAgentPhone("k", ca_file=str(tmp_path / name))
-        with pytest.raises(ConfigurationError, match="certificate authorities"):
-            client.session._tls()
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip"])

@@ -1,7 +1,8 @@
-"""Webhooks to send, and somebody who takes them."""
+"""Webhooks to send, and somebody who takes them; an archive to read."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from agentphone_async.web.inbox import Inbox
 from agentphone_async.web.receiver import Receiver
 from agentphone_async.webhooks import sign_webhook
+from tests.web.reading import make
 
 SECRET = "whsec_test"
 
@@ -49,3 +51,10 @@ async def receiver(inbox: Inbox) -> Receiver:
 async def sender(receiver: Receiver) -> AsyncIterator[TestClient]:
     async with TestClient(TestServer(receiver.app())) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    asyncio.run(make(folder))
+    return folder

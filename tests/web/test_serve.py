@@ -6,101 +6,18 @@ import asyncio
 import json
 import os
 import sqlite3
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 
-import aiohttp
 import anyio
 import pytest
 
-from agentphone_async import Archive, AsyncAgentPhone, CatalogError, ConfigurationError, RunOptions
+from agentphone_async import AsyncAgentPhone, CatalogError, ConfigurationError, RunOptions
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.emulator import Emulator
 from agentphone_async.sinks.bucket import Bucket
-from agentphone_async.sinks.threads import FilePool
-from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address
-from agentphone_async.web.reader import ArchiveReader
-from agentphone_async.web.search import Index, Query
 from agentphone_async.web.serve import Serve
 from agentphone_async.web.words import MARKS
-
-HOSTILE = (
-    "<script>document.title='owned'</script><img src=x onerror=alert(1)> \u202egnp.exe\u202c zebra"
-)
-
-
-async def make(folder: Path) -> None:
-    """Five calls with recordings; the newest was heard by somebody hostile."""
-    async with (
-        Emulator() as emulator,
-        AsyncAgentPhone(emulator.api_key, base_url=emulator.base_url) as client,
-    ):
-        for number in range(5):
-            emulator.add_call(
-                started_at=datetime(2026, 1, 10 + number, 9, tzinfo=UTC),
-                duration=3 + number,
-                from_number=f"+1555000{number:04}",
-                direction="inbound",
-            )
-        await Archive(folder).run(client, None, RunOptions(metadata=True, transcripts=True))
-    newest = max(folder.rglob("transcript-*.json"))
-    turns = [
-        {"role": "user", "content": HOSTILE, "createdAt": "2026-01-14T09:00:00Z"},
-        {"role": "agent", "content": "Grüße an Frau Müller", "createdAt": "2026-01-14T09:00:02Z"},
-    ]
-    newest.write_text(json.dumps({"transcript": turns}))
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archive")
-    asyncio.run(make(folder))
-    return folder
-
-
-@pytest.fixture
-def pool():
-    made = FilePool(1)
-    yield made
-    made.close()
-
-
-@asynccontextmanager
-async def serving(folder, **more):
-    """A page that is served; yields its URL with the token."""
-    serve = Serve(folder, Address("127.0.0.1", 0), **more)
-    url = asyncio.get_running_loop().create_future()
-    async with anyio.create_task_group() as group:
-        group.start_soon(serve.run, url.set_result)
-        with anyio.fail_after(60):
-            yield await url
-        serve.stop()
-
-
-@asynccontextmanager
-async def visiting(folder, **more):
-    """A browser that has opened the URL."""
-    async with serving(folder, **more) as url, session_of(url) as session:
-        async with session.get(url) as answer:
-            assert answer.status == 200
-        with anyio.fail_after(10):
-            while (await calls(session))["unread"]:
-                await asyncio.sleep(0.02)
-        yield session
-
-
-def session_of(url):
-    jar = aiohttp.CookieJar(unsafe=True)
-    return aiohttp.ClientSession(url.split("/?")[0], cookie_jar=jar)
-
-
-async def calls(session, **asked):
-    async with session.get("/api/calls", params=asked) as answer:
-        assert answer.status == 200
-        return await answer.json()
+from tests.web.reading import HOSTILE, calls, copy_of, serving, session_of, visiting
 
 
 @pytest.mark.parametrize("full_text", [True, False])
@@ -284,15 +201,6 @@ async def test_numbers_that_are_none_are_404(archive):
                 assert answer.status == 404, row_id
 
 
-def copy_of(archive, folder):
-    for path in archive.rglob("*"):
-        if path.is_file() and not path.name.startswith("search"):
-            place = folder / path.relative_to(archive)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(path.read_bytes())
-    return folder
-
-
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "../secret", "2026/../../secret", "linked", "out/x", "fifo"]
 )
@@ -337,80 +245,6 @@ async def test_what_is_new_or_erased_is_seen(archive, tmp_path):
                 await asyncio.sleep(0.05)
         assert {call["status"] for call in found["calls"]} == {"busy"}
         assert (await calls(session, q="zebra"))["calls"] == []
-
-
-def test_an_index_that_is_none_is_made_anew(archive, tmp_path, pool):
-    folder = copy_of(archive, tmp_path / "archive")
-    (folder / "search.sqlite3").write_bytes(b"nonsense" * 1000)
-    reader = ArchiveReader(folder, pool)
-    while reader.sync(datetime.now(UTC)) or reader.read_words():
-        pass
-    assert len(reader.index.find(Query(text="zebra"))) == 1
-    assert (folder / "search.sqlite3").stat().st_mode & 0o777 == 0o600
-    reader.close()
-
-
-def test_who_is_forgotten_is_not_in_the_index_either(archive, tmp_path, pool):
-    folder = copy_of(archive, tmp_path / "archive")
-    reader = ArchiveReader(folder, pool)
-    while reader.sync(datetime.now(UTC)) or reader.read_words():
-        pass
-    reader.close()
-    assert b"zebra" in (folder / "search.sqlite3").read_bytes()
-    forget(folder, ["call_1"])
-    assert not list(folder.glob("search.sqlite3*"))
-
-
-def test_an_archive_that_cannot_be_written_is_indexed_elsewhere(archive, tmp_path, pool):
-    folder = copy_of(archive, tmp_path / "archive")
-    (folder / "search.sqlite3").symlink_to("/dev/full/none")
-    reader = ArchiveReader(folder, pool)
-    while reader.sync(datetime.now(UTC)):
-        pass
-    assert len(reader.index.find(Query())) == 5
-    place = reader.index.path
-    reader.close()
-    assert not place.exists()
-
-
-def test_the_newest_calls_with_a_word_come_first_and_page_by_page(tmp_path):
-    from agentphone_async.web import search
-
-    index = Index(tmp_path / "search.sqlite3")
-    names = search._COLUMNS
-
-    def row(n, started):
-        more = {"call_id": f"c{n}", "started": started, "wanted": "w"}
-        return dict.fromkeys(names) | more
-
-    def day(n):
-        return f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00.000000Z"
-
-    index.store(row(n, day(n)) for n in range(299, -1, -1))
-    index.store([row(f"at once {n}", day(300)) for n in range(3)])
-    index.store([row(f"undated {n}", "") for n in range(2)])
-    index.store([row(7, "2026-02-01T00:00:00.000000Z")])  # it began later than was thought
-    texts = [
-        search.Text(each[0], "w", f"hello {each[0] % 2} there") for each in index.to_index(999)
-    ]
-    assert len({text.id for text in texts}) == len(texts) == 305
-    assert all(0 < text.id < 2**53 for text in texts)
-    index.put_words(texts)
-    for asked in (Query(), Query(text="hello"), Query(text='"there" hel')):
-        found = []
-        before = None
-        while page := index.find(replace(asked, before=before), 50):
-            found += page
-            before = (page[-1]["started"], page[-1]["id"])
-        started = [call["started"] for call in found]
-        assert len(started) == 305
-        assert started == sorted(started, reverse=True)
-        assert started[0] == "2026-02-01T00:00:00.000000Z"
-    assert index.find(Query(text="h")) == []
-    index.store([row("long", day(9)) | {"from_number": "5" * 10**6, "wanted": "w2"}])
-    index.put_words([search.Text(index.to_index(1)[0][0], "w2", "zebra", "x" * 10**6)])
-    assert len(str(index.find(Query(text="zebra")))) < 2000
-    index.close()
 
 
 async def test_what_is_no_archive_is_one_line(tmp_path):

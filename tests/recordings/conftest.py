@@ -1,0 +1,37 @@
+"""An emulator, an impatient client, and nothing left of either."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentphone_async.emulator import EmulatorThread
+from agentphone_async.sinks import leftovers
+from tests.support.downloads import files, impatient, open_files
+
+
+@pytest.fixture
+def server():
+    with EmulatorThread() as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server):
+    async with impatient(server.base_url) as made:
+        yield made
+        assert made.session.limits.held == 0
+        assert made.session.limits.waiting == 0
+
+
+@pytest.fixture
+async def nothing_left(tmp_path):
+    """No task of ours, no temp file and no open file outlives a test."""
+    yield
+    names = [
+        task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("agentphone")
+    ]
+    assert names == []
+    assert not [name for name in files(tmp_path) if leftovers.is_temp(name.rpartition("/")[2])]
+    assert open_files(tmp_path) == []
