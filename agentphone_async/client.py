@@ -22,12 +22,18 @@ from agentphone_async.config import (
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.recordings.downloader import Downloader
 from agentphone_async.recordings.fetch import BUDGET, Fetcher, Progress
-from agentphone_async.recordings.jobs import Calls, flat_target, jobs_of, seconds_of
+from agentphone_async.recordings.jobs import (
+    Calls,
+    Place,
+    affordable,
+    checked,
+    flat_target,
+    jobs_of,
+    place_of,
+    seconds_of,
+)
 from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
-from agentphone_async.recordings.patience import patient
-from agentphone_async.recordings.place import Place, affordable, checked, place_of
-from agentphone_async.recordings.single import store_one, where_to
-from agentphone_async.recordings.streaming import streamed
+from agentphone_async.recordings.single import store_one, streamed, where_to
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.shared import Disk
@@ -296,8 +302,8 @@ class AsyncAgentPhone(AsyncResource):
             downloader = self.downloader(
                 place, concurrency, grace=grace, skip_existing=not overwrite, progress=progress
             )
-            async with aclosing(patient(downloader, jobs, wait)) as rounds:
-                async for batch in rounds:
+            async with aclosing(downloader.batches(jobs, wait)) as batches:
+                async for batch in batches:
                     for _, outcome in batch:
                         yield outcome
 

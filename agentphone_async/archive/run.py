@@ -52,9 +52,8 @@ from agentphone_async.archive.scope import (
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, RunStoppedError
 from agentphone_async.models import Call
-from agentphone_async.recordings.jobs import Job, Settled
+from agentphone_async.recordings.jobs import Job, Place, Settled
 from agentphone_async.recordings.outcomes import Archived, was_left
-from agentphone_async.recordings.place import Place
 from agentphone_async.recordings.stop import StopToken
 from agentphone_async.sinks.erased import Tombstones
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.recordings.fetch import Progress
-    from agentphone_async.recordings.jobs import Calls, Settled
+    from agentphone_async.recordings.jobs import Calls, Place, Settled
     from agentphone_async.recordings.outcomes import Outcome
-    from agentphone_async.recordings.place import Place
     from agentphone_async.recordings.stop import StopToken
     from agentphone_async.sinks.local import Fsync
 
@@ -135,7 +134,6 @@ class Transfers:
         import anyio
 
         from agentphone_async.recordings.jobs import flat_target, jobs_of
-        from agentphone_async.recordings.patience import patient
 
         place = client.place(dest, fsync=self.fsync, inline=True)
         downloader = client.downloader(place, self.count, progress=progress)
@@ -145,7 +143,7 @@ class Transfers:
             pausing()
             await stop.through(lambda _: anyio.sleep(seconds))
 
-        batches = patient(downloader, jobs_of(calls, flat_target), wait, pause)
+        batches = downloader.batches(jobs_of(calls, flat_target), wait, pause)
         return _outcomes(place, batches)
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:

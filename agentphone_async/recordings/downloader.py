@@ -9,15 +9,17 @@ Every arrow is a bounded queue, so memory does not grow with the number of calls
 or a slow consumer slows the reading of calls. What has arrived is published in batches of as much
 as comes within a few milliseconds; the slower the disk, the larger they grow.
 
-All tasks live in one group inside one task: see `agentphone_async.recordings.pipeline`.
+All tasks live in one group inside one task: see `Downloader.batches`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -27,29 +29,27 @@ from anyio.abc import TaskGroup
 from agentphone_async.errors import (
     AgentPhoneError,
     DestinationError,
-    RecordingErasedError,
     RecordingError,
-    RecordingGoneError,
     RecordingNotFoundError,
-    RecordingNotReadyError,
     RunStoppedError,
 )
-from agentphone_async.protocol.display import hint
 from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
-from agentphone_async.recordings.jobs import Job, Jobs, Settled, close_iterator
+from agentphone_async.recordings.jobs import Job, Jobs, Settled, in_batches, may_appear
 from agentphone_async.recordings.outcomes import (
     GRACE,
     AlreadyArchived,
     Archived,
     Failed,
-    NoRecording,
     NotReadyYet,
     Outcome,
-    may_still_come,
+    absence,
+    erased,
+    without_frames,
 )
-from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, results_of
+from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, first_of
 from agentphone_async.sinks.erased import ErasedHere
-from agentphone_async.sinks.interface import Staged, Stored
+from agentphone_async.sinks.interface import Ready, Staged, Stored
+from agentphone_async.sinks.threads import wait_uncancelled
 from agentphone_async.sinks.whole import obstacle_line
 from agentphone_async.transport.trust import Trust
 
@@ -64,6 +64,13 @@ LINGER = 0.005
 
 PUBLISHERS = 2
 """Batches that are published at the same time: while one syncs, the next is written."""
+
+WAITING = 8
+"""Batches of outcomes that wait for the consumer."""
+
+FIRST_POLL = 1.0
+LONGEST_POLL = 15.0
+"""Seconds between two rounds for what is not ready yet; each pause is half as long again."""
 
 ASKED_AGAIN = 3
 """Times that a recording is asked for because its answer may have been another's."""
@@ -138,7 +145,12 @@ class Downloader:
         if self._workers is not None:
             self._workers.cancel()
 
-    def batches(self, jobs: Jobs, *, ask_all: bool = False) -> AsyncGenerator[list[Settled]]:
+    def batches(
+        self,
+        jobs: Jobs,
+        wait: float = 0.0,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+    ) -> AsyncGenerator[list[Settled]]:
         """Fetch them all; yield outcomes as they settle, in lists, in no particular order.
 
         Leaving the loop, or being cancelled, ends all work and leaves no partial file; what was
@@ -147,16 +159,74 @@ class Downloader:
 
         Args:
             jobs: which.
-            ask_all: ask also for recordings of calls that were in progress when they were listed.
+            wait: seconds in which what is not ready yet is asked for again, when all others are
+                settled. Calls of which nothing is known but their ids may always get a recording;
+                so theirs count as not ready as long as there is time.
+            sleep: pauses meanwhile; a `RunStoppedError` of it ends the waiting.
 
         Raises:
             DestinationError: the sink failed; what is not published is discarded.
             BaseException: whatever iterating over ``jobs`` raises.
         """
-        self._ask_all = ask_all
-        return results_of(
-            lambda outcomes: self._run(jobs, outcomes), self._discard_rest, producers=PUBLISHERS
-        )
+        return self._patiently(jobs, wait, sleep) if wait > 0 else self._batches(jobs)
+
+    async def _patiently(
+        self, jobs: Jobs, wait: float, sleep: Callable[[float], Awaitable[object]]
+    ) -> AsyncGenerator[list[Settled]]:
+        deadline = time.monotonic() + wait
+        pause = FIRST_POLL
+        while True:
+            absent: list[Settled] = []
+            async with aclosing(self._batches(jobs)) as batches:
+                async for batch in batches:
+                    absent += [each for each in batch if may_appear(each)]
+                    if now := [each for each in batch if not may_appear(each)]:
+                        yield now
+            left = deadline - time.monotonic()
+            with suppress(RunStoppedError):
+                if left > 0 and absent:
+                    await sleep(min(pause, left))
+                    pause = min(pause * 1.5, LONGEST_POLL)
+                    jobs, self._ask_all = [each.job for each in absent], True
+                    continue
+            if absent:
+                yield absent
+            return
+
+    async def _batches(self, jobs: Jobs) -> AsyncGenerator[list[Settled]]:
+        """One round, in a task of its own.
+
+        No cancel scope is open while the consumer holds a result. When the consumer leaves, or is
+        cancelled, the work is cancelled, ended and waited for, whatever happens meanwhile.
+        """
+        outcomes = Queue[list[Settled]](WAITING, producers=PUBLISHERS)
+        run = asyncio.create_task(self._run(jobs, outcomes), name="agentphone-download")
+        # Work that fails ends in the middle, with producers that never say so: wake up for it, too.
+        run.add_done_callback(outcomes.close)
+        over = False
+        try:
+            with suppress(Closed):
+                while True:
+                    yield await outcomes.get()
+            try:
+                await run
+            except BaseExceptionGroup as failures:
+                raise first_of(failures) from failures
+            over = not self._unpublished
+        finally:
+            if not over:
+                run.cancel()
+                ending = asyncio.create_task(self._end(run), name="agentphone-download-end")
+                await wait_uncancelled(ending)
+                ending.result()
+
+    async def _end(self, run: asyncio.Task[None]) -> None:
+        await asyncio.wait([run])
+        if not run.cancelled():
+            run.exception()  # seen; it was raised to the consumer, unless that has left
+        while self._unpublished:
+            with suppress(DestinationError):
+                await self.fetcher.sink.discard(self._unpublished.pop())
 
     async def _run(self, jobs: Jobs, outcomes: Queue[list[Settled]]) -> None:
         wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _seconds))
@@ -168,80 +238,39 @@ class Downloader:
                     group.start_soon(self._publish, results, outcomes)
                 await self._work_all(wanted, results)
         finally:
-            self._give_up(results.take(BATCH))
+            for item in results.take(BATCH):
+                self._give_up(item)
 
-    def _give_up(self, items: Iterable[_Item]) -> None:
-        """These will not be published; budget and sink are not this run's alone."""
-        for _, came, _ in items:
-            if isinstance(came, Fetched):
-                self.fetcher.budget.release(came.held)
-                if isinstance(came.ready, Staged):
-                    self._unpublished.append(came.ready)
-
-    async def _discard_rest(self) -> None:
-        while self._unpublished:
-            with suppress(DestinationError):
-                await self.fetcher.sink.discard(self._unpublished.pop())
+    def _give_up(self, item: _Item) -> None:
+        """It will not be published; budget and sink are not this run's alone."""
+        if isinstance(item.came, Fetched):
+            self.fetcher.budget.release(item.came.held)
+            if isinstance(item.came.ready, Staged):
+                self._unpublished.append(item.came.ready)
 
     # ---------------------------------------------------------------- reading
 
     async def _read(self, jobs: Jobs, wanted: Queue[Job], results: Queue[_Item]) -> None:
         """Set aside what needs no request, and pass on the rest."""
-        if not isinstance(jobs, AsyncIterable):
-            given = iter(jobs)
-            while some := list(islice(given, BATCH)):
-                await self._look_up(some, wanted, results)
-        else:
-            await self._read_ahead(jobs, wanted, results)
+        await in_batches(jobs, BATCH, partial(self._look_up, wanted, results))
         wanted.done()
         results.done()
 
-    async def _read_ahead(
-        self, jobs: AsyncIterable[Job], wanted: Queue[Job], results: Queue[_Item]
-    ) -> None:
-        """Look up in batches, without waiting for a batch to be full."""
-        given = Queue[Job](BATCH)
-
-        async def look_up() -> None:
-            with suppress(Closed):
-                while True:
-                    await self._look_up(await given.drain(BATCH), wanted, results)
-
-        iterator = aiter(jobs)
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(look_up)
-                async for job in iterator:
-                    await given.put(job)
-                given.done()
-        finally:
-            await close_iterator(iterator)
-
-    async def _look_up(self, jobs: list[Job], wanted: Queue[Job], results: Queue[_Item]) -> None:
-        jobs = await self._not_erased(jobs, results)
+    async def _look_up(self, wanted: Queue[Job], results: Queue[_Item], jobs: list[Job]) -> None:
+        tombstones = None if self._erased is None else self._erased.look()
         there: Sequence[PurePosixPath | None] = [None] * len(jobs)
         if self._skip_existing:
             there = await self.fetcher.sink.existing([job.target for job in jobs])
         for job, name in zip(jobs, there, strict=True):
-            if name is not None:
-                outcome = AlreadyArchived(job.call_id, self._root / name, job.call)
-                await results.put(_Item(job, outcome))
-            elif not (job.call is None or self._ask_all or job.call.is_finished):
-                await results.put(_Item(job, NotReadyYet(job.call_id, job.call)))
+            call_id, call = job.call_id, job.call
+            if tombstones and tombstones.hashes and tombstones.covers(call_id):
+                await results.put(_Item(job, Failed(call_id, erased(call_id), call)))
+            elif name is not None:
+                await results.put(_Item(job, AlreadyArchived(call_id, self._root / name, call)))
+            elif not (call is None or self._ask_all or call.is_finished):
+                await results.put(_Item(job, NotReadyYet(call_id, call)))
             else:
                 await wanted.put(job)
-
-    async def _not_erased(self, jobs: list[Job], results: Queue[_Item]) -> list[Job]:
-        tombstones = None if self._erased is None else self._erased.look()
-        if not tombstones:
-            return jobs
-        left: list[Job] = []
-        for job in jobs:
-            if tombstones.covers(job.call_id):
-                await results.put(_Item(job, Failed(job.call_id, erased(job.call_id), job.call)))
-            else:
-                left.append(job)
-        return left
 
     # ---------------------------------------------------------------- working
 
@@ -276,15 +305,16 @@ class Downloader:
             while True:
                 job = at_work[number] = await wanted.get()
                 first = len(at_work)
-                most = min(self._concurrency, limits.concurrency, first + len(wanted))
-                for each in range(first, most):
-                    at_work.append(None)
-                    workers.start_soon(self._work, each, workers, wanted, results, at_work)
+                if wanted.held and first < self._concurrency:
+                    most = min(self._concurrency, limits.concurrency, first + wanted.held)
+                    for each in range(first, most):
+                        at_work.append(None)
+                        workers.start_soon(self._work, each, workers, wanted, results, at_work)
                 item = await self._fetch(job)
                 try:
                     await results.put(item)
                 except BaseException:
-                    self._give_up([item])
+                    self._give_up(item)
                     raise
                 at_work[number] = None
                 del item  # it would keep these bytes while the next ones come
@@ -295,23 +325,12 @@ class Downloader:
         try:
             fetched = await self.fetcher.fetch(job.call_id, job.target, elsewhere)
         except RecordingNotFoundError as error:
-            return _Item(job, self._absent(job, error), error.trust)
+            return _Item(job, absence(job.call_id, call, error, self._grace), error.trust)
         except DestinationError:
             raise
         except AgentPhoneError as error:
-            return _Item(job, Failed(job.call_id, _without_frames(error), call))
+            return _Item(job, Failed(job.call_id, without_frames(error), call))
         return _Item(job, fetched, fetched.trust)
-
-    def _absent(self, job: Job, error: RecordingNotFoundError) -> Outcome:
-        call = job.call
-        if isinstance(error, RecordingGoneError):
-            return NoRecording(job.call_id, call, gone=True)
-        if isinstance(error, RecordingNotReadyError):
-            return NotReadyYet(job.call_id, call, error.retry_after, told=True)
-        if call and may_still_come(call, datetime.now(UTC), self._grace):
-            return NotReadyYet(job.call_id, call, error.retry_after)
-        contradicted = call is not None and call.recording_available is True
-        return NoRecording(job.call_id, call, contradicted=contradicted)
 
     # ---------------------------------------------------------------- publishing
 
@@ -326,16 +345,28 @@ class Downloader:
         outcomes.done()
 
     async def _outcomes_of(self, batch: list[_Item]) -> list[Settled]:
+        arrived: list[tuple[Job, Fetched]] = []
+        ready: list[Ready] = []
+        done: list[Settled] = []
+        held = 0
         try:
-            await self._believe(batch)
-            arrived = [(job, came) for job, came, _ in batch if isinstance(came, Fetched)]
-            ready = [fetched.ready for _, fetched in arrived]
+            for item in batch:
+                if item.trust is not None and not item.trust.proved:
+                    await self._believe(batch)
+                    break
+            for job, came, _ in batch:
+                if isinstance(came, Fetched):
+                    arrived.append((job, came))
+                    ready.append(came.ready)
+                    held += came.held
+                else:
+                    done.append(Settled(job, came))
             stored = await self.fetcher.sink.publish(ready) if ready else []
         except BaseException:
-            self._give_up(batch)
+            for item in batch:
+                self._give_up(item)
             raise
-        self.fetcher.budget.release(sum(fetched.held for _, fetched in arrived))
-        done = [Settled(job, came) for job, came, _ in batch if not isinstance(came, Fetched)]
+        self.fetcher.budget.release(held)
         for (job, fetched), what in zip(arrived, stored, strict=True):
             done.append(Settled(job, self._archived(job, fetched, what)))
         return done
@@ -350,7 +381,7 @@ class Downloader:
             again = [n for n, item in enumerate(batch) if item.trust and item.trust.distrusted]
             for number in again:
                 job = batch[number].job
-                self._give_up([batch[number]])
+                self._give_up(batch[number])
                 batch[number] = _left(job)  # unless it comes
                 batch[number] = await self._fetch(job)
             if not again:
@@ -368,27 +399,9 @@ class Downloader:
         return Archived(job.call_id, recording, job.call)
 
 
-def erased(call_id: str) -> RecordingErasedError:
-    """The error of a call that must not be stored here."""
-    return RecordingErasedError(
-        f"{hint(call_id)} was erased from this archive for good; it is not fetched into it"
-    )
-
-
 def _seconds(job: Job) -> float | None:
     return None if job.call is None else job.call.duration_seconds
 
 
 def _left(job: Job) -> _Item:
     return _Item(job, Failed(job.call_id, RunStoppedError(), job.call))
-
-
-def _without_frames(error: AgentPhoneError) -> AgentPhoneError:
-    """The error without tracebacks: kept as an outcome, they would keep the transfer's buffers."""
-    chain: list[BaseException] = [error]
-    for link in chain:
-        link.__traceback__ = None
-        for other in (link.__cause__, link.__context__):
-            if other is not None and other not in chain:
-                chain.append(other)
-    return error

@@ -1,23 +1,42 @@
-"""What goes into a run of many downloads: a job for each call, with the name that it is to have."""
+"""What a caller gives, made ready: a job for each call, the place where it goes, how many at once.
+
+It is looked at before anything begins, so that what cannot be is said at once, and of the caller.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
-from pathlib import PurePosixPath
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 import anyio
 
 from agentphone_async.errors import ConfigurationError
+from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import safe_component
-from agentphone_async.recordings.outcomes import Outcome
+from agentphone_async.recordings.outcomes import NoRecording, NotReadyYet, Outcome
+from agentphone_async.recordings.pipeline import Closed, Queue
+from agentphone_async.sinks.erased import ErasedHere
 from agentphone_async.sinks.interface import Target
+from agentphone_async.sinks.shared import Disk
+from agentphone_async.sinks.threads import wait_uncancelled
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
+    from agentphone_async.sinks.interface import Sink
+    from agentphone_async.sinks.local import Fsync
 
 CLOSING = 5.0
 """Seconds that the caller's iterator gets to end, when nothing more is wanted of it."""
+
+RESERVED = 24
+"""Descriptors for all but connections: catalog, lock, files being written, standard streams."""
 
 _TOP = PurePosixPath()
 
@@ -43,6 +62,14 @@ class Settled(NamedTuple):
 
     job: Job
     outcome: Outcome
+
+
+def may_appear(settled: Settled) -> bool:
+    """Whether it is worth asking for again, by who has the time to wait."""
+    outcome = settled.outcome
+    if isinstance(outcome, NoRecording):
+        return settled.job.call is None and not outcome.gone
+    return isinstance(outcome, NotReadyYet)
 
 
 Calls: TypeAlias = "Iterable[str | Call] | AsyncIterable[str | Call]"
@@ -112,3 +139,149 @@ async def close_iterator(iterator: object) -> None:
     if aclose is not None:
         with anyio.move_on_after(CLOSING, shield=True):
             await aclose()
+
+
+async def in_batches(jobs: Jobs, most: int, work: Callable[[list[Job]], Awaitable[None]]) -> None:
+    """Await ``work`` for all jobs, up to ``most`` at a time; for what there is, where they trickle.
+
+    An iterator is closed in the end.
+    """
+    if not isinstance(jobs, AsyncIterable):
+        all_of_them = iter(jobs)
+        while some := list(islice(all_of_them, most)):
+            await work(some)
+        return
+    read = Queue[Job](most)
+
+    async def work_on_them() -> None:
+        with suppress(Closed):
+            while True:
+                await work(await read.drain(most))
+
+    iterator = aiter(jobs)
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(work_on_them)
+            async for job in iterator:
+                await read.put(job)
+            read.done()
+    finally:
+        await close_iterator(iterator)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A destination, ready for use.
+
+    Attributes:
+        sink: takes the recordings.
+        root: what their paths begin with; ``Path()`` if it is not a folder.
+        ours: whether `aclose` closes the sink.
+        erased: of the archive that it lies in; None if its owner sees to that.
+    """
+
+    sink: Sink
+    root: Path
+    ours: bool = True
+    erased: ErasedHere | None = None
+
+    async def aclose(self) -> None:
+        """Discard what was begun and not published, unless the sink is the caller's own.
+
+        No cancellation cuts that short.
+        """
+        if self.ours:
+            ending = asyncio.ensure_future(self.sink.aclose())
+            await wait_uncancelled(ending)
+            ending.result()
+
+
+def place_of(
+    dest: str | Path | Sink,
+    disk: Disk,
+    *,
+    fsync: Fsync,
+    overwrite: bool = False,
+    inline: bool = False,
+) -> Place:
+    """A destination from what a caller gives: a folder, a URL, or a sink.
+
+    Args:
+        dest: see above.
+        disk: the threads for local files.
+        fsync: when local files are forced to the disk.
+        overwrite: whether local files are replaced.
+        inline: see `LocalSink`.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    from agentphone_async.sinks.local import LocalSink  # noqa: PLC0415 - a bucket needs none
+
+    if isinstance(dest, str) and "://" in dest:
+        if not dest.lower().startswith("file://"):
+            from agentphone_async.sinks.objects import ObjectSink  # noqa: PLC0415 - optional
+
+            return Place(ObjectSink.from_url(dest), Path())
+        dest = _path_in(dest)
+    if not isinstance(dest, str | Path):
+        if not hasattr(dest, "publish"):
+            raise ConfigurationError(
+                f"dest is {type(dest).__name__}; use a folder, a URL such as s3://bucket, or a Sink"
+            )
+        folder = dest.folder if isinstance(dest, LocalSink) else None
+        erased = None if folder is None else ErasedHere(folder)
+        return Place(dest, Path(), ours=False, erased=erased)
+    if not str(dest):
+        raise ConfigurationError("dest is empty; use '.' for the current folder")
+    folder = Path(dest)
+    sink = LocalSink(folder, fsync=fsync, overwrite=overwrite, inline=inline, disk=disk)
+    return Place(sink, folder, erased=ErasedHere(folder))
+
+
+def _path_in(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment or not parts.path:
+        raise ConfigurationError(
+            f"dest {printable(url, 200)} names no folder of this machine; use file:///path"
+        )
+    return unquote(parts.path)
+
+
+def checked(concurrency: object) -> int:
+    """A number of transfers at a time, as it is.
+
+    Raises:
+        ConfigurationError: it is not a number from 1 on, or there are not so many descriptors.
+    """
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise ConfigurationError(f"concurrency is {concurrency!r}; use 'auto', or 1 or more")
+    most = affordable(concurrency)
+    if most < concurrency:
+        raise ConfigurationError(
+            f"concurrency is {concurrency}, and there are file descriptors for {most} "
+            "transfers; raise 'ulimit -n' or use fewer"
+        )
+    return concurrency
+
+
+def affordable(transfers: int) -> int:
+    """As many transfers as there are descriptors for, at most ``transfers`` and at least 1.
+
+    The process's own limit is raised as far as it is allowed to. Connections stay open between
+    recordings; if they took all descriptors, no file could be opened, and waiting would not help.
+    """
+    if sys.platform == "win32":
+        return transfers
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = transfers + RESERVED
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+        except (OSError, ValueError):
+            return max(1, soft - RESERVED)
+        return max(1, min(transfers, raised - RESERVED))
+    return transfers

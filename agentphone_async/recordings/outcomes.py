@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentphone_async.errors import AgentPhoneError, RunStoppedError
+from agentphone_async.errors import (
+    AgentPhoneError,
+    RecordingErasedError,
+    RecordingGoneError,
+    RecordingNotFoundError,
+    RecordingNotReadyError,
+    RunStoppedError,
+)
+from agentphone_async.protocol.display import hint
 
 if TYPE_CHECKING:  # who fetches by id needs no models, and they take a while to import
     from agentphone_async.models import Call
@@ -134,3 +142,35 @@ def may_still_come(call: Call, now: datetime, grace: timedelta = GRACE) -> bool:
         return False
     ended = call.ended_at or call.started_at
     return ended is not None and now - ended < grace
+
+
+def absence(
+    call_id: str, call: Call | None, error: RecordingNotFoundError, grace: timedelta
+) -> NoRecording | NotReadyYet:
+    """What it means that the server has no recording: none yet, or none at all."""
+    if isinstance(error, RecordingGoneError):
+        return NoRecording(call_id, call, gone=True)
+    if isinstance(error, RecordingNotReadyError):
+        return NotReadyYet(call_id, call, error.retry_after, told=True)
+    if call and may_still_come(call, datetime.now(UTC), grace):
+        return NotReadyYet(call_id, call, error.retry_after)
+    contradicted = call is not None and call.recording_available is True
+    return NoRecording(call_id, call, contradicted=contradicted)
+
+
+def erased(call_id: str) -> RecordingErasedError:
+    """The error of a call that must not be stored here."""
+    return RecordingErasedError(
+        f"{hint(call_id)} was erased from this archive for good; it is not fetched into it"
+    )
+
+
+def without_frames(error: AgentPhoneError) -> AgentPhoneError:
+    """The error without tracebacks: kept as an outcome, they would keep the transfer's buffers."""
+    chain: list[BaseException] = [error]
+    for link in chain:
+        link.__traceback__ = None
+        for other in (link.__cause__, link.__context__):
+            if other is not None and other not in chain:
+                chain.append(other)
+    return error

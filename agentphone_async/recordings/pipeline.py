@@ -1,4 +1,4 @@
-"""The parts that a run of many downloads is put together from: queues, and one task that runs it.
+"""The parts that a run of many downloads is put together from: bounded queues.
 
 Passing an item through an ``anyio`` memory stream costs two trips through the event loop, and an
 ``asyncio.Queue`` cannot be closed before Python 3.13; a recording passes two queues, so both matter
@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from math import isnan
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
-
-from agentphone_async.sinks.threads import wait_uncancelled
 
 T = TypeVar("T")
 
@@ -44,25 +42,25 @@ class Queue(Generic[T]):
         size: items that it holds at most; `put` waits while it is full.
         producers: how many tasks put into it; it is closed when each has called `done`.
         items: keeps them; first in, first out by default.
+
+    Attributes:
+        held: items that are in it now.
     """
 
     def __init__(self, size: int, *, producers: int = 1, items: Items[T] | None = None) -> None:
         self._size = size
         self._producers = producers
         self._items: Items[T] = deque() if items is None else items
-        self._held = 0
+        self.held = 0
         self._getters: deque[asyncio.Future[None]] = deque()
         self._putters: deque[asyncio.Future[None]] = deque()
 
-    def __len__(self) -> int:
-        return self._held
-
     async def put(self, item: T) -> None:
         """Add an item, when there is room."""
-        while self._held >= self._size:
+        while self.held >= self._size:
             await _wait_in(self._putters)
         self._items.append(item)
-        self._held += 1
+        self.held += 1
         if self._getters:
             _wake_one(self._getters)
 
@@ -72,12 +70,12 @@ class Queue(Generic[T]):
         Raises:
             Closed: there is none, and none will come.
         """
-        while not self._held:
+        while not self.held:
             if not self._producers:
                 raise Closed
             await _wait_in(self._getters)
         item = self._items.popleft()
-        self._held -= 1
+        self.held -= 1
         if self._putters:
             _wake_one(self._putters)
         return item
@@ -95,11 +93,11 @@ class Queue(Generic[T]):
             Closed: there is none, and none will come.
         """
         while True:
-            while not self._held:
+            while not self.held:
                 if not self._producers:
                     raise Closed
                 await _wait_in(self._getters)
-            if linger and self._producers and self._held < most:
+            if linger and self._producers and self.held < most:
                 try:
                     await asyncio.sleep(linger)
                 except BaseException:
@@ -110,10 +108,10 @@ class Queue(Generic[T]):
 
     def take(self, most: int) -> list[T]:
         """Take what is there now, ``most`` at the most, without waiting."""
-        number = min(self._held, most)
-        self._held -= number
-        taken = [self._items.popleft() for _ in range(number)]
-        for _ in taken:
+        taken: list[T] = []
+        while self.held and len(taken) < most:
+            taken.append(self._items.popleft())
+            self.held -= 1
             if self._putters:
                 _wake_one(self._putters)
         return taken
@@ -125,7 +123,7 @@ class Queue(Generic[T]):
             while self._getters:
                 _wake_one(self._getters)
 
-    def close(self) -> None:
+    def close(self, _: object = None) -> None:
         """No producer will put anything more, whether it said so or not."""
         self._producers = 1
         self.done()
@@ -247,52 +245,7 @@ class LongestFirst(Generic[T]):
         return middle > longest or (middle == longest and self._unknown[0] < -key)
 
 
-async def results_of(
-    work: Callable[[Queue[T]], Coroutine[Any, Any, None]],
-    end: Callable[[], Awaitable[None]],
-    *,
-    producers: int = 1,
-) -> AsyncGenerator[T]:
-    """Run ``work`` in a task, and yield what it puts into its queue.
-
-    No cancel scope is open while the consumer holds a result. When the consumer leaves, or is
-    cancelled, the work is cancelled, ended and waited for, whatever happens meanwhile.
-
-    Args:
-        work: puts results into the queue that it is given.
-        end: tidies up; called once, when the task is over.
-        producers: how many tasks of the work say that they are done.
-
-    Raises:
-        BaseException: whatever ended the work first; a group is undone.
-    """
-    results = Queue[T](8, producers=producers)
-    run = asyncio.create_task(work(results), name="agentphone-download")
-    # Work that fails ends in the middle, with producers that never say so: wake up for it, too.
-    run.add_done_callback(lambda _: results.close())
-    try:
-        with suppress(Closed):
-            while True:
-                yield await results.get()
-        try:
-            await run
-        except BaseExceptionGroup as failures:
-            raise _first_of(failures) from failures
-    finally:
-        run.cancel()
-        ending = asyncio.create_task(_end(run, end), name="agentphone-download-end")
-        await wait_uncancelled(ending)
-        ending.result()
-
-
-async def _end(run: asyncio.Task[None], end: Callable[[], Awaitable[None]]) -> None:
-    await asyncio.wait([run])
-    if not run.cancelled():
-        run.exception()  # seen; it was raised to the consumer, unless that has left
-    await end()
-
-
-def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that began it; the others followed from it."""
     first: BaseException = failures
     while isinstance(first, BaseExceptionGroup):
@@ -319,7 +272,4 @@ async def work_on(
             for _ in range(at_once):
                 group.start_soon(worker)
     except BaseExceptionGroup as failures:
-        first: BaseException = failures
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from failures
+        raise first_of(failures) from failures

@@ -1,18 +1,42 @@
-"""One recording from its call's id to its place."""
+"""One recording on its own: from its call's id to its place, or to whoever reads its bytes."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from agentphone_async.errors import ConfigurationError, RecordingExistsError
-from agentphone_async.recordings.downloader import erased
-from agentphone_async.recordings.fetch import Fetcher
-from agentphone_async.recordings.jobs import flat_target
-from agentphone_async.recordings.outcomes import Recording
-from agentphone_async.recordings.patience import believed, patiently
-from agentphone_async.recordings.place import Place
+import anyio
+
+from agentphone_async.errors import (
+    ConfigurationError,
+    RecordingExistsError,
+    RecordingGoneError,
+    RecordingNotFoundError,
+)
+from agentphone_async.protocol import endpoints
+from agentphone_async.protocol.endpoints import Request
+from agentphone_async.protocol.ranges import is_whole
+from agentphone_async.protocol.recording import (
+    FIRST_LOOK,
+    HEAD_BYTES,
+    Expected,
+    expected_body,
+    not_audio,
+    refuse_other,
+    refuse_size,
+    short,
+)
+from agentphone_async.recordings.downloader import FIRST_POLL, LONGEST_POLL
+from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
+from agentphone_async.recordings.jobs import Place, flat_target
+from agentphone_async.recordings.outcomes import Recording, erased
+from agentphone_async.recordings.transfer import refusal
 from agentphone_async.sinks.interface import Target
+from agentphone_async.transport.answer import Answer
+from agentphone_async.transport.session import Session
 
 if TYPE_CHECKING:
     from agentphone_async.sinks.interface import Sink
@@ -28,7 +52,7 @@ async def store_one(
         taken = (await place.sink.existing([target]))[0]
         if taken is not None:
             raise _exists(call_id, place.root / taken)
-    fetched = await patiently(lambda: believed(fetcher, call_id, target), wait)
+    fetched = await _patiently(lambda: _believed(fetcher, call_id, target), wait)
     try:
         stored = (await place.sink.publish([fetched.ready]))[0]
     finally:
@@ -39,6 +63,43 @@ async def store_one(
     if not stored.new:
         raise _exists(call_id, path)
     return fetched.recording(call_id, place.root, stored)
+
+
+async def _believed(fetcher: Fetcher, call_id: str, target: Target) -> Fetched:
+    """Fetch it, again if the answer turns out to be another request's."""
+    while True:
+        try:
+            fetched = await fetcher.fetch(call_id, target)
+        except RecordingNotFoundError as error:
+            await settled([error.trust])
+            if error.trust is None or not error.trust.distrusted:
+                raise
+            continue
+        try:
+            await settled([fetched.trust])
+            if fetched.trust is None or not fetched.trust.distrusted:
+                return fetched
+        except BaseException:
+            fetcher.budget.release(fetched.held)
+            raise
+        fetcher.budget.release(fetched.held)
+        await fetcher.sink.discard(fetched.ready)
+
+
+async def _patiently(ask: Callable[[], Awaitable[Fetched]], wait: float) -> Fetched:
+    """Ask again, with growing pauses, while there is no recording and ``wait`` is not over."""
+    deadline = time.monotonic() + wait
+    pause = FIRST_POLL
+    while True:
+        try:
+            return await ask()
+        except RecordingNotFoundError as error:
+            left = deadline - time.monotonic()
+            if left <= 0 or isinstance(error, RecordingGoneError):
+                raise
+            asked = error.retry_after or 0.0
+        await anyio.sleep(min(max(pause, asked), left))
+        pause = min(pause * 1.5, LONGEST_POLL)
 
 
 def where_to(
@@ -81,3 +142,49 @@ def _exists(call_id: str, path: Path, obstacle: str | None = None) -> RecordingE
             "overwrite=True to replace it"
         )
     return RecordingExistsError(line, call_id=call_id, path=path)
+
+
+async def streamed(session: Session, call_id: str) -> AsyncGenerator[bytes]:
+    """See `AsyncAgentPhone.stream_recording`."""
+    request = endpoints.get_recording(call_id)
+
+    async def attempt(_: int) -> Answer:
+        answer = await session.send(request, apart=True)
+        if not is_whole(answer.status, answer.headers):
+            async with answer:
+                raise await refusal(request, answer)
+        return answer
+
+    async with await session.retrier.run(request, attempt) as answer:
+        expected = expected_body(answer.headers)
+        refuse_size(request, expected.length or 0, session.settings.max_file_size)
+        async with aclosing(_judged(request, expected, answer)) as chunks:
+            received = 0
+            async for chunk in chunks:
+                received += len(chunk)
+                refuse_size(request, received, session.settings.max_file_size)
+                yield chunk
+        if expected.length is not None and received < expected.length:
+            raise short(request, received, expected.length)
+
+
+async def _judged(request: Request, expected: Expected, answer: Answer) -> AsyncGenerator[bytes]:
+    """The chunks, the first ones held back until they are known to be audio."""
+    head = b""
+    enough = FIRST_LOOK
+    async with aclosing(answer.chunks()) as chunks:
+        async for chunk in chunks:
+            if not enough:
+                yield chunk
+                continue
+            head += chunk
+            if len(head) >= enough:
+                settled = refuse_other(request, expected, head)
+                enough = 0 if settled or len(head) >= HEAD_BYTES else HEAD_BYTES
+                if not enough:
+                    yield head
+    if enough:
+        if not head:
+            raise not_audio(request, expected.media_type, b"")
+        refuse_other(request, expected, head)
+        yield head

@@ -15,7 +15,7 @@ from agentphone_async.archive.erasure.erase import forget, hold, prune
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import ConfigurationError, NotAudioError
 from agentphone_async.models import Call, CallPage
-from agentphone_async.recordings import place
+from agentphone_async.recordings import jobs
 from agentphone_async.recordings.outcomes import AlreadyArchived, Archived, NoRecording
 from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import files, impatient, wave
@@ -100,7 +100,7 @@ async def test_what_is_there_is_replaced_if_asked(tmp_path):
 
 
 async def test_recordings_that_are_not_ready_are_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("agentphone_async.recordings.patience.FIRST_POLL", 0.01)
+    monkeypatch.setattr("agentphone_async.recordings.downloader.FIRST_POLL", 0.01)
     script = respond(404), respond(404), respond(425), THERE
     async with RawServer(*script) as server, impatient(server.base_url) as client:
         (outcome,) = await collect(client.download_recordings(["call_x"], tmp_path, wait=30))
@@ -181,7 +181,7 @@ async def test_automatic_transfers_have_a_maximum(connections, affordable, most,
 
 
 async def test_more_than_there_are_descriptors_for_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(place, "affordable", lambda transfers: min(transfers, 90))
+    monkeypatch.setattr(jobs, "affordable", lambda transfers: min(transfers, 90))
     async with RawServer(THERE) as server, impatient(server.base_url) as client:
         with pytest.raises(ConfigurationError, match=r"file descriptors for 90.*ulimit -n"):
             await collect(client.download_recordings(["call_x"], tmp_path, concurrency=200))
@@ -192,8 +192,8 @@ def test_descriptors_are_asked_for_up_to_what_is_allowed():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
-        assert place.affordable(200) == 200
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200 + place.RESERVED
+        assert jobs.affordable(200) == 200
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200 + jobs.RESERVED
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from agentphone_async.errors import RecordingNotFoundError, ServerError
-from agentphone_async.recordings import patience
+from agentphone_async.recordings import single
 from tests.support.downloads import assert_nothing_left, impatient, wave
 from tests.support.raw_server import RawServer, respond
 
@@ -20,12 +20,12 @@ THERE = respond(200, BODY, content_type="audio/wav")
 def pauses(monkeypatch):
     """The pauses that were made; they take no time."""
     made = []
-    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: 100.0 + sum(made)))
+    monkeypatch.setattr(single, "time", SimpleNamespace(monotonic=lambda: 100.0 + sum(made)))
 
     async def sleep(seconds):
         made.append(seconds)
 
-    monkeypatch.setattr(patience, "anyio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(single, "anyio", SimpleNamespace(sleep=sleep))
     return made
 
 
@@ -44,7 +44,7 @@ async def test_pauses_grow_up_to_a_limit_and_end_with_the_time(pauses, tmp_path)
             await client.fetch_recording("call_x", tmp_path, wait=90)
     assert sum(pauses) == pytest.approx(90)
     assert pauses[:-1] == sorted(pauses[:-1])
-    assert max(pauses) == patience.LONGEST_POLL
+    assert max(pauses) == single.LONGEST_POLL
     assert len(server.requests) == len(pauses) + 1
     assert_nothing_left(tmp_path)
 

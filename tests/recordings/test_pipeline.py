@@ -29,7 +29,7 @@ async def test_put_waits_while_the_queue_is_full():
     second = asyncio.create_task(queue.put(2))
     await settle()
     assert not second.done()
-    assert len(queue) == 1
+    assert queue.held == 1
     assert await queue.get() == 1
     await second
     assert await queue.get() == 2

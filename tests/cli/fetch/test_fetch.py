@@ -42,7 +42,7 @@ class TestCodes:
 
     @pytest.mark.parametrize("status", [202, 404, 409, 423, 425])
     def test_it_waits_for_what_is_not_ready_if_asked(self, status, run, server, dest, monkeypatch):
-        monkeypatch.setattr("agentphone_async.recordings.patience.FIRST_POLL", 0.01)
+        monkeypatch.setattr("agentphone_async.recordings.downloader.FIRST_POLL", 0.01)
         add(server, 2)
         server.fail(route="recording", call_id="call_1", status=status, times=3)
         result = run("fetch", "call_0", "call_1", "-d", dest, "--wait", "30s")
