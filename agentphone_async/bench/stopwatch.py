@@ -1,13 +1,14 @@
-"""A fetcher that counts and times what passes through it."""
+"""A fetcher that counts and times what passes through it, and what it takes of the machine."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from agentphone_async.bench.figures import Step, Transfers, percentiles
-from agentphone_async.bench.resources import resident_bytes
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.recordings.fetch import Fetched, Fetcher
 from agentphone_async.sinks.interface import Sink, Target
@@ -134,3 +135,27 @@ class Stopwatch(Fetcher):
             peak_rss=counts.peak_rss,
             error=counts.error,
         )
+
+
+def resident_bytes() -> int | None:
+    """Bytes of memory that this process has now; its peak where only that is told.
+
+    Returns:
+        None on Windows.
+    """
+    try:
+        status = Path("/proc/self/statm").read_text(encoding="ascii")
+    except OSError:
+        return _peak_bytes()
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    return int(status.split()[1]) * resource.getpagesize()
+
+
+def _peak_bytes() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -84,7 +84,7 @@ def command(
     agentphone-async watch ~/calls --secret-file webhook-secret
     """
     from agentphone_async.web.listen import Address
-    from agentphone_async.web.secret_file import read_secrets
+    from agentphone_async.web.receiver import read_secrets
     from agentphone_async.web.watch import Watch, WatchOptions
 
     options = WatchOptions(

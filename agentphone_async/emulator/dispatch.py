@@ -11,13 +11,13 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from agentphone_async.emulator.clock import Pacer, RateLimiter
 from agentphone_async.emulator.errors import ApiError, InvalidRequestError, error_body
 from agentphone_async.emulator.exchange import Exchange, Service
 from agentphone_async.emulator.factories import call_from_fields
 from agentphone_async.emulator.faults import Fault, FaultBook, FaultEvent
 from agentphone_async.emulator.faults.apply import Circumstances, apply_fault, delivery, error_reply
 from agentphone_async.emulator.faults.book import Rule
-from agentphone_async.emulator.limits import Pacer, RateLimiter
 from agentphone_async.emulator.models import EmulatedCall
 from agentphone_async.emulator.reply import FAITHFUL, Delivery, FileSlice, Reply
 from agentphone_async.emulator.request_log import LoggedRequest, RequestLog
@@ -29,8 +29,15 @@ from agentphone_async.emulator.routes.account import (
     usage,
     webhook_deliveries,
 )
-from agentphone_async.emulator.routes.calls import create_call, create_web_call, end_call, get_call
-from agentphone_async.emulator.routes.lists import agent_calls, list_calls, number_calls
+from agentphone_async.emulator.routes.calls import (
+    agent_calls,
+    create_call,
+    create_web_call,
+    end_call,
+    get_call,
+    list_calls,
+    number_calls,
+)
 from agentphone_async.emulator.routes.recording import recording, storage
 from agentphone_async.emulator.routes.transcripts import transcript, transcript_stream
 from agentphone_async.emulator.seeding import call_id

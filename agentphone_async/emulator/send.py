@@ -17,8 +17,7 @@ from typing import NoReturn
 
 from aiohttp import web
 
-from agentphone_async.emulator.clock import Clock
-from agentphone_async.emulator.limits import Pacer, piece_size
+from agentphone_async.emulator.clock import Clock, Pacer, piece_size
 from agentphone_async.emulator.reply import FAITHFUL, Cut, Delivery, FileSlice, Reply
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}

@@ -17,7 +17,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from agentphone_async.emulator.account import Account
 from agentphone_async.emulator.audio_store import AudioStore, scan
-from agentphone_async.emulator.connection import Connection
 from agentphone_async.emulator.dispatch import Dispatcher, change_recording
 from agentphone_async.emulator.exchange import Service
 from agentphone_async.emulator.factories import (
@@ -366,3 +365,22 @@ class Emulator:
         for recording in found:
             self._service.store.put(recording)
         return from_folder(found, day_bounds(self.day, self.settings.zone), self.numbers)
+
+
+class Connection(web.RequestHandler):
+    """Says in the web framework's JSON what is wrong with a request, as the API does."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a request that could not be read, or that we failed to answer."""
+        super().handle_error(request, status, exc, message)  # which logs it
+        lines = (message or "").splitlines() if status < 500 else []
+        detail = ascii(lines[0][:200])[1:-1] if lines else "Internal Server Error"
+        response = web.json_response({"detail": detail}, status=status)
+        response.force_close()
+        return response

@@ -11,7 +11,9 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from agentphone_async.protocol.formats import audio_start
 from agentphone_async.protocol.frames import (
+    Sight,
     adts_frame,
     amr_frame,
     amr_wb_frame,
@@ -19,8 +21,6 @@ from agentphone_async.protocol.frames import (
     row_seconds,
     vbr_seconds,
 )
-from agentphone_async.protocol.id3 import audio_start
-from agentphone_async.protocol.sight import Sight
 
 __all__ = ["Facts", "measure"]
 

@@ -21,8 +21,7 @@ from agentphone_async.errors import (
 from agentphone_async.protocol.display import printable, sample
 from agentphone_async.protocol.durations import measure
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.protocol.formats import EXTENSIONS, look_like
-from agentphone_async.protocol.id3 import tag_size
+from agentphone_async.protocol.formats import EXTENSIONS, look_like, tag_size
 from agentphone_async.protocol.ranges import Validator
 from agentphone_async.protocol.riff import FORMS
 from agentphone_async.protocol.wav import Verdict, WaveFacts, inspect

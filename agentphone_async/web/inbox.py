@@ -27,8 +27,7 @@ from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_erro
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.web import inbox_rows as rows
 from agentphone_async.web.facts import Facts
-from agentphone_async.web.inbox_rows import Delivery, Waiting
-from agentphone_async.web.inbox_schema import APPLICATION_ID, TABLES, VERSION
+from agentphone_async.web.inbox_rows import APPLICATION_ID, TABLES, VERSION, Delivery, Waiting
 from agentphone_async.web.search import FILE_NAME as INDEX_NAME
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from agentphone_async import RetryPolicy
 from agentphone_async.bench import sweep as sweep_module
 from agentphone_async.bench.null_sink import NullSink
 from agentphone_async.bench.report import as_json
-from agentphone_async.bench.resources import resident_bytes
+from agentphone_async.bench.stopwatch import resident_bytes
 from agentphone_async.bench.sweep import Sweep, probe
 from agentphone_async.errors import ConnectionFailedError, DestinationError, ServerError
 from agentphone_async.sinks.threads import FilePool

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from agentphone_async.emulator import Emulator
-from agentphone_async.emulator.limits import Pacer, RateLimiter, piece_size
+from agentphone_async.emulator.clock import Pacer, RateLimiter, piece_size
 
 
 async def drive(clock, work, step=0.01):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from agentphone_async.protocol.id_set import IdSet
+from agentphone_async.protocol.paging import IdSet
 
 
 @pytest.mark.parametrize("count", [10, 4096, 20_000])
@@ -33,7 +33,7 @@ def test_a_digest_that_is_met_across_two_others_is_not_held():
     ids = IdSet()
     ids._few = None
     ids._buckets[0] = bytearray(b"abcdefghijklmnop")
-    from agentphone_async.protocol.id_set import _holds
+    from agentphone_async.protocol.paging import _holds
 
     assert not _holds(ids._buckets[0], b"bcdefghi")
     assert _holds(ids._buckets[0], b"ijklmnop")

@@ -26,7 +26,7 @@ from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.leftovers import is_temp
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address, notify
-from agentphone_async.web.secret_file import read_secrets
+from agentphone_async.web.receiver import read_secrets
 from agentphone_async.web.watch import Watch, WatchOptions
 from tests.web.conftest import SECRET, event, signed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import zlib
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from agentphone_async.emulator.audio import mpeg_bytes
 from agentphone_async.emulator.errors import ErrorShape, default_error_body, not_ready
 from agentphone_async.emulator.faults.book import FaultEvent
-from agentphone_async.emulator.faults.damage import damaged_wave
+from agentphone_async.emulator.faults.damage import damaged_page, damaged_wave
 from agentphone_async.emulator.faults.fault import (
     REDIRECTED,
     Coding,
@@ -24,9 +26,8 @@ from agentphone_async.emulator.faults.fault import (
     Place,
     RecordingLink,
 )
-from agentphone_async.emulator.faults.json_answers import changed_json, changes_json
 from agentphone_async.emulator.reply import Breakage, Cut, Delivery, Headers, Reply
-from agentphone_async.emulator.seeding import digest
+from agentphone_async.emulator.seeding import digest, numeric_id
 from agentphone_async.emulator.serializers import recording_url, storage_path
 
 _MPEG_SECONDS = 3.0
@@ -306,3 +307,49 @@ def _bomb(size: int) -> bytes:
     block = bytes(1024 * 1024)
     parts = [packer.compress(block) for _ in range(size // len(block))]
     return b"".join((*parts, packer.compress(bytes(size % len(block))), packer.flush()))
+
+
+Link = Callable[[RecordingLink, str], str]
+"""Where the recording of a call is, in one of the ways of saying it."""
+
+
+def changes_json(fault: Fault) -> bool:
+    """Whether a fault changes what JSON says."""
+    said = (fault.page, fault.edit, fault.call_status, fault.recording_available)
+    return fault.numeric_ids or any(item is not None for item in (*said, fault.recording_url))
+
+
+def changed_json(body: bytes, fault: Fault, link: Link) -> bytes:
+    """A body with whatever the fault makes of it."""
+    if fault.page == "malformed":
+        return body[: len(body) // 2]
+    content = json.loads(body)
+    _change_calls(content, fault, link)
+    if fault.page is not None:
+        content = damaged_page(content, fault.page)
+    if fault.edit is not None:
+        content = fault.edit(content)
+    return json.dumps(content).encode()
+
+
+def _change_calls(content: Any, fault: Fault, link: Link) -> None:
+    """Let every call in a JSON answer say something else of itself, in place."""
+    for call in _calls(content):
+        call_id = call["id"]
+        if fault.call_status is not None:
+            call["status"] = fault.call_status
+        if fault.recording_available == "missing":
+            call.pop("recordingAvailable", None)
+        elif fault.recording_available is not None:
+            call["recordingAvailable"] = json.loads(fault.recording_available)
+        if fault.recording_url is not None and call.get("recordingUrl") is not None:
+            call["recordingUrl"] = link(fault.recording_url, call_id)
+        if fault.numeric_ids:
+            call["id"] = numeric_id(call_id)
+    if fault.numeric_ids and isinstance(content, dict) and "callId" in content:
+        content["callId"] = numeric_id(content["callId"])
+
+
+def _calls(content: Any) -> list[dict[str, Any]]:
+    rows = content.get("data", [content]) if isinstance(content, dict) else []
+    return [row for row in rows if isinstance(row, dict) and "status" in row and "id" in row]

@@ -6,8 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
 
+from agentphone_async.emulator.clock import RateLimiter
 from agentphone_async.emulator.faults.fault import Fault
-from agentphone_async.emulator.limits import RateLimiter
 from agentphone_async.emulator.routes import Match, Route
 from agentphone_async.emulator.seeding import rng
 
