@@ -357,7 +357,7 @@ class AsyncAgentPhone(AsyncResource):
             limits.adapt(affordable(MOST) if chosen is None else None)
             return min(limits.max_concurrency, affordable(limits.max_concurrency))
         count = checked(concurrency)
-        self.session.grow(count)
+        limits.grow(count)
         return count
 
     def fetcher(

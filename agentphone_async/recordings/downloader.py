@@ -263,7 +263,7 @@ class Downloader:
             there = await self.fetcher.sink.existing([job.target for job in jobs])
         for job, name in zip(jobs, there, strict=True):
             call_id, call = job.call_id, job.call
-            if tombstones and tombstones.hashes and tombstones.covers(call_id):
+            if tombstones is not None and tombstones.hashes and tombstones.covers(call_id):
                 await results.put(_Item(job, Failed(call_id, erased(call_id), call)))
             elif name is not None:
                 await results.put(_Item(job, AlreadyArchived(call_id, self._root / name, call)))

@@ -203,16 +203,15 @@ class Transfer:
 
         That is if an earlier run has left a part of it, or if the answer may be another's.
         """
+        self.etag = answer.headers.get("ETag")
+        if answer.status == 200 and (body := self._take(answer)) is not None:
+            return body
         if not is_whole(answer.status, answer.headers):
             error = await refusal(self._request, answer)
             if not answer.trust.repeats or error.transient or self._apart:
                 raise error
             self._apart = True
             return None
-        self.etag = answer.headers.get("ETag")
-        body = self._take(answer)
-        if body is not None:
-            return body
         expected = self._expected = expected_body(answer.headers)
         length = expected.length
         if length is not None:
@@ -229,8 +228,8 @@ class Transfer:
         if whole is None or (audio := usual_wave(whole, size := len(whole))) is None:
             return None
         fetcher = self._fetcher
-        refuse_size(self._request, size, fetcher.max_file_size)
-        if not fetcher.budget.try_acquire(size):
+        limit = fetcher.max_file_size
+        if (limit is not None and size > limit) or not fetcher.budget.try_acquire(size):
             return None
         if fetcher.progress is not None:
             fetcher.tell(size)

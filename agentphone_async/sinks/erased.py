@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -76,7 +76,10 @@ class ErasedHere:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._tops = list(_tops(folder))
+        # The functions of `os.path` take names that are too long, which `Path` does not.
+        by_name = Path(os.path.abspath(folder))  # noqa: PTH100 - see above
+        real = Path(os.path.realpath(folder))
+        self._tops = dict.fromkeys((real, *real.parents, by_name, *by_name.parents))
 
     def look(self) -> Tombstones:
         """Those of the innermost archive as they are now; a file that is not read costs a `stat`.
@@ -102,17 +105,6 @@ def id_hash(call_id: str, key: bytes) -> str:
 @lru_cache(maxsize=8)
 def _loaded(top: Path, erased: _Stamp, settings: _Stamp | None) -> Tombstones:  # noqa: ARG001 - they tell whether it is still true
     return Tombstones.load(top)
-
-
-def _tops(folder: Path) -> Iterator[Path]:
-    # The functions of `os.path` take names that are too long, which `Path` does not.
-    by_name = Path(os.path.abspath(folder))  # noqa: PTH100 - see above
-    real = Path(os.path.realpath(folder))
-    seen: set[Path] = set()
-    for top in (real, *real.parents, by_name, *by_name.parents):
-        if top not in seen:
-            seen.add(top)
-            yield top
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -36,19 +36,10 @@ SMALL_LEFTOVER = 64 * 1024
 """Bytes; an unwanted body up to this size is read, so that its connection can be used again."""
 
 
-_NAMED = re.compile(r'filename="?recording-([^";]+?)\.[A-Za-z0-9]{2,4}"?\s*(?:;|$)')
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def _id_in(disposition: str | None) -> str | None:
-    """The call id in a file name such as the API gives a recording; None if there is none."""
-    found = _NAMED.search(disposition) if disposition else None
-    return found[1] if found else None
-
-
-def _is_plain(call_id: str) -> bool:
-    """Whether a server can put an id into a file name as it is; others it has to rewrite."""
-    return _PLAIN.fullmatch(call_id) is not None
+_NAMED = re.compile(  # the file name that the API gives a recording
+    r'filename="?recording-([^";]+?)\.[A-Za-z0-9]{2,4}"?\s*(?:;|$)'
+)
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # an id that a server need not rewrite in there
 
 
 def wrong_answer(request: Request, why: str) -> MismatchedAnswerError:
@@ -94,11 +85,12 @@ class Answer:
         self.redirected = False
         trust = response.trust if isinstance(response, FastResponse) else latest_trust()
         self.trust = trust or Trust(first=True)
-        named = _id_in(self.headers.get("Content-Disposition"))
-        if named is not None and request.call_id is not None:
-            if named == request.call_id:
+        named = _NAMED.search(self.headers.get("Content-Disposition", ""))
+        call_id = request.call_id
+        if named is not None and call_id is not None:
+            if named[1] == call_id:
                 self.trust.prove()
-            elif not self.trust.first and _is_plain(named) and _is_plain(request.call_id):
+            elif not self.trust.first and _PLAIN.fullmatch(named[1]) and _PLAIN.fullmatch(call_id):
                 self.trust.refuse()
                 self.close()
                 raise wrong_answer(request, "its file name is another call's")
@@ -121,7 +113,10 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end; else close it."""
-        if self._response.content.is_eof():
+        content = self._response.content
+        if isinstance(content, WholeAnswer):
+            return  # its connection is free already
+        if content.is_eof():
             self._response.release()
         else:
             self._response.close()
@@ -130,13 +125,11 @@ class Answer:
     def whole(self) -> bytes | None:
         """All of the body, if it came along with the head; None where only `chunks` can tell."""
         content = self._response.content
-        if (
-            not isinstance(content, WholeAnswer)
-            or self._limits.limited_bytes
-            or self.trust.distrusted
-        ):
+        if not isinstance(content, WholeAnswer) or self._limits.limited_bytes:
             return None
         if not self.trust.named:
+            if self.trust.distrusted:
+                return None
             body = content.body
             self._came(len(body), checksum_of(body))
         return content.body

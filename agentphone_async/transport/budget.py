@@ -33,9 +33,10 @@ class ByteBudget:
 
     def try_acquire(self, amount: int) -> bool:
         """Take ``amount`` bytes if that needs no waiting; False, and nothing taken, otherwise."""
-        if self._waiters or not self._fits(amount):
+        held = self._held + amount
+        if self._waiters or not (held <= self.total or held == amount):
             return False
-        self._held += amount
+        self._held = held
         return True
 
     async def acquire(self, amount: int) -> None:
@@ -63,16 +64,14 @@ class ByteBudget:
         if self._waiters:
             self._admit()
 
-    def _fits(self, amount: int) -> bool:
-        return self._held + amount <= self.total or self._held == 0
-
     def _admit(self) -> None:
         while self._waiters:
             waiter, amount = self._waiters[0]
             if waiter.done():  # cancelled, and about to remove itself
                 return
-            if not self._fits(amount):
+            held = self._held + amount
+            if not (held <= self.total or held == amount):
                 return
             self._waiters.popleft()
-            self._held += amount
+            self._held = held
             waiter.set_result(None)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import select
+import time
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -67,7 +68,7 @@ class CountingHandler(ResponseHandler):
         believed: whether a refusal was believed that came before, too.
         trust: of the answer that is under way, or was the last; None before the first request.
         served: requests until now.
-        generation: when it was made, see `CheckedConnector.retire`.
+        generation: when it was made, see `CheckedConnector.retire`; -1 once it is out of step.
     """
 
     generation = 0
@@ -124,7 +125,7 @@ class CountingHandler(ResponseHandler):
                     self._left = 0
                     self._spare = True
                     if self.trust is not None:
-                        self.trust.ended()
+                        self.trust.ended_at = time.monotonic()
                     super().feed_data((answer, answer))  # type: ignore[arg-type] # in place of both
                     return
         left = self._left
@@ -138,7 +139,7 @@ class CountingHandler(ResponseHandler):
         if data:
             super().data_received(data)
         if self._left == 0 and self.trust is not None:
-            self.trust.ended()
+            self.trust.ended_at = time.monotonic()
         if surplus:
             self.out_of_step()
 
@@ -194,6 +195,7 @@ class CountingHandler(ResponseHandler):
         for trust in self._given:
             trust.distrust()
         self.force_close()  # when what is under way has been read
+        self.generation = -1
         self._left = 0
 
     async def is_in_step(self) -> bool:

@@ -50,7 +50,10 @@ _SESSION_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - to see that 
 
 
 class FastResponse:
-    """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed."""
+    """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed.
+
+    If all of its body has, too, its connection is not its own any more.
+    """
 
     __slots__ = ("_connection", "_connector", "_handler", "content", "headers", "status", "trust")
 
@@ -188,6 +191,8 @@ class FastPath:
                 _drop(connection, handler)
                 raise
             else:
+                if isinstance(content, WholeAnswer):
+                    self._connector.keep(connection, handler)
                 return FastResponse(self._connector, connection, handler, message, content)
 
     async def _connect(self) -> tuple[Connection, CountingHandler]:

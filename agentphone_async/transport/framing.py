@@ -39,10 +39,6 @@ class WholeAnswer:
         self.headers = headers
         self.body = body
 
-    def is_eof(self) -> bool:
-        """Nothing more comes over the network."""
-        return True
-
     async def readany(self) -> bytes:
         """All that has not been read."""
         body, self.body = self.body, b""

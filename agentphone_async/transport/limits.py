@@ -20,9 +20,10 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from agentphone_async.errors import RunStoppedError
 from agentphone_async.transport.adaptive import START, AdaptiveConcurrency
@@ -53,6 +54,11 @@ class HostLimits:
         clock: monotonic seconds.
         sleep: ``asyncio.sleep`` or a virtual one that goes with ``clock``.
         rng: source of jitter.
+
+    Attributes:
+        refusals: what the host has said to requests of one kind, by the endpoint's name.
+        limited_bytes: whether there is a ``bwlimit``.
+        observers: who is told about pauses, outages and retries.
     """
 
     def __init__(
@@ -81,7 +87,6 @@ class HostLimits:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._stop = Stop(sleep)
         self._paused_until = float("-inf")
-        self._outage_budget = outage_budget
         self._circuit = CircuitBreaker(
             clock,
             self._stop,
@@ -89,7 +94,7 @@ class HostLimits:
             first_contact_budget=first_contact_budget,
             rng=rng,
         )
-        self._refusals: dict[str, Refusals] = {}
+        self.refusals = defaultdict[str, Refusals](partial(Refusals, outage_budget))
         self._clear = True  # False when a pause or the circuit may have to be waited for
         self._pace = pace or AdaptivePace()
         self._tpslimit = tpslimit
@@ -152,6 +157,11 @@ class HostLimits:
     def max_concurrency(self) -> int:
         """The most that `concurrency` can become by itself: how many workers are of use."""
         return self._wanted if self._controller is None else self._controller.maximum
+
+    def grow(self, concurrency: int) -> None:
+        """Let at least this many requests be under way at a time, each with its connection."""
+        if concurrency > self.max_concurrency:
+            self.concurrency = concurrency
 
     def adapt(self, maximum: int | None = None) -> None:
         """Find the number of requests at a time that the host bears, up to what is set or given."""
@@ -312,13 +322,6 @@ class HostLimits:
         self._pace.answered(now)
         if self._pace.rate is not None:
             self._apply_rate()
-
-    def refusals_of(self, kind: str) -> Refusals:
-        """What the host has said to requests of this kind, by the endpoint's name."""
-        found = self._refusals.get(kind)
-        if found is None:
-            found = self._refusals[kind] = Refusals(self._outage_budget)
-        return found
 
     def timed_out(self) -> None:
         """A request was given up as too slow, although the host is there."""

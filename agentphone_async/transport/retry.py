@@ -109,7 +109,7 @@ class Retrier:
             RunStoppedError: the limits were closed before an attempt, or between two.
             AgentPhoneError: the last attempt's error, with ``attempts`` filled in.
         """
-        refusals = self._limits.refusals_of(request.name)
+        refusals = self._limits.refusals[request.name]
         try:
             return await self._once(attempt, 1, refusals)
         except AgentPhoneError as error:

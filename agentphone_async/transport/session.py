@@ -125,15 +125,12 @@ class Session(AsyncResource):
         self._closed = False
         self._opened()
 
-    def ready(self) -> None:
+    def ready(self) -> _Clients:
         """Open it, if nobody has yet.
 
         Raises:
             ConfigurationError: it was closed, or belongs to another event loop.
         """
-        self._connected()
-
-    def _connected(self) -> _Clients:
         if self._clients is not None and self._loop is asyncio.get_running_loop():
             return self._clients
         if self._closed:
@@ -207,11 +204,6 @@ class Session(AsyncResource):
             finally:
                 await clients.fresh.close()
 
-    def grow(self, connections: int) -> None:
-        """Let at least this many requests be under way at a time, each with its connection."""
-        if connections > self.limits.max_concurrency:
-            self.limits.concurrency = connections
-
     async def call(self, request: Request, *, largest: int | None = LARGEST_REPLY) -> Reply:
         """Send a request, tried again where that is safe, and read the whole answer.
 
@@ -277,7 +269,7 @@ class Session(AsyncResource):
             UnexpectedResponseError: it was not HTTP, or a redirect that is not followed.
         """
         first = None
-        fast = None if headers or apart or start else self._connected().fast
+        fast = None if headers or apart or start else self.ready().fast
         if fast is not None and fast.takes(request):
             try:
                 response = await fast.get(request)
@@ -380,12 +372,12 @@ class Session(AsyncResource):
         """
         trust = latest_trust()
         if isinstance(error, TimedOutError) and error.sent and trust and not trust.first:
-            connector = self._connected().pooled.connector
+            connector = self.ready().pooled.connector
             if isinstance(connector, CheckedConnector):
                 connector.retire()
 
     def _client_for(self, request: Request, *, apart: bool) -> aiohttp.ClientSession:
-        clients = self._connected()
+        clients = self.ready()
         alone = apart or request.live or not request.repeatable
         return clients.fresh if alone else clients.pooled
 

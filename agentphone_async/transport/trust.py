@@ -103,14 +103,15 @@ class Trust:
         repeats: it says no in the same bytes as an earlier answer of the connection to another
             request. That is common, and it is also what an answer that came twice looks like.
         content: what it was; None while it comes, and where it is named.
+        ended_at: when its last byte came, in monotonic seconds; until then, when it began.
     """
 
     __slots__ = (
         "_before",
         "_connection",
         "_distrusted",
-        "_ended_at",
         "content",
+        "ended_at",
         "first",
         "named",
         "proved",
@@ -118,13 +119,13 @@ class Trust:
     )
 
     def __init__(self, *, first: bool, connection: Giver | None = None) -> None:
-        self._connection = None if connection is None else weakref.ref(connection)
+        self._connection = _nobody if connection is None else weakref.ref(connection)
         self.first = first
         self.proved = first
         self.named = self.repeats = self._distrusted = False
         self.content: Content | None = None
         self._before: Trust | None = None
-        self._ended_at = time.monotonic()
+        self.ended_at = time.monotonic()
 
     @property
     def distrusted(self) -> bool:
@@ -136,14 +137,14 @@ class Trust:
         """Seconds until surplus behind it would have shown; 0.0 if it is known to be right."""
         if self.proved or self._distrusted:
             return 0.0
-        own = 0.0 if self.first else max(0.0, self._ended_at + QUIET - time.monotonic())
+        own = 0.0 if self.first else max(0.0, self.ended_at + QUIET - time.monotonic())
         return own if self._before is None else max(own, self._before.unsettled)
 
     def prove(self) -> None:
         """Its content names the request."""
         self.named = self.proved = True
         self._distrusted = False
-        connection = self._handler()
+        connection = self._connection()
         if connection is not None:
             connection.shared.named = True
 
@@ -160,13 +161,9 @@ class Trust:
     def refuse(self) -> None:
         """It is another request's: use the connection no more."""
         self._distrusted = True
-        connection = self._handler()
+        connection = self._connection()
         if connection is not None:
             connection.out_of_step()
-
-    def ended(self) -> None:
-        """The last byte has come."""
-        self._ended_at = time.monotonic()
 
     def came(self, content: Content) -> None:
         """All of it has come, and nothing in it names the request.
@@ -176,8 +173,8 @@ class Trust:
         `Shared`); a refusal may well be, where answers name nobody, and should be asked for once
         more apart.
         """
-        self.ended()
-        connection = self._handler()
+        self.ended_at = time.monotonic()
+        connection = self._connection()
         if self.named or connection is None:
             return
         self.content = content
@@ -195,5 +192,6 @@ class Trust:
                 self.repeats = True
                 connection.force_close()
 
-    def _handler(self) -> Giver | None:
-        return None if self._connection is None else self._connection()
+
+def _nobody() -> None:
+    """In place of a reference to a connection, where there is none."""

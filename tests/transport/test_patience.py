@@ -91,7 +91,7 @@ async def test_one_poisonous_recording_pauses_the_others_once(sleeps: Sleeps):
         if number > 1:
             assert again._limits.paused_for == 0
         for _ in range(5):  # meanwhile the others are served
-            again._limits.refusals_of(GET.name).answered()
+            again._limits.refusals[GET.name].answered()
         raise ServerError("x", status=503, retry_after=20)
 
     with pytest.raises(ServerError):

@@ -101,7 +101,7 @@ async def test_every_connection_of_a_session_is_made_through_it(monkeypatch):
         "agentphone_async.transport.session.PatientResolver", lambda _: Names(evil=["127.0.0.1"])
     )
     async with Session(Settings(base_url=f"https://{HOME}")) as session:
-        for client in (session._connected().pooled, session._connected().fresh):
+        for client in (session.ready().pooled, session.ready().fresh):
             with pytest.raises(UnexpectedResponseError, match="private network") as caught:
                 await client.get("https://evil.example.com/a.wav")
             assert not caught.value.transient

@@ -47,7 +47,7 @@ async def test_connecting_takes_too_long(client_of, asked):
             client = client_of(f"http://127.0.0.1:{address[1]}", timeouts=timeouts)
             with pytest.raises(TimedOutError, match="connecting to") as caught:
                 await client.session._send_once(
-                    client.session._connected().pooled,
+                    client.session.ready().pooled,
                     asked,
                     f"http://127.0.0.1:{address[1]}/",
                     None,
