@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,18 +27,27 @@ SHORT = Timeouts(connect=0.3, read=0.3, head=0.3, minimum_speed_window=0.2)
 """Long enough for loopback on a busy machine, short enough to be waited for."""
 
 
+IN_MEMORY = Path("/dev/shm")
+"""Where tests have their files if there is room: there, a sync costs nothing."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """A run of everything takes three processes on two cores, since some of its tests wait.
 
-    ``-n 0``, as well as naming tests, keeps it to one.
+    ``-n 0``, as well as naming tests, keeps it to one. In three, each would rewrite all asserts,
+    which takes longer than all else before the first test: a failure shows its local variables
+    instead, and the values of its assert when it is run again by its name or by ``--last-failed``.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:  # a worker, which would start two more, and so on
         return
+    if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if everything and config.getoption("numprocesses", 0) is None:
         config.option.numprocesses = min(3, 1 + (os.cpu_count() or 1))
         config.option.dist = "worksteal"  # neighbours stay together: they share what they computed
+        config.option.assertmode, config.option.showlocals = "plain", True
 
 
 def pytest_configure() -> None:

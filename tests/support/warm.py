@@ -3,7 +3,7 @@
 A Python that starts and imports the command line takes longer than most commands of the tests do.
 So one process imports it once (``python -m tests.support.warm``), and forks for each command: a
 child gets its own arguments, environment, folder and standard files, and ends as an interpreter
-ends. It becomes a child of the test's process, so signals, exit codes and process ids are real.
+ends, but for the modules that one takes apart. It becomes a child of the test's process, so signals, exit codes and process ids are real.
 Where the system cannot do that (only Linux can), and where the start itself is what is tested,
 commands start as usual.
 """
@@ -12,33 +12,35 @@ from __future__ import annotations
 
 import array
 import asyncio
+import atexit
 import ctypes
 import functools
 import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import agentphone_async
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "agentphone_async")
 """What a command line begins with that is forked."""
 
-_IMPORTED = (
-    *("agentphone_async.cli." + name for name in (
-        "main", "archive", "calls", "catalog", "config", "export", "fetch", "forget", "ls",
-        "missing", "verify", "signals", "emulate", "demo", "serve", "watch",
-    )),
-    "agentphone_async.archive.verification.verify", "agentphone_async.emulator",
-)  # fmt: skip
+_NOT_OURS = {"agentphone_async.__main__", "agentphone_async.pytest_plugin"}
+"""Of the package, what a command does not import, or what is one itself."""
+_OFTEN = {"anyio._backends._asyncio", "encodings.idna", "tomllib", "uvloop"}
+"""Of others, what most commands import only when they run."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
 _LONGEST = 1 << 18
 
@@ -191,12 +193,31 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
 
 def _main() -> None:
     listener = socket.socket(fileno=int(sys.argv[1]))
-    for name in _IMPORTED:
+    ours = pkgutil.walk_packages(agentphone_async.__path__, "agentphone_async.")
+    for name in ({module.name for module in ours} - _NOT_OURS) | _OFTEN:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
     sys.argv = ["agentphone-async", *_serve(listener)]
-    importlib.import_module("agentphone_async.cli.entry").main()
+    codes: list[Any] = []
+    atexit.register(_leave, codes)
+    try:
+        importlib.import_module("agentphone_async.cli.entry").main()
+    except SystemExit as ending:
+        codes.append(ending.code)
+        raise
+
+
+def _leave(codes: list[Any]) -> None:
+    """End when threads and everything else at exit are done, before modules are taken apart.
+
+    That touches all the memory that is shared until then: it takes longer than most commands.
+    """
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if codes and isinstance(codes[0], int):
+            os._exit(codes[0])
 
 
 if __name__ == "__main__":
