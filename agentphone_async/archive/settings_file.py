@@ -26,12 +26,12 @@ from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import create, destination_errors, remove, sync_folder, write_all
 from agentphone_async.sinks.erased import SETTINGS_NAME
-from agentphone_async.sinks.leftovers import TempNames
+from agentphone_async.sinks.leftovers import temp_names
 from agentphone_async.sinks.local import Fsync
 
 _FORMAT = 1
 _LARGEST = 64 * 1024 * 1024
-_temp_names = TempNames()
+_temp_names = temp_names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def write_private(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     It is 0600, or as open to others as the one that was there.
     """
-    temp = os.fspath(path.parent / _temp_names.next())
+    temp = os.fspath(path.parent / next(_temp_names))
     with destination_errors(path):
         fd = create(temp)
         try:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
@@ -106,7 +107,7 @@ def make_folder(top: Path, below: PurePosixPath) -> list[Path]:
     Returns:
         The folders that were not there before.
     """
-    made = _make_with_parents(top)
+    made = [] if os.path.isdir(top) else _make_with_parents(top)  # noqa: PTH112 - hot
     path = top
     for part in below.parts:
         path = path / part
@@ -160,16 +161,6 @@ def is_there(path: str) -> bool:
     return os.path.lexists(path)
 
 
-def create(path: str) -> int:
-    """Create a new private file and return its descriptor."""
-    return _open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-
-
-def open_part(path: str) -> int:
-    """Open a file of ours to read it and to write behind its end; return its descriptor."""
-    return _open(path, os.O_RDWR | os.O_APPEND)
-
-
 def _open(path: str, flags: int, *, links: bool = False) -> int:
     """Open a file; one behind a symbolic link only if ``links`` may be followed."""
     flags |= _BINARY | _CLOSE_ON_EXEC | (0 if links else _NO_LINK)
@@ -180,6 +171,13 @@ def _open(path: str, flags: int, *, links: bool = False) -> int:
             raise
     time.sleep(_PAUSE)
     return patiently(lambda: os.open(path, flags, FILE_MODE))
+
+
+create = partial(_open, flags=os.O_RDWR | os.O_CREAT | os.O_EXCL)
+"""Create a new private file and return its descriptor."""
+
+open_part = partial(_open, flags=os.O_RDWR | os.O_APPEND)
+"""Open a file of ours to read it and to write behind its end; return its descriptor."""
 
 
 def patiently(opening: Callable[[], T]) -> T:
@@ -235,14 +233,15 @@ def _write_rest(fd: int, rest: memoryview) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def sync_many(paths: Sequence[str]) -> None:
+def sync_many(paths: Sequence[str], *, each: bool = False) -> None:
     """Force the bytes of closed files to the disk.
 
-    A few are synced one by one; many on one file system with a single ``syncfs`` where there is
-    one (Linux; it reports write-back errors since 5.8).
+    A few, or ``each``, are synced one by one; many on one file system with a single ``syncfs``
+    where there is one (Linux; it reports write-back errors since 5.8).
     """
-    if len(paths) < _FEW_FILES or _syncfs is None:
-        sync_each(paths)
+    if each or len(paths) < _FEW_FILES or _syncfs is None:
+        for path in paths:
+            _sync_path(path)
         return
     fd = _open(paths[0], os.O_RDONLY)
     try:
@@ -251,12 +250,6 @@ def sync_many(paths: Sequence[str]) -> None:
             raise OSError(number, os.strerror(number), paths[0])
     finally:
         os.close(fd)
-
-
-def sync_each(paths: Sequence[str]) -> None:
-    """Force the bytes of closed files to the disk, one by one."""
-    for path in paths:
-        _sync_path(path)
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -27,15 +28,10 @@ _STARTED = time.time()
 _NUMBERS = itertools.count()
 
 
-class TempNames:
-    """Names that no other process uses, and by which a dead process's leftovers are known."""
-
-    def __init__(self) -> None:
-        self._prefix = f".agentphone-{_this_host()}-{os.getpid():x}-{_TOKEN}-"
-
-    def next(self) -> str:
-        """A new name."""
-        return f"{self._prefix}{next(_NUMBERS):x}.part"
+def temp_names() -> Iterator[str]:
+    """New names, that no other process uses, and by which a dead process's leftovers are known."""
+    name = f".agentphone-{_this_host()}-{os.getpid():x}-{_TOKEN}-{{:x}}.part"
+    return map(name.format, _NUMBERS)
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +48,7 @@ def _this_host() -> str:
 
 
 def is_temp(name: str) -> bool:
-    """Whether a file name is one of `TempNames`, of any process, or that of a kept part."""
+    """Whether a file name is one of `temp_names`, of any process, or that of a kept part."""
     return _TEMP.fullmatch(name) is not None or _KEPT.fullmatch(name) is not None
 
 

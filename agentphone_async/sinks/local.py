@@ -17,6 +17,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
@@ -30,7 +31,6 @@ from agentphone_async.sinks.disk import (
     link_or_replace,
     make_folder,
     remove,
-    sync_each,
     sync_folder,
     sync_many,
     write_all,
@@ -65,6 +65,7 @@ HICCUP = 0.02
 
 _USUAL = ALL_EXTENSIONS[:2]
 _RARE = ALL_EXTENSIONS[2:]
+_KEY = attrgetter("key")
 
 
 class LocalSink:
@@ -168,7 +169,7 @@ class LocalSink:
         if syncing:
             await self._disk.syncing.run(self._sync, staged)
         with self._watching(len(batch)):
-            stored = [self._link(item) for item in staged]
+            stored = list(map(self._link, staged))
         if syncing:
             await self._disk.syncing.run(self._sync_folders, staged)
         return stored
@@ -184,17 +185,29 @@ class LocalSink:
     # What follows runs in threads, or in the loop if that is ours.
 
     def _existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
-        with destination_errors(self.folder):
-            self._check()
-            prefixes = {folder: self._look_at(folder) for folder in {t.folder for t in targets}}
-            return [self._taken(target, prefixes[target.folder]) for target in targets]
+        """A destination that can be none is said here, before anything is fetched."""
+        prefixes: dict[PurePosixPath, str] = {}
+        there: list[PurePosixPath | None] = [None] * len(targets)
+        try:
+            if not stat.S_ISDIR(os.stat(self.folder).st_mode):  # noqa: PTH116 - one look
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            for number, target in enumerate(targets):
+                prefix = prefixes.get(target.folder)
+                if prefix is None:
+                    prefix = prefixes[target.folder] = self._look_at(target.folder)
+                there[number] = self._taken(target, prefix)
+        except FileNotFoundError:
+            pass  # nothing of it is there
+        except OSError as error:
+            raise destination_error(error, self.folder) from error
+        return there
 
     def _taken(self, target: Target, prefix: str) -> PurePosixPath | None:
         """The name under which it is there; rare ones are looked for among those noted."""
         if target.extension is not None:
             names: Sequence[str] = target.file_names()
         else:
-            names = [target.stem + extension for extension in _USUAL]
+            names = [target.stem + _USUAL[0], target.stem + _USUAL[1]]
             if noted := self._disk.rare.get(prefix):
                 names += [name for name in target.file_names() if name in noted]
         for name in names:
@@ -218,19 +231,10 @@ class LocalSink:
         sweep(self.folder / folder, noted, _RARE)
         self._disk.rare[prefix] = noted
 
-    def _check(self) -> None:
-        """A destination that can be none is said before anything is fetched."""
-        try:
-            mode = os.stat(self.folder).st_mode  # noqa: PTH116 - one look: another may be making it
-        except FileNotFoundError:
-            return
-        if not stat.S_ISDIR(mode):
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-
     def _create(self, folder: PurePosixPath) -> tuple[str, int]:
         try:
             prefix = self._prefixes.get(folder) or self._prepare(folder)
-            temp = prefix + self._disk.names.next()
+            temp = prefix + next(self._disk.names)
             fd = create(temp)
         except OSError as error:
             raise destination_error(error, self.folder) from error
@@ -261,7 +265,7 @@ class LocalSink:
 
     def _take_up(self, target: Target, mark: str) -> tuple[LocalUpload, bytes] | None:
         prefix = self._look_at(target.folder)
-        temp = prefix + self._disk.names.next()
+        temp = prefix + next(self._disk.names)
         with destination_errors(temp):
             part = take_part(prefix, target.stem, mark, temp)
         if part is None:
@@ -297,16 +301,15 @@ class LocalSink:
 
     def _sync_and_link(self, staged: Sequence[Staged]) -> list[Stored]:
         self._sync(staged)
-        stored = [self._link(item) for item in staged]
+        stored = list(map(self._link, staged))
         self._sync_folders(staged)
         return stored
 
     def _sync(self, staged: Sequence[Staged]) -> None:
+        if self._fsync is Fsync.OFF:
+            return
         try:
-            if self._fsync is Fsync.BATCH:
-                sync_many([item.key for item in staged])
-            elif self._fsync is Fsync.EACH:
-                sync_each([item.key for item in staged])
+            sync_many(list(map(_KEY, staged)), each=self._fsync is Fsync.EACH)
         except OSError as error:
             raise destination_error(error, self.folder) from error
 
@@ -314,11 +317,14 @@ class LocalSink:
         if self._fsync is Fsync.OFF:
             return
         made = tuple(self._disk.made)
-        folders = {self._prefixes[item.target.folder] for item in staged}
-        folders.update(os.fspath(path.parent) for path in made)
+        folders: set[str] = set()
+        for item in staged:
+            folders.add(self._prefixes[item.target.folder])
+        for path in made:
+            folders.add(os.fspath(path.parent))
         try:
-            for path in folders:
-                sync_folder(path.rstrip("/") or path)
+            for folder in folders:
+                sync_folder(folder.rstrip("/") or folder)
         except OSError as error:
             raise destination_error(error, self.folder) from error
         # Only now: a batch beside this one relies on them, too.

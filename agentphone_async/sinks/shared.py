@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentphone_async.sinks.leftovers import TempNames
+from agentphone_async.sinks.leftovers import temp_names
 from agentphone_async.sinks.threads import FilePool
 
 SYNCING = 2
@@ -32,7 +32,7 @@ class Disk:
     def __init__(self, pool: FilePool | None = None) -> None:
         self.pool = pool or FilePool()
         self.syncing = FilePool(SYNCING)
-        self.names = TempNames()
+        self.names = temp_names()
         self.rare: dict[str, set[str]] = {}
         self.made: set[Path] = set()
         self._own_pool = pool is None

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from agentphone_async.errors import DestinationError
 from agentphone_async.sinks.disk import create, destination_errors, make_folder, remove, write_all
-from agentphone_async.sinks.leftovers import TempNames, sweep
+from agentphone_async.sinks.leftovers import sweep, temp_names
 
 
 class Spool:
@@ -27,7 +27,7 @@ class Spool:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or Path(tempfile.gettempdir()) / f"agentphone-spool-{_user()}"
-        self._names = TempNames()
+        self._names = temp_names()
         self._files: dict[str, SpoolFile] = {}
         self._swept = False
 
@@ -43,7 +43,7 @@ class Spool:
                 _refuse_foreign(self.folder)
                 sweep(self.folder)
                 self._swept = True
-            path = os.fspath(self.folder / self._names.next())
+            path = os.fspath(self.folder / next(self._names))
             file = self._files[path] = SpoolFile(path, create(path))
         return file
 

@@ -20,7 +20,7 @@ from agentphone_async.archive.catalog.runs import unfinished_folders
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
-from agentphone_async.sinks.leftovers import TempNames
+from agentphone_async.sinks.leftovers import temp_names
 from tests.faults.oracle import Oracle
 from tests.support.archives import execute
 from tests.support.runs import DAY, HOUR, files, now, rows
@@ -110,7 +110,7 @@ async def test_folders_stay_noted_until_what_is_left_in_them_may_go(
     emulator.add_call(id="x", started_at=now() - DAY, duration=0.2)
     archive = Archive(tmp_path)
     await archive.run(client)
-    left = next(tmp_path.rglob("*.wav")).with_name(TempNames().next())  # of one that lives
+    left = next(tmp_path.rglob("*.wav")).with_name(next(temp_names()))  # of one that lives
     left.write_bytes(b"rest")
     folder = left.parent.relative_to(tmp_path).as_posix()
     await execute(tmp_path, "INSERT INTO run_folders VALUES (1, ?)", folder)

@@ -104,7 +104,7 @@ class TestPublishing:
         gate = threading.Event()
         synced = []
 
-        def sync_many(paths):
+        def sync_many(paths, **_):
             assert gate.wait(10)
             synced.append(len(paths))
 

@@ -142,8 +142,6 @@ async def test_while_the_network_is_waited_for(way, script, times, tmp_path):
 async def test_while_a_thread_works_on_the_disk(
     way, place, body, times, gate, monkeypatch, tmp_path
 ):
-    if place == "sync_many":
-        monkeypatch.setattr(local, "sync_each", gate.guard(local.sync_each))
     guarded = gate.guard(getattr(local, place))
     monkeypatch.setattr(local, place, guarded)
     monkeypatch.setattr(local_upload, place, guarded, raising=False)

@@ -58,7 +58,7 @@ class TestLeftovers:
     @pytest.mark.parametrize("who", ["this process", "one that has our number just now"])
     async def test_what_has_our_number_and_is_young_stays(self, who, tmp_path):
         (tmp_path / "day").mkdir()
-        left = tmp_path / "day" / leftovers.TempNames().next()
+        left = tmp_path / "day" / next(leftovers.temp_names())
         if who == "this process":
             left.write_bytes(b"rest")
             os.utime(left, (0.0, 0.0))  # as the call that it is of
@@ -102,8 +102,8 @@ class TestLeftovers:
 
     def test_names_are_never_the_same_and_known_as_temporary(self):
         names = {
-            made.next()
-            for made in (leftovers.TempNames(), leftovers.TempNames())
+            next(made)
+            for made in (leftovers.temp_names(), leftovers.temp_names())
             for _ in range(50)
         }
         assert len(names) == 100
