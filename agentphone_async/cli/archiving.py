@@ -18,10 +18,9 @@ from agentphone_async.archive.selection import Selection
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet
-from agentphone_async.cli.event_loop import run
+from agentphone_async.cli.event_loop import SECOND_SIGNAL, run_interruptible
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.showing import Showing
-from agentphone_async.cli.signals import SECOND_SIGNAL, interruptible
 from agentphone_async.cli.slowness import Slowness
 from agentphone_async.cli.summary import Summary, statuses_seen
 from agentphone_async.client import AsyncAgentPhone
@@ -147,11 +146,9 @@ class ArchiveJob:
             archive.stop()
 
         try:
-            report = run(interruptible(self._run(archive, client, watcher), stop))
+            report = run_interruptible(self._run(archive, client, watcher), stop)
         finally:
             display.close()
-        if report is None:
-            return INTERRUPTED
         conclude(report, display, quiet=showing.quiet, dry_run=self.options.dry_run)
         if report.error is not None:
             raise report.error

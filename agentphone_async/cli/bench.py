@@ -19,11 +19,10 @@ from click.core import ParameterSource
 from agentphone_async.bench.networks import PROFILES, Network, profile_named
 from agentphone_async.cli.bench_network import CALLS, emulated
 from agentphone_async.cli.connection import Connection, Transfers
-from agentphone_async.cli.event_loop import run
+from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import Command, Section, connection_options, option
 from agentphone_async.cli.param_types import Count, File, Folder, Seconds, Size
-from agentphone_async.cli.signals import interruptible
 from agentphone_async.config import DEFAULT_BASE_URL
 
 if TYPE_CHECKING:
@@ -181,13 +180,17 @@ def command(
         require_matplotlib()  # before a minute of measuring, not after it
     steps: list[Step] = []
     compared: list[Timed] = []
-    finished = run(interruptible(_measure(job, steps, compared)))
+    interrupted = False
+    try:
+        run_interruptible(_measure(job, steps, compared))
+    except KeyboardInterrupt:
+        interrupted = True
     if _only_absent(steps):
         click.echo("none of the ids has a recording; name calls that were recorded", err=True)
-        return INTERRUPTED if finished is None else SOME_FAILED
+        return INTERRUPTED if interrupted else SOME_FAILED
     if steps:
         _tell(job, steps, compared, json_file, plot_file)
-    return INTERRUPTED if finished is None else DONE
+    return INTERRUPTED if interrupted else DONE
 
 
 def _only_absent(steps: list[Step]) -> bool:
@@ -195,7 +198,7 @@ def _only_absent(steps: list[Step]) -> bool:
     return not some and any(step.absent for step in steps)
 
 
-async def _measure(job: Job, steps: list[Step], compared: list[Timed]) -> bool:
+async def _measure(job: Job, steps: list[Step], compared: list[Timed]) -> None:
     from agentphone_async.bench.sweep import Sweep, probe
 
     async with _source(job) as (connection, ids), _storage(job) as sink:
@@ -215,7 +218,6 @@ async def _measure(job: Job, steps: list[Step], compared: list[Timed]) -> bool:
                 click.echo(f"{step.label:>9} transfers: {rate:,.1f} MB/s", err=True)
         if job.compare and not _only_absent(steps):
             await _compare(job, steps, connection.base_url or DEFAULT_BASE_URL, ids, compared)
-    return True
 
 
 async def _compare(
@@ -251,16 +253,11 @@ async def _source(job: Job) -> AsyncIterator[tuple[Connection, Iterator[str]]]:
     from agentphone_async.cli.ids import call_ids
 
     found: list[str] = []
-    try:
-        async with aclosing(call_ids(job.call_ids, job.from_file)) as given:
-            async for call_id in given:
-                found.append(call_id)
-                if len(found) == MOST_IDS:
-                    break
-    except OSError as error:
-        raise click.BadParameter(
-            f"cannot read {str(job.from_file)!r}: {error.strerror}", param_hint="--from-file"
-        ) from error
+    async with aclosing(call_ids(job.call_ids, job.from_file)) as given:
+        async for call_id in given:
+            found.append(call_id)
+            if len(found) == MOST_IDS:
+                break
     if not found:
         raise click.BadParameter(
             f"there is no call id in {str(job.from_file)!r}", param_hint="--from-file"

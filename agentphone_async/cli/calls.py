@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentphone_async.cli.connection import Connection
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Group,
     Section,
@@ -20,7 +20,6 @@ from agentphone_async.cli.options import (
     output_option,
 )
 from agentphone_async.cli.param_types import Seconds, Whole
-from agentphone_async.cli.signals import interruptible
 from agentphone_async.protocol.endpoints import WAIT_RANGE
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def list_(
             click.echo(f"{unread} of the list could not be read; left out", err=True)
         return SOME_FAILED if calls.problems else DONE
 
-    return _run(work())
+    return run_interruptible(work())
 
 
 def _listing(
@@ -161,7 +160,7 @@ def get(*, call_id: str, wait: float | None, connection: Connection, output: str
         _show(call, output)
         return DONE
 
-    return _run(work())
+    return run_interruptible(work())
 
 
 @command.command("transcript")
@@ -182,7 +181,7 @@ def transcript(*, call_id: str, connection: Connection, output: str | None) -> i
                 click.echo(turn_line(turn.created_at, turn.role, turn.content))
         return DONE
 
-    return _run(work())
+    return run_interruptible(work())
 
 
 @command.command("follow")
@@ -201,7 +200,7 @@ def follow(*, call_id: str, connection: Connection, output: str | None) -> int:
                 _show_event(event, output)
         return DONE
 
-    return _run(work())
+    return run_interruptible(work())
 
 
 def _show_event(event: TranscriptEvent, output: str | None) -> None:
@@ -236,7 +235,7 @@ def end(*, call_id: str, connection: Connection, output: str | None) -> int:
         _show(call, output)
         return DONE
 
-    return _run(work())
+    return run_interruptible(work())
 
 
 def _show(call: Call, output: str | None) -> None:
@@ -309,8 +308,3 @@ async def _print(calls: AsyncGenerator[Call], rows: Rows[Call]) -> None:
 def _echo_json(thing: ApiModel) -> None:
     # Escaped to ASCII: whatever the network sent, a terminal sees no control character.
     click.echo(json.dumps(thing.raw))
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
-    code = run(interruptible(work))
-    return INTERRUPTED if code is None else code

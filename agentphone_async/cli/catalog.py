@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DESTINATION, DONE
 from agentphone_async.cli.options import Group, archive_folder, output_option
 from agentphone_async.cli.places import catalog_option, readable_archive
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.query import Overview
@@ -39,9 +38,7 @@ def info(*, dest: Path, output: str | None) -> int:
         async with await Catalog.open(dest, write=False) as catalog:
             return await catalog.run(overview)
 
-    found = run(interruptible(work()))
-    if found is None:
-        return INTERRUPTED
+    found = run_interruptible(work())
     if output == "json":
         click.echo(json.dumps(asdict(found), default=str))
     else:
@@ -90,9 +87,7 @@ def check(*, dest: Path) -> int:
         async with await Catalog.open(dest, write=False) as catalog:
             return await catalog.run(damage)
 
-    found = run(interruptible(work()))
-    if found is None:
-        return INTERRUPTED
+    found = run_interruptible(work())
     from agentphone_async.protocol.display import printable
 
     for line in found:
@@ -118,9 +113,7 @@ def rebuild(*, dest: Path, output: str | None) -> int:
     """
     from agentphone_async.archive import rebuild as rebuilding
 
-    report = run(interruptible(rebuilding.rebuild(dest)))
-    if report is None:
-        return INTERRUPTED
+    report = run_interruptible(rebuilding.rebuild(dest))
     if output == "json":
         click.echo(json.dumps(asdict(report), default=str))
     else:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.archiving import ArchiveJob, BucketPlace, conclude, exit_code
-from agentphone_async.cli.exit_codes import INTERRUPTED
 from agentphone_async.cli.showing import Showing
 from agentphone_async.errors import ConfigurationError, DestinationError
 
@@ -32,8 +31,6 @@ def run_on_cluster(job: ArchiveJob, address: str, showing: Showing) -> int:
     try:
         with _client(distributed, address) as client:
             report = _archive(job, client, display)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     finally:
         display.close()
     conclude(report, display, quiet=showing.quiet, dry_run=False)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import Command, Section, option
 from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.showing import Showing
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.report import Report
@@ -37,11 +36,9 @@ def command(*, dest: Path) -> int:
     click.echo(f"An emulated account had {CALLS} calls yesterday. Archiving them in {dest}/ …")
     display = Showing().display()
     try:
-        report = run(interruptible(_demo(dest, display)))
+        report = run_interruptible(_demo(dest, display))
     finally:
         display.close()
-    if report is None:
-        return INTERRUPTED
     conclude(report, display, quiet=False, dry_run=False)
     _show(dest, report)
     return SOME_FAILED if report.failed or report.error else DONE

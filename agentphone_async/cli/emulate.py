@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.event_loop import run
+from agentphone_async.cli.event_loop import on_signals, run
 from agentphone_async.cli.options import Command, Section, option
 from agentphone_async.cli.param_types import Bandwidth, File, Finite, Folder, Seconds, Whole
-from agentphone_async.cli.signals import on_signals
 
 if TYPE_CHECKING:
     from ssl import SSLContext

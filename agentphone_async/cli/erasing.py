@@ -22,13 +22,8 @@ async def ids_of(arguments: Sequence[str], file: Path | None) -> list[str]:
     """The call ids of arguments and file; at least one."""
     from agentphone_async.cli.ids import call_ids
 
-    try:
-        async with aclosing(call_ids(arguments, file)) as found:
-            ids = [call_id async for call_id in found]
-    except OSError as error:
-        raise click.BadParameter(
-            f"cannot read {str(file)!r}: {error.strerror}", param_hint="--from-file"
-        ) from error
+    async with aclosing(call_ids(arguments, file)) as found:
+        ids = [call_id async for call_id in found]
     if not ids:
         raise click.UsageError("name at least one CALL_ID, or use --from-file FILE")
     return ids

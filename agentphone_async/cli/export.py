@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import (
     Command,
     Section,
@@ -20,7 +20,6 @@ from agentphone_async.cli.options import (
 from agentphone_async.cli.param_types import File
 from agentphone_async.cli.period import Filters
 from agentphone_async.cli.places import readable_archive
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.export import Format
@@ -71,8 +70,8 @@ def command(
     else:
         text: Format = "csv" if format_ == "csv" else "jsonl"
         work = _export(dest, text, output, filters, excel=excel)
-    finished = run(interruptible(work))
-    return INTERRUPTED if finished is None else DONE
+    run_interruptible(work)
+    return DONE
 
 
 def _outside(output: Path, dest: Path) -> Path:
@@ -86,7 +85,7 @@ def _outside(output: Path, dest: Path) -> Path:
     raise click.BadParameter(problem, param_hint="--to")
 
 
-async def _export_parquet(dest: Path, output: Path, filters: Filters, *, ids: bool) -> bool:
+async def _export_parquet(dest: Path, output: Path, filters: Filters, *, ids: bool) -> None:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.parquet import export_parquet
 
@@ -99,12 +98,11 @@ async def _export_parquet(dest: Path, output: Path, filters: Filters, *, ids: bo
             versions=filters.versions,
             ids=ids,
         )
-    return True
 
 
 async def _export(
     dest: Path, format_: Format, output: Path | None, filters: Filters, *, excel: bool
-) -> bool:
+) -> None:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.export import export, export_to
 
@@ -119,10 +117,9 @@ async def _export(
         )
         if output is not None:
             await export_to(output, pieces)
-            return True
+            return
         async with aclosing(pieces) as texts:
             async for text in texts:
                 # Bytes: the lines are the same whatever the locale and the platform.
                 sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
-    return True

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import click
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import conclude
-from agentphone_async.cli.event_loop import run
+from agentphone_async.cli.event_loop import LET_GO, SECOND_SIGNAL, run_interruptible
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
@@ -29,7 +29,6 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import File, Folder, Seconds
 from agentphone_async.cli.showing import Showing
-from agentphone_async.cli.signals import LET_GO, SECOND_SIGNAL, interruptible
 from agentphone_async.errors import DestinationError
 
 if TYPE_CHECKING:
@@ -113,9 +112,10 @@ class FetchJob:
         """Run it, say what happened, and return the exit code."""
         started = time.monotonic()
         summary = self._display.summary
-        failure = finished = None
+        failure = None
         try:
-            finished = run(interruptible(self._fetch(), self._stop))
+            with suppress(KeyboardInterrupt):  # the token knows of it, too
+                run_interruptible(self._fetch(), self._stop)
         except DestinationError as error:
             failure = error
         finally:
@@ -127,7 +127,7 @@ class FetchJob:
         conclude(self._display, quiet=quiet)
         if failure is not None:
             raise failure
-        if finished is None or self._stop_token.closed:
+        if self._stop_token.closed:
             return INTERRUPTED
         failed = summary.counts["failed"] or (self._program is not None and self._program.failed)
         return SOME_FAILED if failed else DONE
@@ -147,7 +147,7 @@ class FetchJob:
         read = max(0, self._display.summary.listed - len(self._call_ids))
         return max(0, count_ids(self._from_file) - read)
 
-    async def _fetch(self) -> bool:
+    async def _fetch(self) -> None:
         from agentphone_async.cli.ids import call_ids
         from agentphone_async.cli.slowness import Slowness
         from agentphone_async.recordings.outcomes import was_left
@@ -185,7 +185,6 @@ class FetchJob:
                         if self._program is not None:
                             self._program.settled(outcome)
             slowness.end()
-        return True
 
     def _say_waiting(self) -> None:
         if not self._said_waiting:
@@ -204,11 +203,6 @@ class FetchJob:
                 yield call_id
         except RunStoppedError:
             return
-        except OSError as error:
-            raise click.BadParameter(
-                f"cannot read {str(self._from_file)!r}: {error.strerror}",
-                param_hint="--from-file",
-            ) from error
         self._all_read = True
         if not self._display.summary.listed:
             raise click.BadParameter(

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
 from agentphone_async.cli.param_types import File, Place, Seconds
 from agentphone_async.cli.places import catalog_option, refuse_cache
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.erase import ErasureReport
@@ -51,9 +49,7 @@ def command(
     \b
     agentphone-async forget ~/calls call_abc123 --yes
     """
-    report = run(interruptible(_forget(dest, cache, call_ids, from_file, wait_lock, yes=yes)))
-    if report is None:
-        return INTERRUPTED
+    report = run_interruptible(_forget(dest, cache, call_ids, from_file, wait_lock, yes=yes))
     from agentphone_async.cli.erasing import conclude
 
     return conclude(report, output, quiet=quiet)

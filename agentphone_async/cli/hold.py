@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
 from agentphone_async.cli.param_types import File, Place
 from agentphone_async.cli.places import catalog_option, refuse_cache
-from agentphone_async.cli.signals import interruptible
 
 
 @click.command("hold", cls=Command)
@@ -44,14 +43,10 @@ def command(
     agentphone-async hold ~/calls call_abc123
     """
     if listing:
-        found = run(interruptible(_held(dest, cache)))
-        if found is None:
-            return INTERRUPTED
+        found = run_interruptible(_held(dest, cache))
         _list(found, output or "ids")
         return DONE
-    changed = run(interruptible(_hold(dest, cache, call_ids, from_file, release=release)))
-    if changed is None:
-        return INTERRUPTED
+    changed = run_interruptible(_hold(dest, cache, call_ids, from_file, release=release))
     if not quiet:
         from agentphone_async.quantities import counted
 

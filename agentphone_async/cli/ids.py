@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import aiofiles
+import click
 
 from agentphone_async.recordings.stop import StopToken
 
@@ -42,7 +43,7 @@ async def call_ids(
     input. It may keep one waiting forever, but not after a stop.
 
     Raises:
-        OSError: the file cannot be read.
+        click.BadParameter: the file cannot be read.
         RunStoppedError: stopped while more was to be read.
     """
     stop = stop or StopToken()
@@ -53,7 +54,7 @@ async def call_ids(
     rest = bytearray()
     lines_read = Lines()
     async with aclosing(_stdin_blocks() if str(file) == "-" else _file_blocks(file)) as blocks:
-        while block := await stop.through(lambda _: anext(blocks, b"")):
+        while block := await stop.through(lambda _: _next(blocks, file)):
             first, *lines = block.split(b"\n")
             # A longer line is not an id, and what is cut off does not matter.
             if len(rest) < (LONGEST_LINE if rest.startswith(b"{") else BLOCK):
@@ -137,6 +138,15 @@ def _from_json(text: str) -> str | None:
     if isinstance(inner, dict):
         return _from_json(json.dumps(inner))
     return None if data.get("event") == "summary" else text
+
+
+async def _next(blocks: AsyncGenerator[bytes], file: Path) -> bytes:
+    try:
+        return await anext(blocks, b"")
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot read {str(file)!r}: {error.strerror}", param_hint="--from-file"
+        ) from error
 
 
 async def _file_blocks(file: Path | int) -> AsyncGenerator[bytes]:

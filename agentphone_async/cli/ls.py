@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import Command, archive_filters, output_option
 from agentphone_async.cli.period import Filters
 from agentphone_async.cli.places import readable_archive
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.catalog.database import Catalog
@@ -35,11 +34,11 @@ def command(*, dest: Path, filters: Filters, output: str | None) -> int:
     agentphone-async ls ~/calls --state failed
     agentphone-async ls ~/calls --since 7d -o ids
     """
-    finished = run(interruptible(_list(dest, filters, output)))
-    return INTERRUPTED if finished is None else DONE
+    run_interruptible(_list(dest, filters, output))
+    return DONE
 
 
-async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
+async def _list(dest: Path, filters: Filters, output: str | None) -> None:
     from agentphone_async.archive.catalog.database import Catalog
     from agentphone_async.archive.query import Entry, entries
     from agentphone_async.cli.tables import Rows
@@ -68,7 +67,6 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> bool:
         )
         if failed:
             click.echo("-o json and -o tsv say why, in last_error", err=True)
-    return True
 
 
 async def _statuses(catalog: Catalog) -> str:

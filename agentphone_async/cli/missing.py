@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.connection import Connection
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
     Section,
@@ -22,7 +22,6 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import readable_archive
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.compare import MissingCall, MissingReport
@@ -58,8 +57,7 @@ def command(
     agentphone-async missing ~/calls --since 7d
     """
     work = _compare(dest, period.bounded(), connection, absent=absent, output=output, quiet=quiet)
-    code = run(interruptible(work))
-    return INTERRUPTED if code is None else code
+    return run_interruptible(work)
 
 
 async def _compare(

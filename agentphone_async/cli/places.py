@@ -6,12 +6,15 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentphone_async.cli.options import Function, Section, add_options, archive_folder, option
 from agentphone_async.cli.param_types import Folder
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.archive import BucketArchive
 
 
 def catalog_option(command: Function) -> Function:
@@ -61,6 +64,16 @@ def catalog_of(dest: Path | str, cache: Path | None) -> Iterator[Path]:
     finally:
         store.close()
     yield store.cache
+
+
+def archive_of(dest: Path | str, cache: Path | None) -> Path | BucketArchive:
+    """An archive's folder; or the archive in the bucket that a URL names."""
+    if isinstance(dest, Path):
+        refuse_cache(cache)
+        return dest
+    from agentphone_async.archive.bucket.archive import BucketArchive
+
+    return BucketArchive(dest, cache)
 
 
 def refuse_cache(cache: Path | None) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.options import (
     Command,
     Section,
@@ -21,7 +20,6 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Seconds
 from agentphone_async.cli.places import catalog_option, refuse_cache
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.erase import ErasureReport
@@ -60,9 +58,7 @@ def command(
     agentphone-async prune ~/calls --older-than 365d --keep agent=agt_abc --yes
     """
     work = _prune(dest, cache, older_than, _fields(keep), wait_lock, yes=yes)
-    report = run(interruptible(work))
-    if report is None:
-        return INTERRUPTED
+    report = run_interruptible(work)
     from agentphone_async.cli.erasing import conclude
 
     return conclude(report, output, quiet=quiet)

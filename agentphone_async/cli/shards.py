@@ -11,8 +11,8 @@ import click
 
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
     Section,
@@ -29,7 +29,6 @@ from agentphone_async.cli.period import Period
 from agentphone_async.cli.places import catalog_option
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
-from agentphone_async.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.planning import Planned
@@ -146,9 +145,7 @@ def plan(
                 zone=period.zone(),
             )
 
-    planned = run(interruptible(work()))
-    if planned is None:
-        return INTERRUPTED
+    planned = run_interruptible(work())
     return _tell(planned)
 
 
@@ -229,11 +226,9 @@ def work(
         worker.stop()
 
     try:
-        report = run(interruptible(go(), stop))
+        report = run_interruptible(go(), stop)
     finally:
         display.close()
-    if report is None:
-        return INTERRUPTED
     conclude(report, display, quiet=showing.quiet, dry_run=False)
     code = exit_code(report)
     return SOME_FAILED if code == DONE and program is not None and program.failed else code

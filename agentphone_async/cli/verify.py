@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Coroutine
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.connection import Connection
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
     Section,
@@ -25,10 +25,10 @@ from agentphone_async.cli.options import (
     quiet_option,
 )
 from agentphone_async.cli.param_types import Seconds, Whole
-from agentphone_async.cli.places import catalog_option, refuse_cache
-from agentphone_async.cli.signals import interruptible
+from agentphone_async.cli.places import archive_of, catalog_option
 
 if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.archive import BucketArchive
     from agentphone_async.archive.verification.hasher import Finding
     from agentphone_async.archive.verification.repair import Repaired
     from agentphone_async.archive.verification.verify import VerifyReport
@@ -80,77 +80,64 @@ def command(
     teller = Teller(output or "table", quiet=quiet)
     if accept and repair:
         raise click.UsageError("--accept and --repair exclude each other; leave one out")
-    if not isinstance(dest, Path):
-        from agentphone_async.cli import verify_bucket
-
-        archive = verify_bucket.archive_of(dest, cache)
-        if accept:
-            return _accept(teller, verify_bucket.accept(archive, accept))
-        limits = verify_bucket.Limits(deep, threads, transfers)
-        return _told(
-            teller,
-            verify_bucket.repair(archive, connection, teller, limits)
-            if repair
-            else verify_bucket.verify(archive, teller, limits),
-        )
-    refuse_cache(cache)
+    place = archive_of(dest, cache)
     if accept:
-        from agentphone_async.archive.verification import accept as accepting
-
-        return _accept(teller, accepting.accept(dest, accept, wait_lock=wait_lock))
-    work = (
-        _repair(dest, connection, teller, threads, transfers, wait_lock)
-        if repair
-        else _verify(dest, teller, threads)
-    )
-    return _told(teller, work)
-
-
-def _told(teller: Teller, work: Coroutine[Any, Any, VerifyReport]) -> int:
-    report = run(interruptible(work))
-    if report is None:
-        return INTERRUPTED
+        return _tell_accepted(teller, run_interruptible(_accept(place, accept, wait_lock)))
+    shared: dict[str, Any] = {"threads": threads, "progress": teller.progress}
+    if not isinstance(place, Path):
+        shared["deep"] = deep
+    elif repair:
+        shared["wait_lock"] = wait_lock
+    if repair:
+        shared |= {"transfers": transfers, "settled": teller.settled}
+        report = run_interruptible(_repair(place, connection, shared))
+    else:
+        report = run_interruptible(_verify(place, shared | {"found": teller.found}))
     teller.conclude(report)
     return DONE if report.clean else SOME_FAILED
 
 
-def _accept(teller: Teller, work: Coroutine[Any, Any, list[Finding]]) -> int:
-    """Accept what is wrong with some calls, and say what that is."""
-    found = run(interruptible(work))
-    if found is None:
-        return INTERRUPTED
+def _tell_accepted(teller: Teller, found: Sequence[Finding]) -> int:
+    """Say what was wrong with calls, and is let pass."""
     for finding in found:
         teller.accepted(finding)
     teller.say(f"{len(found):,} accepted")
     return DONE
 
 
-async def _verify(dest: Path, teller: Teller, threads: int | None) -> VerifyReport:
-    from agentphone_async.archive.verification.verify import verify
+async def _accept(
+    place: Path | BucketArchive, call_ids: tuple[str, ...], wait_lock: float
+) -> Sequence[Finding]:
+    if isinstance(place, Path):
+        from agentphone_async.archive.verification.accept import accept
 
-    return await verify(dest, threads=threads, found=teller.found, progress=teller.progress)
+        return await accept(place, call_ids, wait_lock=wait_lock)
+    from agentphone_async.archive.bucket import check
+
+    return await check.accept(place, call_ids)
+
+
+async def _verify(place: Path | BucketArchive, settings: dict[str, Any]) -> VerifyReport:
+    if isinstance(place, Path):
+        from agentphone_async.archive.verification.verify import verify
+
+        return await verify(place, **settings)
+    from agentphone_async.archive.bucket import check
+
+    return await check.verify(place, **settings)
 
 
 async def _repair(
-    dest: Path,
-    connection: Connection,
-    teller: Teller,
-    threads: int | None,
-    transfers: int,
-    wait_lock: float,
+    place: Path | BucketArchive, connection: Connection, settings: dict[str, Any]
 ) -> VerifyReport:
-    from agentphone_async.archive.verification.repair import repair
-
     async with connection.client(key_needed=False) as client:
-        return await repair(
-            dest,
-            client,
-            threads=threads,
-            transfers=transfers,
-            wait_lock=wait_lock,
-            settled=teller.settled,
-            progress=teller.progress,
-        )
+        if isinstance(place, Path):
+            from agentphone_async.archive.verification.repair import repair
+
+            return await repair(place, client, **settings)
+        from agentphone_async.archive.bucket import repair as in_bucket
+
+        return await in_bucket.repair(place, client, **settings)
 
 
 @dataclass(frozen=True)

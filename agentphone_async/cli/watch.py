@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.connection import Connection, Transfers
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.exit_codes import DONE, INTERRUPTED
+from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import (
     Command,
     Section,
@@ -25,7 +24,6 @@ from agentphone_async.cli.options import (
 from agentphone_async.cli.param_types import File, Seconds
 from agentphone_async.cli.places import catalog_option, refuse_cache
 from agentphone_async.cli.showing import Logs
-from agentphone_async.cli.signals import on_signals
 
 if TYPE_CHECKING:
     from agentphone_async.archive.archive import Archive
@@ -99,7 +97,14 @@ def command(
     archive = _archive(dest, cache)
     client = transfers.client(connection)
     replace(logs, log_level=logs.log_level or "info").start()
-    return run(_watch(Watch(archive, client, options), dest))
+    watch = Watch(archive, client, options)
+
+    def stop() -> None:
+        click.echo("stopping: finishing what is under way; a second signal stops at once", err=True)
+        watch.stop()
+
+    run_interruptible(_watch(watch, dest), stop, patient=True)
+    return DONE
 
 
 def _archive(dest: Path | str, cache: Path | None) -> Archive | BucketArchive:
@@ -132,23 +137,11 @@ def _run_options(
     )
 
 
-async def _watch(watch: Watch, dest: Path | str) -> int:
-    signals = 0
-
-    def on_signal() -> None:
-        nonlocal signals
-        signals += 1
-        if signals > 1:
-            os._exit(INTERRUPTED)
-        click.echo("stopping: finishing what is under way; a second signal stops at once", err=True)
-        watch.stop()
-
+async def _watch(watch: Watch, dest: Path | str) -> None:
     def ready(address: Address) -> None:
         click.echo(
             f"http://{address} takes webhooks for {dest}; stop with SIGTERM or Ctrl-C", err=True
         )
 
-    on_signals(on_signal)
     async with watch.client:
         await watch.run(ready)
-    return DONE

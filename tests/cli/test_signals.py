@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from agentphone_async.cli.event_loop import run
-from agentphone_async.cli.signals import interruptible
+from agentphone_async.cli.event_loop import run_interruptible
 from tests.support.commands import ROOT
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -29,7 +28,7 @@ async def handlers():
 
 
 def test_one_that_was_ignored_stays_ignored_and_the_others_are_not(ignored):
-    during = run(interruptible(handlers()))
+    during = run_interruptible(handlers())
     assert [number for number in ALL if during[number] is signal.SIG_IGN] == [ignored]
 
 

@@ -255,8 +255,8 @@ class TestSignals:
         """A command that soon lets go of what is under way."""
         return script(
             tmp_path,
-            "from agentphone_async.cli import fetch, signals",
-            "fetch.LET_GO, signals.GRACE = 0.1, 60",
+            "from agentphone_async.cli import event_loop, fetch",
+            "fetch.LET_GO, event_loop.GRACE = 0.1, 60",
         )
 
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

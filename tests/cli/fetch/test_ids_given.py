@@ -76,7 +76,9 @@ class TestStandardInput:
     @pytest.fixture
     def patient(self, tmp_path):
         """A command that is never cancelled, and so has to end by itself."""
-        return script(tmp_path, "from agentphone_async.cli import signals", "signals.GRACE = 60")
+        return script(
+            tmp_path, "from agentphone_async.cli import event_loop", "event_loop.GRACE = 60"
+        )
 
     def fetch_stdin(self, dest, **more):
         return process("fetch", "--from-file", "-", "--dest", dest, **more)
