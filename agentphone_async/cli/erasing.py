@@ -1,4 +1,4 @@
-"""What ``forget`` and ``prune`` have in common: ids that are read, and what is said in the end."""
+"""What commands that erase or hold calls have in common: options, ids, what is said at the end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,46 @@ from typing import TYPE_CHECKING
 import click
 
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
+from agentphone_async.cli.options import (
+    Function,
+    Section,
+    add_options,
+    option,
+    output_option,
+    quiet_option,
+)
+from agentphone_async.cli.param_types import File, Place, Seconds
+from agentphone_async.cli.places import catalog_option
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.erase import Also, ErasureReport
 
 _MOST_IDS = 20
+
+
+def given_calls(command: Function) -> Function:
+    """Add ``DEST`` and the calls that are meant: ``call_ids``, and those in ``from_file``."""
+    return add_options(
+        command,
+        click.argument("dest", type=Place()),
+        click.argument("call_ids", nargs=-1, metavar="[CALL_ID]..."),
+        option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
+               help="Read ids from a file, one a line; - is stdin."),
+    )  # fmt: skip
+
+
+def erasing_options(command: Function) -> Function:
+    """Add the options of commands that erase; the last ones of each section."""
+    return add_options(
+        command,
+        option(Section.WHAT, "--yes", is_flag=True, config=False,
+               help="Erase; without it, only say what there is."),
+        catalog_option,
+        option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
+               help="Wait for another process on the same archive."),
+        output_option("text", "json"),
+        quiet_option,
+    )  # fmt: skip
 
 
 async def ids_of(arguments: Sequence[str], file: Path | None) -> list[str]:

@@ -7,27 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.erasing import conclude, erasing_options, given_calls, ids_of, others
 from agentphone_async.cli.event_loop import run_interruptible
-from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
-from agentphone_async.cli.param_types import File, Place, Seconds
-from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.options import Command
+from agentphone_async.cli.places import archive_of
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.erase import ErasureReport
 
 
 @click.command("forget", cls=Command)
-@click.argument("dest", type=Place())
-@click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
-@option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
-        help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
-@option(Section.WHAT, "--yes", is_flag=True, config=False,
-        help="Erase; without it, only say what there is.")  # fmt: skip
-@catalog_option
-@option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
-        help="Wait for another process on the same archive.")  # fmt: skip
-@output_option("text", "json")
-@quiet_option
+@given_calls
+@erasing_options
 def command(
     *,
     dest: Path | str,
@@ -50,8 +41,6 @@ def command(
     agentphone-async forget ~/calls call_abc123 --yes
     """
     report = run_interruptible(_forget(dest, cache, call_ids, from_file, wait_lock, yes=yes))
-    from agentphone_async.cli.erasing import conclude
-
     return conclude(report, output, quiet=quiet)
 
 
@@ -65,13 +54,11 @@ async def _forget(
     yes: bool,
 ) -> ErasureReport:
     from agentphone_async.archive.erasure.erase import forget
-    from agentphone_async.cli.erasing import ids_of, others
 
     ids = await ids_of(arguments, file)
-    if not isinstance(dest, Path):
-        from agentphone_async.archive.bucket import erase
-        from agentphone_async.archive.bucket.archive import BucketArchive
+    place = archive_of(dest, cache)
+    if isinstance(place, Path):
+        return await forget(place, ids, dry_run=not yes, wait_lock=wait_lock, also=others())
+    from agentphone_async.archive.bucket import erase
 
-        return await erase.forget(BucketArchive(dest, cache), ids, dry_run=not yes, also=others())
-    refuse_cache(cache)
-    return await forget(dest, ids, dry_run=not yes, wait_lock=wait_lock, also=others())
+    return await erase.forget(place, ids, dry_run=not yes, also=others())

@@ -7,18 +7,15 @@ from pathlib import Path
 
 import click
 
+from agentphone_async.cli.erasing import given_calls, ids_of
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
-from agentphone_async.cli.param_types import File, Place
-from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.places import archive_of, catalog_option
 
 
 @click.command("hold", cls=Command)
-@click.argument("dest", type=Place())
-@click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
-@option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
-        help="Read ids from a file, one a line; - is stdin.")  # fmt: skip
+@given_calls
 @option(Section.WHAT, "--release", is_flag=True, config=False,
         help="Let them be erased again.")  # fmt: skip
 @option(Section.WHAT, "--list", "listing", is_flag=True, config=False,
@@ -64,15 +61,14 @@ def _list(held: Sequence[str], output: str) -> None:
 
 
 async def _held(dest: Path | str, cache: Path | None) -> Sequence[str]:
-    if not isinstance(dest, Path):
-        from agentphone_async.archive.bucket import erase
-        from agentphone_async.archive.bucket.archive import BucketArchive
+    place = archive_of(dest, cache)
+    if isinstance(place, Path):
+        from agentphone_async.archive.settings_file import load_settings
 
-        return await erase.held(BucketArchive(dest, cache))
-    from agentphone_async.archive.settings_file import load_settings
+        return load_settings(place).held
+    from agentphone_async.archive.bucket import erase
 
-    refuse_cache(cache)
-    return load_settings(dest).held
+    return await erase.held(place)
 
 
 async def _hold(
@@ -84,13 +80,11 @@ async def _hold(
     release: bool,
 ) -> int:
     from agentphone_async.archive.erasure.erase import hold
-    from agentphone_async.cli.erasing import ids_of
 
     ids = await ids_of(arguments, file)
-    if not isinstance(dest, Path):
-        from agentphone_async.archive.bucket import erase
-        from agentphone_async.archive.bucket.archive import BucketArchive
+    place = archive_of(dest, cache)
+    if isinstance(place, Path):
+        return await hold(place, ids, release=release)
+    from agentphone_async.archive.bucket import erase
 
-        return await erase.hold(BucketArchive(dest, cache), ids, release=release)
-    refuse_cache(cache)
-    return await hold(dest, ids, release=release)
+    return await erase.hold(place, ids, release=release)

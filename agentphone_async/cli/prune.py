@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.erasing import conclude, erasing_options, others
 from agentphone_async.cli.event_loop import run_interruptible
-from agentphone_async.cli.options import (
-    Command,
-    Section,
-    archive_folder,
-    option,
-    output_option,
-    quiet_option,
-)
+from agentphone_async.cli.options import Command, Section, archive_folder, option
 from agentphone_async.cli.param_types import Seconds
-from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.places import archive_of
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erasure.erase import ErasureReport
@@ -27,18 +21,12 @@ if TYPE_CHECKING:
 
 @click.command("prune", cls=Command)
 @partial(archive_folder, urls=True)
-@catalog_option
 @option(Section.WHAT, "--older-than", type=Seconds(), required=True, config=False, metavar="AGE",
         help="Calls that ended longer ago than this, such as 365d.")  # fmt: skip
 @option(Section.WHAT, "--keep", multiple=True, metavar="FIELD=VALUE",
         help="Leave calls with this value; fields: direction, status, agent, from, to, call. "
         "May be given more than once.")  # fmt: skip
-@option(Section.WHAT, "--yes", is_flag=True, config=False,
-        help="Erase; without it, only say what there is.")  # fmt: skip
-@option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
-        help="Wait for another process on the same archive.")  # fmt: skip
-@output_option("text", "json")
-@quiet_option
+@erasing_options
 def command(
     *,
     dest: Path | str,
@@ -58,10 +46,7 @@ def command(
     agentphone-async prune ~/calls --older-than 365d --keep agent=agt_abc --yes
     """
     work = _prune(dest, cache, older_than, _fields(keep), wait_lock, yes=yes)
-    report = run_interruptible(work)
-    from agentphone_async.cli.erasing import conclude
-
-    return conclude(report, output, quiet=quiet)
+    return conclude(run_interruptible(work), output, quiet=quiet)
 
 
 def _fields(keep: tuple[str, ...]) -> dict[str, list[str]]:
@@ -86,14 +71,13 @@ async def _prune(
     yes: bool,
 ) -> ErasureReport:
     from agentphone_async.archive.erasure.erase import keeper, prune
-    from agentphone_async.cli.erasing import others
 
     age = timedelta(seconds=older_than)
-    if not isinstance(dest, Path):
-        from agentphone_async.archive.bucket import erase
-        from agentphone_async.archive.bucket.archive import BucketArchive
+    place = archive_of(dest, cache)
+    if isinstance(place, Path):
+        return await prune(
+            place, age, keep=keep, dry_run=not yes, wait_lock=wait_lock, also=others()
+        )
+    from agentphone_async.archive.bucket import erase
 
-        archive = BucketArchive(dest, cache)
-        return await erase.prune(archive, age, keeps=keeper(keep), dry_run=not yes, also=others())
-    refuse_cache(cache)
-    return await prune(dest, age, keep=keep, dry_run=not yes, wait_lock=wait_lock, also=others())
+    return await erase.prune(place, age, keeps=keeper(keep), dry_run=not yes, also=others())
