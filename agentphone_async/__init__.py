@@ -18,27 +18,17 @@ from agentphone_async._version import __version__
 
 TYPE_CHECKING = False  # as type checkers understand it; `typing` takes time to import
 if TYPE_CHECKING:
-    from agentphone_async.archive.archive import (
-        Archive,
-    )
-    from agentphone_async.archive.observer import (
-        Observer,
-    )
+    from agentphone_async.archive.archive import Archive
+    from agentphone_async.archive.observer import Observer
     from agentphone_async.archive.options import (
         Limits,
         Placed,
         RunOptions,
         SidecarWriter,
     )
-    from agentphone_async.archive.report import (
-        Report,
-    )
-    from agentphone_async.archive.selection import (
-        Selection,
-    )
-    from agentphone_async.archive.template import (
-        Template,
-    )
+    from agentphone_async.archive.report import Report
+    from agentphone_async.archive.selection import Selection
+    from agentphone_async.archive.template import Template
     from agentphone_async.client import (
         AsyncAgentPhone,
         fetch_recording,
@@ -111,9 +101,7 @@ if TYPE_CHECKING:
         UsageStats,
         WebCall,
     )
-    from agentphone_async.protocol.recording import (
-        Audio,
-    )
+    from agentphone_async.protocol.recording import Audio
     from agentphone_async.recordings.outcomes import (
         AlreadyArchived,
         Archived,
@@ -123,9 +111,7 @@ if TYPE_CHECKING:
         Outcome,
         Recording,
     )
-    from agentphone_async.resources.listing import (
-        CallListing,
-    )
+    from agentphone_async.resources.listing import CallListing
     from agentphone_async.sinks.interface import (
         Body,
         Keeping,
@@ -140,9 +126,7 @@ if TYPE_CHECKING:
         Fsync,
         LocalSink,
     )
-    from agentphone_async.transport.observer import (
-        Retry,
-    )
+    from agentphone_async.transport.observer import Retry
     from agentphone_async.webhooks import (
         WebhookEvent,
         WebhookEventData,
@@ -255,6 +239,7 @@ __all__ = [
     "verify_webhook",
 ]
 
+# Where names come from that are neither errors (of ``errors``) nor models (of ``models``).
 _HOMES = {
     "archive.archive": ["Archive"],
     "archive.observer": ["Observer"],
@@ -264,69 +249,7 @@ _HOMES = {
     "archive.template": ["Template"],
     "client": ["AsyncAgentPhone", "fetch_recording"],
     "config": ["RetryPolicy", "Settings", "Timeouts"],
-    "errors": [
-        "AgentPhoneError",
-        "ArchiveLockedError",
-        "AuthenticationError",
-        "CatalogError",
-        "CertificateError",
-        "ConfigurationError",
-        "ConflictError",
-        "ConnectionFailedError",
-        "DestinationError",
-        "FieldProblem",
-        "InsufficientBalanceError",
-        "InvalidIdError",
-        "MismatchedAnswerError",
-        "MissingKeyError",
-        "NotAudioError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "RateLimitError",
-        "RecordingErasedError",
-        "RecordingError",
-        "RecordingExistsError",
-        "RecordingGoneError",
-        "RecordingNotFoundError",
-        "RecordingNotReadyError",
-        "RecordingTooLargeError",
-        "ResponseError",
-        "RunStoppedError",
-        "ServerError",
-        "SurplusBytesError",
-        "TimedOutError",
-        "TooManyOpenFilesError",
-        "TransportError",
-        "TruncatedRecordingError",
-        "UnexpectedResponseError",
-        "ValidationError",
-    ],
-    "models": [
-        "Agent",
-        "AgentList",
-        "AgentNumber",
-        "Call",
-        "CallList",
-        "CallPage",
-        "CallRecording",
-        "CallTranscript",
-        "ConnectedEvent",
-        "EndedEvent",
-        "NumberLimits",
-        "PhoneNumber",
-        "PhoneNumberList",
-        "Plan",
-        "PlanLimits",
-        "RecordingState",
-        "RowProblem",
-        "Transcript",
-        "TranscriptEvent",
-        "TranscriptTurn",
-        "TurnEvent",
-        "Usage",
-        "UsageStats",
-        "WebCall",
-    ],
+    "errors": ["FieldProblem"],
     "protocol.recording": ["Audio"],
     "recordings.outcomes": [
         "AlreadyArchived",
@@ -338,16 +261,7 @@ _HOMES = {
         "Recording",
     ],
     "resources.listing": ["CallListing"],
-    "sinks.interface": [
-        "Body",
-        "Keeping",
-        "Ready",
-        "Sink",
-        "Staged",
-        "Stored",
-        "Target",
-        "Upload",
-    ],
+    "sinks.interface": ["Body", "Keeping", "Ready", "Sink", "Staged", "Stored", "Target", "Upload"],
     "sinks.local": ["Fsync", "LocalSink"],
     "transport.observer": ["Retry"],
     "webhooks": [
@@ -363,14 +277,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    home = _HOME_OF.get(name)
     if name == "AgentPhone":
         raise ImportError(
             "agentphone_async has no synchronous AgentPhone: use AsyncAgentPhone inside an "
             "'async def', and run that with asyncio.run(...); see docs/howto/migrate.md"
         )
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module 'agentphone_async' has no attribute {name!r}")
+    home = _HOME_OF.get(name, "errors" if name.endswith("Error") else "models")
     value = getattr(import_module(f"agentphone_async.{home}"), name)
     globals()[name] = value
     return value

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from pathlib import Path
+from functools import wraps
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from agentphone_async.emulator.clock import VirtualClock
-from agentphone_async.emulator.factories import CallFields
-from agentphone_async.emulator.faults import Fault, FaultEvent, FaultFields
+from agentphone_async.emulator.faults import FaultEvent
 from agentphone_async.emulator.models import (
     EmulatedAgent,
     EmulatedCall,
@@ -23,6 +22,19 @@ from agentphone_async.emulator.server import Emulator
 from agentphone_async.emulator.settings import Options, Settings
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _on_its_loop(
+    method: Callable[Concatenate[Emulator, P], T],
+) -> Callable[Concatenate[EmulatorThread, P], T]:
+    """The emulator's method, done in the emulator's thread."""
+
+    @wraps(method)
+    def done_there(self: EmulatorThread, /, *args: P.args, **more: P.kwargs) -> T:
+        return self._on_loop(lambda: method(self._emulator, *args, **more))
+
+    return done_there
 
 
 class EmulatorThread:
@@ -134,84 +146,28 @@ class EmulatorThread:
         """The account's phone numbers."""
         return self._on_loop(lambda: self._emulator.numbers)
 
-    def add_agent(self, agent_id: str, name: str = "An agent") -> EmulatedAgent:
-        """Make an agent known, so that calls can be made as it."""
-        return self._on_loop(lambda: self._emulator.add_agent(agent_id, name))
-
-    def add_number(self, number_id: str, phone_number: str) -> EmulatedNumber:
-        """Make a phone number known, so that calls can be made from it."""
-        return self._on_loop(lambda: self._emulator.add_number(number_id, phone_number))
-
-    def add_call(self, **fields: Unpack[CallFields]) -> EmulatedCall:
-        """Add a call; ``CallFields`` says what may be given and what is there by default.
-
-        Raises:
-            ValueError: There is a call of that id, or ``started_at`` is naive.
-        """
-        return self._on_loop(lambda: self._emulator.add_call(**fields))
-
-    def remove_call(self, call_id: str) -> EmulatedCall:
-        """Take a call away, recording and all.
-
-        Raises:
-            KeyError: There is none of that id.
-        """
-        return self._on_loop(lambda: self._emulator.remove_call(call_id))
-
-    def change_recording(self, call_id: str, audio: bytes | None = None) -> None:
-        """Replace a call's recording by another version of itself, or by these bytes."""
-        self._on_loop(lambda: self._emulator.change_recording(call_id, audio))
-
-    def fail(self, fault: Fault | str | None = None, **fields: Unpack[FaultFields]) -> Fault:
-        """Make something go wrong from now on; ``Fault`` says what can.
-
-        Raises:
-            ValueError: It makes no sense.
-            TypeError: It is given in two ways.
-        """
-        return self._on_loop(lambda: self._emulator.fail(fault, **fields))
-
     @property
     def webhook_log(self) -> list[WebhookDelivery]:
         """Every webhook event so far, oldest first."""
         return self._on_loop(lambda: self._emulator.webhook_log)
 
-    def send_event(self, call_id: str, *, test: bool = False) -> WebhookDelivery:
-        """Send a call's ``agent.call_ended`` event to the webhook, once more or as a test.
-
-        Raises:
-            KeyError: There is no such call.
-            RuntimeError: No webhook was set, or the emulator does not run.
-        """
-        return self._on_loop(lambda: self._emulator.send_event(call_id, test=test))
-
-    def expected_event(self, call_id: str) -> dict[str, Any]:
-        """The event of a call as it is sent now."""
-        return self._on_loop(lambda: self._emulator.expected_event(call_id))
+    add_agent = _on_its_loop(Emulator.add_agent)
+    add_number = _on_its_loop(Emulator.add_number)
+    add_call = _on_its_loop(Emulator.add_call)
+    remove_call = _on_its_loop(Emulator.remove_call)
+    change_recording = _on_its_loop(Emulator.change_recording)
+    fail = _on_its_loop(Emulator.fail)
+    clear_faults = _on_its_loop(Emulator.clear_faults)
+    enable_recordings = _on_its_loop(Emulator.enable_recordings)
+    send_event = _on_its_loop(Emulator.send_event)
+    expected_event = _on_its_loop(Emulator.expected_event)
+    expected_audio = _on_its_loop(Emulator.expected_audio)
+    expected_size = _on_its_loop(Emulator.expected_size)
+    source_of = _on_its_loop(Emulator.source_of)
 
     def events_delivered(self) -> None:
         """Return when every event so far was taken, given up or dropped."""
         self._do(self._emulator.events_delivered)
-
-    def clear_faults(self) -> None:
-        """Let everything go right again; the fault log stays."""
-        self._on_loop(self._emulator.clear_faults)
-
-    def enable_recordings(self, *, enabled: bool = True) -> None:
-        """Switch the account's recording add-on, without a request."""
-        self._on_loop(lambda: self._emulator.enable_recordings(enabled=enabled))
-
-    def expected_audio(self, call_id: str) -> bytes:
-        """Every byte of a call's recording, as a client must have got it."""
-        return self._on_loop(lambda: self._emulator.expected_audio(call_id))
-
-    def expected_size(self, call_id: str) -> int:
-        """The size of a call's recording, in bytes."""
-        return self._on_loop(lambda: self._emulator.expected_size(call_id))
-
-    def source_of(self, call_id: str) -> Path | None:
-        """The file of ``recordings`` that is served for a call."""
-        return self._on_loop(lambda: self._emulator.source_of(call_id))
 
     def advance(self, seconds: float) -> None:
         """Move the ``VirtualClock`` that the emulator was given.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from agentphone_async import quantities
@@ -22,7 +23,7 @@ def parse_fault(text: str) -> Fault:
     Raises:
         ValueError: In one line: what is not understood, and what would be.
     """
-    fields: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     headers: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -33,15 +34,15 @@ def parse_fault(text: str) -> Fault:
         reader = _READERS.get(name)
         if reader is None:
             raise ValueError(f"unknown key {key!r} (one of {', '.join(_READERS)}, header.NAME)")
-        if name in fields:
+        if name in found:
             raise ValueError(f"{key} is given twice")
         try:
-            fields[name] = reader(value if equals else "true")
+            found[name] = reader(value if equals else "true")
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
-    if not fields.keys() | headers.keys():
+    if not found.keys() | headers.keys():
         raise ValueError("it says nothing; try route=recording,status=503,times=3")
-    return Fault(**_typed(fields | {"headers": headers}))
+    return Fault(**_typed(found | {"headers": headers}))
 
 
 def parse_size(text: str) -> int:
@@ -66,8 +67,8 @@ def parse_seconds(text: str) -> float:
     return quantities.parse_duration(text).total_seconds()
 
 
-def _typed(fields: dict[str, Any]) -> FaultFields:
-    return fields  # type: ignore[return-value] # every reader returns what its field takes
+def _typed(found: dict[str, Any]) -> FaultFields:
+    return found  # type: ignore[return-value] # every reader returns what its field takes
 
 
 def _whole(text: str) -> int:
@@ -108,62 +109,23 @@ def _wait(text: str) -> float | str:
         return text
 
 
-_READERS: dict[str, Callable[[str], object]] = {
-    "route": str,
-    "call_id": str,
-    "times": _whole,
-    "skip": _whole,
-    "per_call": _switch,
-    "probability": _chance,
-    "processed": _switch,
-    "status": _whole,
-    "error_shape": str,
-    "retry_after": _wait,
-    "body": str,
-    "media_type": str,
-    "html": _switch,
-    "mpeg": _switch,
-    "wav": str,
-    "gzip": _switch,
-    "gzip_bomb": parse_size,
-    "coding": str,
-    "redirect": str,
-    "expired_redirect": _switch,
-    "redirect_status": _whole,
-    "ignore_range": _switch,
-    "shift_range": parse_size,
-    "content_range": str,
-    "etag": str,
-    "change_recording": _switch,
+_SPECIAL: dict[str, Callable[[str], object]] = {
+    **dict.fromkeys(("reset", "stall"), _place),
+    **dict.fromkeys(
+        ("gzip_bomb", "shift_range", "bandwidth", "content_length", "length_off_by", "truncate",
+         "surplus", "cut_every"),
+        parse_size,
+    ),
     "delay": parse_seconds,
-    "bandwidth": parse_size,
-    "framing": str,
-    "content_length": parse_size,
-    "length_off_by": parse_size,
-    "truncate": parse_size,
-    "reset": _place,
-    "stall": _place,
-    "after_events": _whole,
-    "surplus": parse_size,
-    "endless": _switch,
-    "hang_up": _switch,
-    "arrive": _whole,
-    "vanish": _whole,
-    "page": str,
-    "concurrency_limit": _whole,
-    "rate_limit": _number,
-    "limit_headers": str,
-    "maintenance": _switch,
-    "not_ready_status": _whole,
-    "offset_limit": _whole,
-    "cut_every": parse_size,
-    "duplicate_answer": _switch,
-    "late_answer": _switch,
-    "drip_extensions": _switch,
-    "other_call": _switch,
-    "webhook": str,
-    "numeric_ids": _switch,
-    "call_status": str,
-    "recording_available": str,
-    "recording_url": str,
+    "probability": _chance,
+    "retry_after": _wait,
+}  # fmt: skip
+"""Fields that are more than their type says: sizes, times, places."""
+
+_BY_TYPE: dict[str, Callable[[str], object]] = {"bool": _switch, "int": _whole, "float": _number}
+
+_READERS = {
+    item.name: _SPECIAL.get(item.name) or _BY_TYPE.get(str(item.type).removesuffix(" | None"), str)
+    for item in fields(Fault)
+    if item.name not in {"headers", "edit"}
 }
