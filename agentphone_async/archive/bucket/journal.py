@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from agentphone_async.archive.bucket.manifest import Row
-from agentphone_async.archive.bucket.tables import TABLES, Table
+from agentphone_async.archive.bucket.tables import NEVER, TABLES, Table
 from agentphone_async.archive.catalog.rows import stamp
 
 _SCHEMA = (
@@ -37,6 +37,9 @@ _SCHEMA = (
     ) WITHOUT ROWID
     """,
 )
+
+
+_EVENTS = (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def set_triggers(connection: sqlite3.Connection) -> None:
     for table in TABLES:
         if not columns_of(connection, table):
             continue
-        for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):
+        for event, row in _EVENTS[: 3 if table.deletable else 2]:
             second = f"{row}.{table.key[1]}" if len(table.key) > 1 else "NULL"
             connection.execute(
                 f"CREATE TRIGGER IF NOT EXISTS {_trigger(table, event)} "  # noqa: S608 - ours
@@ -93,7 +96,7 @@ def set_triggers(connection: sqlite3.Connection) -> None:
 def drop_triggers(connection: sqlite3.Connection) -> None:
     """Note no changes, as while merging what others have noted."""
     for table in TABLES:
-        for event in ("INSERT", "UPDATE", "DELETE"):
+        for event, _ in _EVENTS:
             connection.execute(f"DROP TRIGGER IF EXISTS {_trigger(table, event)}")
 
 
@@ -142,7 +145,7 @@ def _rows(
     )
     places = [columns.index(name) for name in table.key]
     rows: list[Row] = []
-    missing = {key[:width] for key in keys}
+    missing = {key[:width] for key in keys} if table.deletable else set()
     for values in found:
         missing.discard(tuple(values[place] for place in places))
         rows.append(row_of(table, columns, values))
@@ -158,8 +161,9 @@ def everything(connection: sqlite3.Connection) -> Iterator[Row]:
     for table in TABLES:
         columns = columns_of(connection, table)
         if columns:
+            known = f"WHERE last_seen <> '{NEVER}' " if table.name == "calls" else ""
             found = connection.execute(
-                f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608 - names of ours
+                f"SELECT {', '.join(columns)} FROM {table.name} {known}"  # noqa: S608 - ours
                 f"ORDER BY {', '.join(table.key)}"
             )
             for values in found:

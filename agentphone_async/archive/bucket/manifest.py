@@ -6,7 +6,7 @@ came before it, so that one that is cut off is not taken for a whole one::
     {"format": "agentphone-archive", "version": 1, "run": "…", "shard": 0, "attempt": 1}
     {"table": "calls", "id": "call_1", "raw": "{…}", …}
     {"table": "recordings", "call_id": "call_1", "version": 1, "state": "archived", …}
-    {"gone": "recordings", "key": ["call_1", 1], "at": "2026-11-21T08:30:00.000000Z"}
+    {"gone": "pending", "key": ["call_1", "transcript"], "at": "2026-11-21T08:30:00.000000Z"}
     {"rows": 3}
 
 Columns are those of the catalog's tables; those that are NULL are left out.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -118,7 +118,7 @@ def decode(data: bytes, name: str) -> Iterator[Row]:
     end: int | None = None
     with decompress(data, name) as reader:
         checked(reader.readline(), name)
-        while some := reader.readlines(_AT_ONCE):
+        while some := reader.read(_AT_ONCE) + reader.readline():
             rows = _load_many(some, name)
             if end is not None:
                 raise torn(name, "lines after its end")
@@ -173,20 +173,21 @@ def _dump(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode()
 
 
-def _load_many(lines: Sequence[bytes], name: str) -> list[Row]:
+def _load_many(lines: bytes, name: str) -> list[Row]:
     """Many lines at once: for each of its own, the parser takes three times as long."""
+    lines = lines.removesuffix(b"\n")
     try:
-        rows: list[Row] = json.loads(b"[" + b",".join(lines) + b"]")
+        rows: list[Row] = json.loads(b"[" + lines.replace(b"\n", b",") + b"]")
     except ValueError:
         raise torn(name, "a line that is not JSON") from None
-    if len(rows) != len(lines) or set(map(type, rows)) != {dict}:
+    if len(rows) != lines.count(b"\n") + 1 or set(map(type, rows)) != {dict}:
         raise torn(name, "a line that is not an object")
     return rows
 
 
 def checked(line: bytes, name: str) -> Row:
     """The first line of a manifest, if it is one that we can read."""
-    head = _load_many([line], name)[0] if line else {}
+    head = _load_many(line, name)[0] if line else {}
     if head.get("format") != FORMAT or not isinstance(head.get("version"), int):
         raise CatalogError(
             f"{printable(name, 200)} is not a manifest of ours; choose another prefix, or move "

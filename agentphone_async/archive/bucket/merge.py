@@ -6,11 +6,12 @@ two names. Both stay: a call's versions are put in the order of their names, and
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,79 +22,80 @@ from agentphone_async.archive.bucket.journal import (
     set_triggers,
 )
 from agentphone_async.archive.bucket.manifest import Row
-from agentphone_async.archive.bucket.tables import TABLES, Table
+from agentphone_async.archive.bucket.tables import BY_NAME, NEVER, TABLES, Table
 
 CHUNK = 5_000
 """Rows that are in memory at a time."""
 
-BULK = 20_000
-"""So many new rows in a table that making its indexes again may pay."""
-
 _VERSION = re.compile(r"\.v([1-9]\d*)$")
 
 
-NEVER = "0001-01-01T00:00:00.000000Z"
-"""When a call was seen last of which only the id is known."""
-
 _STAND_INS = (
-    # A call of which only the id is known, and no recording any more, is not known at all.
     (
-        f"DELETE FROM main.calls WHERE last_seen = '{NEVER}' "  # noqa: S608 - ours
-        "AND id IN (SELECT call_id FROM incoming.touched) "
-        "AND NOT EXISTS (SELECT 1 FROM main.recordings WHERE call_id = calls.id)"
+        "INSERT INTO main.calls (id, raw, first_seen, last_seen) "  # noqa: S608 - ours
+        f"SELECT DISTINCT call_id, json_object('id', call_id), '{NEVER}', '{NEVER}' "
+        "FROM main.recordings AS some "
+        "WHERE NOT EXISTS (SELECT 1 FROM main.calls WHERE id = some.call_id)"
     ),
     (
-        "INSERT OR IGNORE INTO main.calls (id, raw, first_seen, last_seen) "  # noqa: S608 - ours
-        f"SELECT call_id, json_object('id', call_id), '{NEVER}', '{NEVER}' "
-        "FROM (SELECT call_id FROM incoming.recordings "
-        "UNION ALL SELECT call_id FROM incoming.touched) AS some "
-        "WHERE EXISTS (SELECT 1 FROM main.recordings WHERE call_id = some.call_id) "
-        "AND NOT EXISTS (SELECT 1 FROM main.calls WHERE id = some.call_id)"
-    ),
-    (
-        "UPDATE main.calls SET first_seen = coalesce("  # noqa: S608 - ours
-        "(SELECT min(created) FROM main.recordings WHERE call_id = calls.id), first_seen) "
-        f"WHERE last_seen = '{NEVER}' "
-        "AND id IN (SELECT call_id FROM incoming.recordings "
-        "UNION ALL SELECT call_id FROM incoming.touched)"
+        "UPDATE main.calls SET first_seen = "  # noqa: S608 - ours
+        "(SELECT min(created) FROM main.recordings WHERE call_id = calls.id) "
+        f"WHERE last_seen = '{NEVER}'"
     ),
 )
+_CAME = " AND {} IN (SELECT call_id FROM incoming.recordings)"
 
 
 _SAME_VERSION = (
-    "SELECT incoming.call_id FROM {temp} AS incoming "
+    "SELECT incoming.call_id FROM incoming.recordings AS incoming "
     "CROSS JOIN main.recordings AS known USING (call_id, version) "
     "WHERE incoming.path <> known.path "
-    "UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
+    "UNION SELECT call_id FROM incoming.recordings WHERE path IS NOT NULL "
     "GROUP BY call_id, version HAVING count(*) > 1 AND count(DISTINCT path) > 1"
 )
 _SAME_PATH = (
-    "SELECT DISTINCT incoming.call_id FROM {temp} AS incoming "
+    "SELECT DISTINCT incoming.call_id FROM incoming.recordings AS incoming "
     "CROSS JOIN main.recordings AS known USING (call_id, path) "
     "WHERE incoming.version <> known.version "
-    "UNION SELECT call_id FROM {temp} WHERE path IS NOT NULL "
+    "UNION SELECT call_id FROM incoming.recordings WHERE path IS NOT NULL "
     "GROUP BY call_id, path HAVING count(DISTINCT version) > 1"
 )
 
 
+_SEEN_BEFORE = "UPDATE main.calls SET first_seen = ?2 WHERE id = ?1 AND first_seen > ?2"
+"""A call's row that loses may still tell that it was seen before."""
+
+_TWO_FILES = "excluded.path <> recordings.path"
+
 _OVERTAKEN = (
-    "DELETE FROM main.recordings WHERE path IS NULL AND state <> 'erased' "
-    "AND call_id IN (SELECT call_id FROM incoming.recordings) "
+    "DELETE FROM main.recordings WHERE path IS NULL AND state <> 'erased' AND call_id IN ("
+    "SELECT call_id FROM incoming.recordings WHERE path IS NULL OR version > 1) "
     "AND version < (SELECT max(version) FROM main.recordings AS stored "
     "WHERE stored.call_id = recordings.call_id AND stored.path IS NOT NULL)"
 )
 """A failure is of no interest any more where a later version is stored."""
 
 
-def merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
+def merge(
+    connection: sqlite3.Connection,
+    parts: Iterable[tuple[str, Iterable[Row]]],
+    *,
+    bulk: bool = False,
+) -> None:
     """Merge manifests, each with its name; all of them or nothing.
 
     Foreign keys have to be off in this connection, since rows come in any order. At the end every
     recording has a call, be it one of which only the id is known.
+
+    Args:
+        connection: of the cache.
+        parts: names and rows.
+        bulk: most of what the cache will hold comes now. Indexes are then made at the end: at once
+            they are sorted; row by row, they are written all over the place.
     """
     connection.execute("ATTACH '' AS incoming")  # a temporary file, gone when it is detached
     try:
-        without_triggers(connection, lambda: _merge(connection, parts))
+        without_triggers(connection, lambda: _Merger(connection, bulk=bulk).merge(parts))
     finally:
         connection.execute("DETACH incoming")
 
@@ -112,36 +114,24 @@ def without_triggers(connection: sqlite3.Connection, work: Callable[[], object])
         raise
 
 
-def _merge(connection: sqlite3.Connection, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
-    merger = _Merger(connection)
-    names: list[tuple[str]] = []
-    for name, rows in parts:
-        iterator = iter(rows)
-        while chunk := list(islice(iterator, CHUNK)):
-            merger.take(chunk)
-        names.append((name,))
-    merger.finish()
-    connection.executemany("INSERT OR IGNORE INTO bucket_parts VALUES (?)", names)
-
-
 class _Merger:
-    """Rows are gathered in temporary tables, and each table is then merged in one statement.
+    """Calls are merged as they come; what lies by its key is gathered first, table by table.
 
     So rows go in by the order of their keys, and a page of the catalog is written once, not once
     for every row that happens to lie in it.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, bulk: bool) -> None:
         self._connection = connection
         self._columns = {
             table.name: columns for table in TABLES if (columns := columns_of(connection, table))
         }
         self._came = dict.fromkeys(self._columns, 0)
+        self._bulk = bulk
+        self._indexes = _drop_indexes(connection) if bulk else {}
         (self._stand_ins,) = connection.execute(
             "SELECT EXISTS (SELECT 1 FROM calls WHERE last_seen = ?)", (NEVER,)
         ).fetchone()
-        connection.execute("CREATE TABLE incoming.touched (call_id)")
-        self._touched = False
         self._moved = False
         """Whether rows were numbered again, so that counting them tells nothing."""
         for name in self._columns:
@@ -149,94 +139,115 @@ class _Merger:
                 f"CREATE TABLE incoming.{name} AS SELECT * FROM main.{name} WHERE 0"  # noqa: S608
             )
 
-    def take(self, rows: Sequence[Row]) -> None:
-        by_table: dict[str, list[Row]] = {}
-        gone: list[Row] = []
-        for row in rows:
-            name = row.get("table")
-            if name is not None:
-                by_table.setdefault(name, []).append(row)
-            elif "gone" in row:
-                gone.append(row)
-        if gone:
-            self._forget(gone)
-        for name, columns in self._columns.items():
-            came = by_table.get(name)
-            if came:
-                self._connection.executemany(
-                    f"INSERT INTO incoming.{name} "  # noqa: S608 - names of ours
-                    f"VALUES ({', '.join('?' * len(columns))})",
-                    [tuple(map(row.get, columns)) for row in came],
-                )
-                self._came[name] += len(came)
-
-    def finish(self) -> None:
-        """Merge what was taken."""
-        (any_gone,) = self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM bucket_gone)"
-        ).fetchone()
+    def merge(self, parts: Iterable[tuple[str, Iterable[Row]]]) -> None:
+        names: list[tuple[str]] = []
+        for name, rows in parts:
+            iterator = iter(rows)
+            while chunk := list(islice(iterator, CHUNK)):
+                self._take(chunk)
+            names.append((name,))
         for table in TABLES:
-            if not self._came.get(table.name):
-                continue
-            temp = f"incoming.{table.name}"
-            if any_gone:
-                self._drop_gone(table, temp)
-            if table.name == "recordings":
-                self._renumber(_SAME_VERSION.format(temp=temp), temp)
-            with _unindexed(self._connection, table, self._came[table.name]) as index:
-                written = self._upsert(table, temp, index)
-            if table.earliest is not None and (self._moved or written < self._came[table.name]):
-                self._connection.execute(_keep_earliest(table, temp))
-
+            if self._came.get(table.name) and table.staged:
+                self._merge(table)
+        for statement in chain.from_iterable(self._indexes.values()):
+            self._connection.execute(statement)
         if self._came["recordings"]:
             self._connection.execute(_OVERTAKEN)
-        if self._came["recordings"] or self._touched:
             self._stand_in()
+        self._connection.executemany("INSERT OR IGNORE INTO bucket_parts VALUES (?)", names)
+
+    def _take(self, rows: Sequence[Row]) -> None:
+        """Take rows of any tables: those with the same columns together."""
+        groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row in rows:
+            groups[row.get("table", ""), *row].append(row)
+        for (name, *names), some in groups.items():
+            if name in self._columns:
+                self._insert(BY_NAME[name], names, some)
+                self._came[name] += len(some)
+            elif "gone" in names:
+                self._drop(some)
+
+    def _insert(self, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
+        columns = self._columns[table.name]
+        places = {name: place for place, name in enumerate(names) if name in columns}
+        last = max(places.values()) + 1  # a newer version may have written more
+        insert = (
+            f"INSERT INTO {'incoming' if table.staged else 'main'}.{table.name} "  # noqa: S608
+            f"({', '.join(places)}) VALUES ({', '.join(f'?{n + 1}' for n in places.values())}) "
+            f"{'' if table.staged else _on_conflict(table, columns)}"
+        )
+        values = map(tuple, map(dict.values, rows))  # one at a time
+        written = self._connection.executemany(
+            insert, values if last == len(names) else (some[:last] for some in values)
+        )
+        if not table.staged and written.rowcount < len(rows):
+            self._connection.executemany(_SEEN_BEFORE, map(itemgetter("id", "first_seen"), rows))
+
+    def _merge(self, table: Table) -> None:
+        temp = f"incoming.{table.name}"
+        if table.deletable:
+            self._drop_gone(table, temp)
+        written = self._upsert(table, temp)
+        if table.earliest is not None and (self._moved or written < self._came[table.name]):
+            self._connection.execute(_keep_earliest(table, temp))
 
     def _stand_in(self) -> None:
         """Give recordings without a call one of which only the id is known."""
-        if self._touched:
-            self._connection.execute(_STAND_INS[0])
-        self._stand_ins |= self._connection.execute(_STAND_INS[1]).rowcount > 0
+        insert, update = _STAND_INS
+        if not self._bulk:
+            insert += _CAME.format("call_id")
+            update += _CAME.format("id")
+        self._stand_ins |= self._connection.execute(insert).rowcount > 0
         if self._stand_ins:
-            self._connection.execute(_STAND_INS[2])
+            self._connection.execute(update)
 
-    def _upsert(self, table: Table, temp: str, index: Callable[[], None]) -> int:
-        """Merge one table; a file that is known as another version is numbered again first."""
+    def _upsert(self, table: Table, temp: str) -> int:
+        """Merge one table; versions that are two files, or files that are two, are told apart."""
         connection = self._connection
-        upsert = _upsert(table, self._columns[table.name], temp)
+        names = ", ".join(self._columns[table.name])
+        upsert = (
+            f"INSERT INTO main.{table.name} ({names}) SELECT {names} FROM {temp} "  # noqa: S608
+            f"WHERE true ORDER BY {', '.join(table.key)} "
+            + _on_conflict(table, self._columns[table.name])
+        )
         connection.execute("SAVEPOINT merging")
         try:
-            written = connection.execute(upsert).rowcount
-            index()
+            written = self._write(upsert, table)
         except sqlite3.IntegrityError:
             if table.name != "recordings":
                 raise
             connection.execute("ROLLBACK TO merging")
-            self._renumber(_SAME_PATH.format(temp=temp), temp)
-            written = connection.execute(upsert).rowcount
-            index()
+            self._renumber(_SAME_VERSION, temp)
+            self._renumber(_SAME_PATH, temp)
+            written = self._write(upsert, table)
         connection.execute("RELEASE merging")
+        self._indexes.pop(table.name, None)
         return written
 
-    def _forget(self, gone: Sequence[Row]) -> None:
-        self._connection.executemany(
-            "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
-            [gone_values(row) for row in gone],
-        )
-        touched = [(row["key"][0],) for row in gone if row["gone"] in {"calls", "recordings"}]
-        self._connection.executemany("INSERT INTO incoming.touched VALUES (?)", touched)
-        self._touched |= bool(touched)
-        for table in TABLES:
-            keys = [(*row["key"], row["at"]) for row in gone if row["gone"] == table.name]
-            if keys and table.name in self._columns:
-                where = " AND ".join(f"{name} = ?" for name in table.key)
-                self._connection.executemany(
-                    f"DELETE FROM main.{table.name} WHERE {where} "  # noqa: S608 - names of ours
-                    f"AND {table.stamp.format('', '')} <= ?",
-                    keys,
-                )
+    def _write(self, upsert: str, table: Table) -> int:
+        written = self._connection.execute(upsert).rowcount
+        for statement in self._indexes.get(table.name, ()):
+            self._connection.execute(statement)
+        return written
+
+    def _drop(self, gone: Iterable[Row]) -> None:
+        """Drop rows that were deleted elsewhere, those that came after their deletions too."""
+        for row in gone:
+            table = BY_NAME.get(row["gone"])
+            if table is None or not table.deletable:
+                continue
+            self._connection.execute(
+                "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+                gone_values(row),
+            )
+            where = " AND ".join(f"{name} = ?" for name in table.key)
+            self._connection.execute(
+                f"DELETE FROM main.{table.name} WHERE {where} "  # noqa: S608 - names of ours
+                f"AND {table.stamp.format('', '')} <= ?",
+                (*row["key"], row["at"]),
+            )
 
     def _drop_gone(self, table: Table, temp: str) -> None:
         second = f"incoming.{table.key[1]}" if len(table.key) > 1 else "''"
@@ -252,7 +263,11 @@ class _Merger:
         """Number the versions of calls again that the query finds: one version has two files."""
         connection, columns = self._connection, self._columns["recordings"]
         clashes = connection.execute(query).fetchall()
-        self._moved |= bool(clashes)
+        if clashes:
+            self._moved = True
+            connection.execute(
+                "CREATE INDEX IF NOT EXISTS incoming.by_call ON recordings (call_id)"
+            )
         names = ", ".join(columns)
         for (call_id,) in clashes:
             rows: list[Row] = []
@@ -272,32 +287,18 @@ class _Merger:
             )
 
 
-@contextlib.contextmanager
-def _unindexed(
-    connection: sqlite3.Connection, table: Table, coming: int
-) -> Generator[Callable[[], None]]:
-    """Merge a table without its indexes, if that is cheaper: where most of its rows are new.
-
-    Made at once, an index is sorted; row by row, it is written all over the place.
-    """
-    dropped: list[str] = []
-    if coming >= BULK:
-        (there,) = connection.execute(f"SELECT count(*) FROM main.{table.name}").fetchone()  # noqa: S608
-        if coming > there:
-            found = connection.execute(
-                "SELECT name, sql FROM sqlite_master "
-                "WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
-                (table.name,),
-            ).fetchall()
-            for name, sql in found:
-                connection.execute(f"DROP INDEX {name}")
-                dropped.append(sql)
-
-    def index() -> None:
-        for sql in dropped:
-            connection.execute(sql)
-
-    yield index
+def _drop_indexes(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """Drop the indexes of our tables; for each table, what makes them again."""
+    dropped: dict[str, list[str]] = defaultdict(list)
+    found = connection.execute(
+        "SELECT name, tbl_name, sql FROM main.sqlite_master "
+        "WHERE type = 'index' AND sql IS NOT NULL"
+    ).fetchall()
+    for name, table, statement in found:
+        if table in BY_NAME:
+            connection.execute(f"DROP INDEX main.{name}")
+            dropped[table].append(statement)
+    return dropped
 
 
 def renumbered(rows: Iterable[Row]) -> Iterator[Row]:
@@ -329,20 +330,18 @@ def _rank(row: Row) -> tuple[Any, ...]:
     return tuple((row.get(name) is not None, row.get(name) or 0) for name in names)
 
 
-def _upsert(table: Table, columns: Sequence[str], temp: str) -> str:
-    names = ", ".join(columns)
+def _on_conflict(table: Table, columns: Sequence[str]) -> str:
     kept = {*table.key, table.earliest}
-    changes = [f"{name} = excluded.{name}" for name in columns if name not in kept]
-    # Calls lie in the order in which they came; all others by their keys.
-    order = "" if table.name == "calls" else f"ORDER BY {', '.join(table.key)} "
+    changes = {name: f"excluded.{name}" for name in columns if name not in kept}
+    better = f"({_order(table, 'excluded.')}) > ({_order(table, table.name + '.')})"
     if table.earliest is not None:
-        name = table.earliest
-        changes.append(f"{name} = {_earliest(table)}")
+        changes[table.earliest] = _earliest(table)
+    if table.name == "recordings":  # two files as one version: it must not be NULL, so this fails
+        changes["attempts"] = f"CASE WHEN {_TWO_FILES} THEN NULL ELSE excluded.attempts END"
+        better += f" OR {_TWO_FILES}"
     return (
-        f"INSERT INTO main.{table.name} ({names}) SELECT {names} FROM {temp} "  # noqa: S608 - ours
-        f"WHERE true {order}"
-        f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {', '.join(changes)} "
-        f"WHERE ({_order(table, 'excluded.')}) > ({_order(table, table.name + '.')})"
+        f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET "
+        f"{', '.join(f'{name} = {value}' for name, value in changes.items())} WHERE {better}"
     )
 
 

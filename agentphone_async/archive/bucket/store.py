@@ -188,8 +188,9 @@ class Store:
             for start in range(0, len(names), TOGETHER):
                 some = names[start : start + TOGETHER]
                 came = zip(some, pool.map(self._get, some), strict=True)
+                bulk = len(some) > len(known) + merged
                 with self._errors():
-                    merge(self.connection, self._decoded(came))
+                    merge(self.connection, self._decoded(came), bulk=bulk)
                 merged += len(some)
         if tombstones and (merged or fresh):
             with self._errors():

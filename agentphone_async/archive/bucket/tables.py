@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEVER = "0001-01-01T00:00:00.000000Z"
+"""When a call was seen last that stands in for one of which only the id is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -20,6 +23,9 @@ class Table:
         stamp: the moment of a row, in SQL; ``{}`` stands for the table's name and a dot.
         order: what makes a row win, in SQL, the first difference deciding.
         earliest: a column that keeps the earliest value of all.
+        deletable: whether single rows are deleted. Calls and recordings go by erasure alone, which
+            tombstones tell.
+        staged: whether rows lie by their keys, and so are gathered before they are merged.
     """
 
     name: str
@@ -27,6 +33,8 @@ class Table:
     stamp: str
     order: tuple[str, ...]
     earliest: str | None = None
+    deletable: bool = False
+    staged: bool = True
 
 
 TABLES = (
@@ -41,7 +49,7 @@ TABLES = (
             "coalesce({}counts, '')",
         ),
     ),
-    Table("calls", ("id",), "{}last_seen", ("{}last_seen", "{}raw"), "first_seen"),
+    Table("calls", ("id",), "{}last_seen", ("{}last_seen", "{}raw"), "first_seen", staged=False),
     Table(
         "recordings",
         ("call_id", "version"),
@@ -61,12 +69,24 @@ TABLES = (
         "created",
     ),
     Table(
-        "sidecars", ("call_id", "kind"), "{}updated", ("{}updated", "{}sha256", "{}path", "{}size")
+        "sidecars",
+        ("call_id", "kind"),
+        "{}updated",
+        ("{}updated", "{}sha256", "{}path", "{}size"),
+        deletable=True,
     ),
-    Table("pending", ("call_id", "kind"), "{}since", ("{}since",)),
-    Table("accepted", ("path",), "{}accepted", ("{}accepted", "{}kind", "{}sha256", "{}call_id")),
+    Table("pending", ("call_id", "kind"), "{}since", ("{}since",), deletable=True),
+    Table(
+        "accepted",
+        ("path",),
+        "{}accepted",
+        ("{}accepted", "{}kind", "{}sha256", "{}call_id"),
+        deletable=True,
+    ),
     Table(
         "erased", ("hash",), "{}erased", ("coalesce({}bytes, -1)", "{}erased", "{}reason"), "erased"
     ),
 )
 """In the order in which they are written: what others refer to first."""
+
+BY_NAME = {table.name: table for table in TABLES}
