@@ -65,7 +65,7 @@ LINGER = 0.005
 PUBLISHERS = 2
 """Batches that are published at the same time: while one syncs, the next is written."""
 
-WAITING = 8
+WAITING = 32
 """Batches of outcomes that wait for the consumer."""
 
 FIRST_POLL = 1.0
@@ -150,6 +150,8 @@ class Downloader:
         jobs: Jobs,
         wait: float = 0.0,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+        *,
+        linger: float = 0.0,
     ) -> AsyncGenerator[list[Settled]]:
         """Fetch them all; yield outcomes as they settle, in lists, in no particular order.
 
@@ -163,12 +165,14 @@ class Downloader:
                 settled. Calls of which nothing is known but their ids may always get a recording;
                 so theirs count as not ready as long as there is time.
             sleep: pauses meanwhile; a `RunStoppedError` of it ends the waiting.
+            linger: seconds in which outcomes are gathered, for whoever takes long lists at less
+                cost; only without ``wait``.
 
         Raises:
             DestinationError: the sink failed; what is not published is discarded.
             BaseException: whatever iterating over ``jobs`` raises.
         """
-        return self._patiently(jobs, wait, sleep) if wait > 0 else self._batches(jobs)
+        return self._patiently(jobs, wait, sleep) if wait > 0 else self._batches(jobs, linger)
 
     async def _patiently(
         self, jobs: Jobs, wait: float, sleep: Callable[[float], Awaitable[object]]
@@ -193,7 +197,7 @@ class Downloader:
                 yield absent
             return
 
-    async def _batches(self, jobs: Jobs) -> AsyncGenerator[list[Settled]]:
+    async def _batches(self, jobs: Jobs, linger: float = 0.0) -> AsyncGenerator[list[Settled]]:
         """One round, in a task of its own.
 
         No cancel scope is open while the consumer holds a result. When the consumer leaves, or is
@@ -207,7 +211,12 @@ class Downloader:
         try:
             with suppress(Closed):
                 while True:
-                    yield await outcomes.get()
+                    batch = await outcomes.get()
+                    if linger:
+                        await asyncio.wait([run], timeout=linger)
+                    for more in outcomes.take(WAITING):
+                        batch += more
+                    yield batch
             try:
                 await run
             except BaseExceptionGroup as failures:
