@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import tzinfo
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.database import Catalog
@@ -18,10 +20,10 @@ from agentphone_async.sinks.interface import Target
 SUMS_NAME = "SHA256SUMS"
 """In every folder of an archive."""
 
-_ATTRIBUTES = tuple(
-    (name, next(one for one in names if one in Call.model_fields)) for name, names in FIELDS.items()
-)
-"""Each field of a template, with the attribute of a call that fills it."""
+_ATTRIBUTES = {
+    name: next(one for one in names if one in Call.model_fields) for name, names in FIELDS.items()
+}
+"""The attribute of a call that fills each field of a template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +43,8 @@ class Names:
     def stem(self, call: Call) -> PurePosixPath:
         """The path, relative to the archive and without extension."""
         shown = call.id if self.key is None else hashed_id(call.id, self.key)
-        # A mapping: names that a model does not have cost it much to say so.
-        fields = {name: getattr(call, attribute) for name, attribute in _ATTRIBUTES}
-        fields["started"] = self._local(call.started_at)
-        return self.template.render(fields, self.zone, call_id=shown)
-
-    def _local(self, moment: datetime | None) -> datetime | None:
-        """Converted once here, not once for each part of the date."""
-        try:
-            return None if moment is None else moment.astimezone(self.zone)
-        except (OverflowError, ValueError):
-            return moment  # the template knows what to say of it
+        # Names that a model does not have cost it much to say so.
+        return self.template.path(lambda name: getattr(call, _ATTRIBUTES[name]), self.zone, shown)
 
 
 async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
@@ -70,23 +63,30 @@ async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:
     return known
 
 
-def target_of(stem: PurePosixPath) -> Target:
+def target_of(stem: PurePosixPath, mtime: float | None = None) -> Target:
     """The sink's target for a path without extension."""
-    return Target(stem.parent, stem.name)
+    folder, _, name = str(stem).rpartition("/")
+    return Target(_folder(folder), name, mtime=mtime)
 
 
-def dated_by(call: Call, target: Target) -> Target:
-    """The same target for a file that is to have the end of its call as time of modification."""
+@lru_cache(maxsize=256)
+def _folder(text: str) -> PurePosixPath:
+    """One and the same for all files of a folder: paths are compared and hashed slowly."""
+    return PurePosixPath(text)
+
+
+def folders_of(stems: Iterable[PurePosixPath]) -> set[PurePosixPath]:
+    """The folders in which recordings have their places."""
+    return {_folder(text) for text in {str(stem).rpartition("/")[0] for stem in stems}}
+
+
+def end_of(call: Call) -> float | None:
+    """When a call's recording was made, as a time of modification; None if nobody knows."""
     ended = call.ended_at or call.started_at
     try:
-        moment = None if ended is None else ended.timestamp()
+        return None if ended is None else ended.timestamp()
     except (OverflowError, ValueError):
-        return target
-    other = target.name_if_changed
-    return target._replace(
-        mtime=moment,
-        name_if_changed=None if other is None else other._replace(mtime=moment),
-    )
+        return None
 
 
 def places(stem: PurePosixPath) -> tuple[str, str]:

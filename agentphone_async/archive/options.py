@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from pathlib import PurePosixPath
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from agentphone_async.archive.template import Template
 from agentphone_async.errors import ConfigurationError
@@ -118,8 +118,7 @@ class RunOptions:
             raise ConfigurationError(f"transfers is {self.transfers}; it takes at least 1")
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A call whose place in the archive is known.
 
     Attributes:

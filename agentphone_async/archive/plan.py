@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.files.on_disk import Found
-from agentphone_async.archive.names import stem_of, target_of, version_stem
+from agentphone_async.archive.names import end_of, stem_of, target_of, version_stem
 from agentphone_async.archive.options import Placed
 from agentphone_async.models import Call, RecordingState
 from agentphone_async.recordings.outcomes import GRACE, Outcome, may_still_come
@@ -137,14 +137,17 @@ class Task:
     aside: Found | None = None
     again: bool = False
 
-    @property
-    def target(self) -> Target:
-        """The place, for a sink: of another one if not the bytes come that were archived before."""
-        target = target_of(self.stem)
+    def target(self, *, dated: bool) -> Target:
+        """The place, for a sink: of another one if not the bytes come that were archived before.
+
+        A file that is ``dated`` gets the end of its call as time of modification.
+        """
+        moment = end_of(self.call) if dated else None
+        target = target_of(self.stem, moment)
         if self.had is None:
             return target
         return target._replace(
-            expected_sha256=self.had, name_if_changed=target_of(self._next_version())
+            expected_sha256=self.had, name_if_changed=target_of(self._next_version(), moment)
         )
 
     @property

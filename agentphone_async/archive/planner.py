@@ -36,7 +36,7 @@ from agentphone_async.archive.catalog.rows import (
 from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.files.storage import Files
-from agentphone_async.archive.names import Names, all_places, dated_by, places, stem_of
+from agentphone_async.archive.names import Names, all_places, folders_of, places, stem_of
 from agentphone_async.archive.options import Placed
 from agentphone_async.archive.plan import Plan, Policy, Step, Task, adopted_version, next_step
 from agentphone_async.archive.selection import Selection
@@ -86,7 +86,7 @@ class Planner:
         self._selection = selection
         self._any_day = replace(selection, since=None, until=None)
         self._folders: set[PurePosixPath] = set()
-        self._untracked: dict[PurePosixPath, frozenset[str]] = {}
+        self._untracked: dict[str, frozenset[str]] = {}
 
     def plan(self, connection: sqlite3.Connection, calls: Sequence[Call], now: datetime) -> Plan:
         """Decide about a batch; what follows from it is to be written by `store`.
@@ -123,7 +123,7 @@ class Planner:
                 batch.decide(call, known, changed=call.id in changed)
         batch.finish()
         if self._terms.run is not None:
-            plan.folders = {task.stem.parent for task in plan.tasks} - self._folders
+            plan.folders = folders_of(task.stem for task in plan.tasks) - self._folders
             plan.calls = store
             self._terms.files.make_durable(plan.adopted)
         return plan
@@ -164,7 +164,7 @@ class _Batch:
     def __init__(
         self,
         terms: Terms,
-        untracked: dict[PurePosixPath, frozenset[str]],
+        untracked: dict[str, frozenset[str]],
         connection: sqlite3.Connection,
         now: datetime,
     ) -> None:
@@ -224,8 +224,7 @@ class _Batch:
     def _lost(self, known: RecordingRow, path: PurePosixPath, *, gone: bool) -> RecordingRow:
         """What the catalog claims is not there (any more): it must not keep claiming it."""
         what = "is gone" if gone else "was altered"
-        lost = replace(
-            known,
+        lost = known._replace(
             state="failed",
             last_error=f"the file {path.name} {what}" if known.on_disk else known.last_error,
             updated=self._now,
@@ -254,7 +253,7 @@ class _Batch:
         """It is to be fetched, unless a sound file lies there already."""
         stem = own_stem(call, stem, owners)
         task = Task(call, stem, known)
-        untracked = self._untracked_in(stem.parent)
+        untracked = self._untracked_in(str(stem).rpartition("/")[0])
         for place in all_places(stem) if untracked else ():
             path = PurePosixPath(place)
             if (
@@ -265,11 +264,11 @@ class _Batch:
                 return
         self.plan.tasks.append(task)
 
-    def _untracked_in(self, folder: PurePosixPath) -> frozenset[str]:
+    def _untracked_in(self, folder: str) -> frozenset[str]:
         """Recordings that the catalog does not know; a folder is read once in a run."""
         if folder not in self._untracked:
-            files = self._terms.files
-            self._untracked[folder] = files.untracked(self._connection, folder)
+            found = self._terms.files.untracked(self._connection, PurePosixPath(folder))
+            self._untracked[folder] = found
         return self._untracked[folder]
 
     def _adopt(self, call: Call, task: Task, path: PurePosixPath) -> bool:
@@ -302,8 +301,7 @@ class _Batch:
             self.plan.rows.append(row)
         elif known.state != state or state == "not_ready":
             self.plan.rows.append(
-                replace(
-                    known,
+                known._replace(
                     state=state,
                     updated=self._now,
                     run=self._terms.run,
@@ -322,7 +320,7 @@ class _Batch:
 
 def own_stem(call: Call, stem: PurePosixPath, owners: Mapping[str, str]) -> PurePosixPath:
     """A place that no other call has: another template may have given it away."""
-    if all(owners.get(path, call.id) == call.id for path in places(stem)):
+    if not owners or all(owners.get(path, call.id) == call.id for path in places(stem)):
         return stem
     return stem.parent / f"{stem.name}~{digest(call.id)}"
 
@@ -332,13 +330,12 @@ def adopted_row(
 ) -> RecordingRow:
     """The row of a file that was found whole."""
     base = known or RecordingRow(call_id, "archived", now, now)
-    base = replace(base, version=adopted_version(known, found.path), run=run)
-    return with_file(base, found.path, found.size, found.sha256, found.audio, now)
+    version = adopted_version(known, found.path)
+    return with_file(
+        base, found.path, found.size, found.sha256, found.audio, now, version=version, run=run
+    )
 
 
 def job_of(task: Task, *, dated: bool) -> Job:
     """What the downloader is to do; a file that is ``dated`` gets the time of its call's end."""
-    target = task.target
-    if dated:
-        target = dated_by(task.call, target)
-    return Job(task.call.id, task.call, target, task)
+    return Job(task.call.id, task.call, task.target(dated=dated), task)

@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -151,7 +151,7 @@ class _Rebuild:
                 self._report.suspect += filled.state == "suspect"
             else:
                 self._report.unsound += 1
-                store_recordings(self._new, [replace(row, state="failed", last_error=_ALTERED)])
+                store_recordings(self._new, [row._replace(state="failed", last_error=_ALTERED)])
 
     def _fresh_row(self, file: Found) -> RecordingRow | None:
         """The beginning of a row for a file of which neither old catalog nor index knows."""
@@ -166,7 +166,7 @@ class _Rebuild:
         if known is not None and known.path is not None:
             if size_of(self._folder, known.path) is not None:
                 return None  # it has its recording elsewhere
-            return replace(known, path=file.path, sha256=None)
+            return known._replace(path=file.path, sha256=None)
         return RecordingRow(call_id, "archived", self._now, self._now, version=version)
 
     def _disclaim(self) -> None:
@@ -177,7 +177,7 @@ class _Rebuild:
             store_recordings(
                 self._new,
                 [
-                    replace(row, state="failed", last_error=_ALTERED)
+                    row._replace(state="failed", last_error=_ALTERED)
                     for row in page
                     if row.path is None or size_of(self._folder, row.path) != row.size
                 ],
@@ -194,9 +194,9 @@ def _is_the_same(row: RecordingRow, file: Found) -> bool:
 def _filled(row: RecordingRow, file: Found, now: datetime) -> RecordingRow:
     """A row with what the file itself tells, unless the row was right."""
     if row.sha256 == file.sha256 and row.on_disk:
-        return replace(row, path=file.path, size=file.size)
+        return row._replace(path=file.path, size=file.size)
     sound = with_file(row, file.path, file.size, file.sha256, file.audio, now)
-    return replace(sound, etag=row.etag if row.sha256 == file.sha256 else None)
+    return sound._replace(etag=row.etag if row.sha256 == file.sha256 else None)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
@@ -46,8 +47,7 @@ DISPUTED_WITHOUT_URL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What a call came to.
 
     Attributes:
@@ -136,14 +136,14 @@ class Recorder:
                 if task.known is not None and task.known.on_disk:
                     return outcome, None
                 row = self._plain_row(task, "no_recording", now)
-                return NoRecording(task.call.id, task.call), replace(row, last_error=GONE)
+                return NoRecording(task.call.id, task.call), row._replace(last_error=GONE)
             case NotReadyYet(told=True) if task.known is None or not task.known.on_disk:
                 return outcome, self._plain_row(task, "not_ready", now)
             case Failed(error=error):
                 if task.known is not None and task.known.on_disk:
                     return outcome, None  # what was archived before is still there
                 row = self._plain_row(task, "failed", now, attempts=error.attempts)
-                return outcome, replace(row, last_error=str(error))
+                return outcome, row._replace(last_error=str(error))
         return self._absent(task, now)
 
     def _absent(self, task: Task, now: datetime) -> tuple[Outcome, RecordingRow | None]:
@@ -160,7 +160,7 @@ class Recorder:
             if again is not None:
                 row = self._plain_row(task, "disputed", now)
                 why = DISPUTED if call.recording_url else DISPUTED_WITHOUT_URL
-                row = replace(row, disputed=since, ask_after=again, last_error=why)
+                row = row._replace(disputed=since, ask_after=again, last_error=why)
                 return NotReadyYet(call.id, call), row
         return NoRecording(call.id, call), self._plain_row(task, "no_recording", now)
 
@@ -169,22 +169,25 @@ class Recorder:
         known = task.known
         path = self._inside(recording.path)
         base = known or RecordingRow(task.call.id, "archived", now, now)
-        base = replace(
+        return with_file(
             base,
+            path,
+            recording.size,
+            recording.sha256,
+            recording,
+            now,
             version=adopted_version(known, path),
             etag=recording.etag,
             attempts=base.attempts + recording.attempts,
             run=self.run,
         )
-        return with_file(base, path, recording.size, recording.sha256, recording, now)
 
     def _plain_row(
         self, task: Task, state: State, now: datetime, *, attempts: int = 1
     ) -> RecordingRow:
         """A row without a file; what was known of a lost one stays, to compare the next with."""
         known = task.known or RecordingRow(task.call.id, state, now, now)
-        return replace(
-            known,
+        return known._replace(
             state=state,
             updated=now,
             attempts=known.attempts + attempts,
@@ -226,12 +229,16 @@ class Recorder:
 
     def _placed(self, task: Task, row: RecordingRow | None, state: str) -> Placed:
         known = row or task.known
-        stem = task.stem if known is None or known.path is None else stem_of(known.path)
+        stem = task.stem
+        if task.known is not None and known is not None and known.path is not None:
+            stem = stem_of(known.path)
         return Placed(task.call, stem, state)
 
     def _inside(self, path: Path) -> PurePosixPath:
         """A path of an outcome, relative to the archive."""
-        return PurePosixPath(path.relative_to(self.files.root))
+        top = self.files.root.as_posix()
+        prefix = "" if top == "." else top.rstrip("/") + "/"
+        return PurePosixPath(path.as_posix().removeprefix(prefix))
 
 
 def _obstacle(root: Path, stem: PurePosixPath, kept: PurePosixPath | None) -> str:

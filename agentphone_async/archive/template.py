@@ -26,7 +26,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from functools import partial
 from pathlib import PurePosixPath
 
 from agentphone_async.protocol.display import printable
@@ -63,56 +63,44 @@ _UNSAFE_LITERAL = frozenset('<>:"\\|?*')
 _UNSAFE_VALUE = re.compile(r"[^A-Za-z0-9+_-]+")
 _BAD_FIRST, _BAD_LAST = "-. ", ". "
 
-_DIRECTIVES: dict[str, Callable[[datetime], str]] = {
-    "Y": lambda moment: f"{moment.year:04}",
-    "y": lambda moment: f"{moment.year % 100:02}",
-    "m": lambda moment: f"{moment.month:02}",
-    "d": lambda moment: f"{moment.day:02}",
-    "H": lambda moment: f"{moment.hour:02}",
-    "M": lambda moment: f"{moment.minute:02}",
-    "S": lambda moment: f"{moment.second:02}",
-    "f": lambda moment: f"{moment.microsecond:06}",
-    "j": lambda moment: f"{moment.timetuple().tm_yday:03}",
-    "G": lambda moment: f"{moment.isocalendar().year:04}",
-    "V": lambda moment: f"{moment.isocalendar().week:02}",
-    "u": lambda moment: f"{moment.isoweekday()}",
+_DIRECTIVES = {
+    "Y": "{0.year:04}",
+    "y": "{0:%y}",
+    "m": "{0.month:02}",
+    "d": "{0.day:02}",
+    "H": "{0.hour:02}",
+    "M": "{0.minute:02}",
+    "S": "{0.second:02}",
+    "f": "{0.microsecond:06}",
+    "j": "{0:%j}",
+    "G": "{1.year:04}",
+    "V": "{1.week:02}",
+    "u": "{1.weekday}",
 }
+"""What each stands for, of a moment (0) and its ISO calendar date (1)."""
+
 _DATE_PIECES = re.compile(r"%(.)|([-_.,+ T]+)|(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class DateFormat:
-    """A format that was understood; make one with `parse`.
+def _date_pattern(text: str) -> str:
+    """A format such as ``%Y-%m-%d`` as a pattern for `str.format`.
 
-    Attributes:
-        text: as it was given.
+    What it gives has the same length for every moment.
+
+    Raises:
+        ValueError: there is no directive in it, or something that is neither a directive of the
+            portable ones nor one of ``-_.,+T`` and the space.
     """
-
-    text: str
-    _pieces: tuple[str | Callable[[datetime], str], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> DateFormat:
-        """Understand a format such as ``%Y-%m-%d``.
-
-        Raises:
-            ValueError: there is no directive in it, or something that is neither a directive of
-                the portable ones nor one of ``-_.,+T`` and the space.
-        """
-        pieces: list[str | Callable[[datetime], str]] = []
-        for directive, literal, other in _DATE_PIECES.findall(text):
-            if other or (directive and directive not in _DIRECTIVES):
-                known = " ".join(f"%{name}" for name in _DIRECTIVES)
-                wrong = f"%{directive}" if directive else other
-                raise ValueError(f"{wrong!a} is not possible here; use {known} and - _ . , + T")
-            pieces.append(_DIRECTIVES[directive] if directive else literal)
-        if not any(map(callable, pieces)):
-            raise ValueError("it has a part without any directive such as %Y")
-        return cls(text, tuple(pieces))
-
-    def render(self, moment: datetime) -> str:
-        """`moment` in this format, in its own zone; the length is the same for every moment."""
-        return "".join(piece if isinstance(piece, str) else piece(moment) for piece in self._pieces)
+    pattern = ""
+    for directive, literal, other in _DATE_PIECES.findall(text):
+        if other or (directive and directive not in _DIRECTIVES):
+            known = " ".join(f"%{name}" for name in _DIRECTIVES)
+            wrong = f"%{directive}" if directive else other
+            raise ValueError(f"{wrong!a} is not possible here; use {known} and - _ . , + T")
+        pattern += _DIRECTIVES[directive] if directive else literal
+    if "{" not in pattern:
+        raise ValueError("it has a part without any directive such as %Y")
+    return pattern
 
 
 class TemplateError(ValueError):
@@ -132,7 +120,8 @@ class _Id:
 @dataclass(frozen=True, slots=True)
 class _Date:
     field: str
-    format: DateFormat
+    format: str
+    pattern: str  # the format, for `str.format`
     continues: bool  # an earlier component holds the first part of the same date
 
 
@@ -191,14 +180,36 @@ class Template:
             if given is None:
                 raise TemplateError("a call without an id cannot be named")
             call_id = str(given)
+        return self.path(partial(_lookup, call), zone, call_id)
+
+    def path(self, value_of: Callable[[str], object], zone: tzinfo, call_id: str) -> PurePosixPath:
+        """The same for what knows the value of each field, or None."""
+        dates: dict[str, datetime | None] = {}
+
+        def text_of(part: _Part) -> str:
+            match part:
+                case _Text(text):
+                    return text
+                case _Id():
+                    return safe_component(call_id)
+                case _Value(field, banned):
+                    return _clean(value_of(field), banned)
+                case _Date(field, _, pattern):
+                    if field not in dates:
+                        dates[field] = _moment(value_of(field), zone)
+                    moment = dates[field]
+                    if moment is None:
+                        return _UNKNOWN
+                    return pattern.format(moment, moment.isocalendar())
+
         names: list[str] = []
         for component in self._components:
+            name = "".join(map(text_of, component))
             match component:
-                case (_Date(field, _, continues=True),) if _moment(call, field, zone) is None:
-                    continue  # the component before says "unknown" already
-            name = "".join(_render(part, call, zone, call_id) for part in component)
+                case (_Date(continues=True),) if name == _UNKNOWN:
+                    continue  # the component before says so already
             names.append(_fit(name))
-        return PurePosixPath(*names)
+        return PurePosixPath("/".join(names))
 
 
 def _parse(text: str) -> list[_Component]:
@@ -247,7 +258,7 @@ def _field(name: str, spec: str, conversion: str | None) -> list[_Part]:
         return [_Value(name)]
     pieces = (spec or DEFAULT_DATE).split("/")
     try:
-        return [_Date(name, DateFormat.parse(piece), n > 0) for n, piece in enumerate(pieces)]
+        return [_Date(name, piece, _date_pattern(piece), n > 0) for n, piece in enumerate(pieces)]
     except ValueError as error:
         raise TemplateError(f"{{{name}:{printable(spec, 40)}}}: {error}") from None
 
@@ -272,7 +283,7 @@ def _outline(part: _Part) -> str:
         case _Text(text):
             return text
         case _Date(format=date_format):
-            return date_format.text
+            return date_format
         case _:
             return "x"  # values and ids are safe at their edges
 
@@ -300,19 +311,6 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
 
 
-def _render(part: _Part, call: object, zone: tzinfo, call_id: str) -> str:
-    match part:
-        case _Text(text):
-            return text
-        case _Id():
-            return safe_component(call_id)
-        case _Date(field, date_format):
-            moment = _moment(call, field, zone)
-            return _UNKNOWN if moment is None else date_format.render(moment)
-        case _Value(field, banned):
-            return _clean(_lookup(call, field), banned)
-
-
 def _lookup(call: object, field: str) -> object:
     for name in FIELDS[field]:
         value = call.get(name) if isinstance(call, Mapping) else getattr(call, name, None)
@@ -321,8 +319,7 @@ def _lookup(call: object, field: str) -> object:
     return None
 
 
-def _moment(call: object, field: str, zone: tzinfo) -> datetime | None:
-    value = _lookup(call, field)
+def _moment(value: object, zone: tzinfo) -> datetime | None:
     if not isinstance(value, datetime):
         return None
     try:
@@ -342,7 +339,6 @@ def _clean(value: object, banned: str) -> str:
     return text or _UNKNOWN.translate(replaced)
 
 
-@lru_cache(maxsize=1024)  # the folders of a day are the same for all of its calls
 def _fit(name: str) -> str:
     """Make a component that is safe but for its length or a device's name safe altogether."""
     stem = name.partition(".")[0].rstrip(" ")

@@ -120,6 +120,15 @@ def get_calls(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, C
     return {row.id: row for row in map(call_row, rows)}
 
 
+def raw_calls(
+    connection: sqlite3.Connection, texts: Sequence[str]
+) -> list[tuple[str, str, str, str]]:
+    """Id, JSON and moments of these calls, at most a few hundred, as the catalog has them."""
+    marks = ",".join("?" * len(texts))
+    query = f"SELECT id, raw, first_seen, last_seen FROM calls WHERE id IN ({marks}) ORDER BY id"  # noqa: S608
+    return connection.execute(query, texts).fetchall()
+
+
 def calls_after(
     connection: sqlite3.Connection, after: str | None = None, limit: int = 1000
 ) -> list[CallRow]:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,11 +23,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentphone_async.archive.catalog.rows import (
-    CallRow,
+    NAMES,
+    SIDECAR_NAMES,
     RecordingRow,
     SidecarRow,
+    id_from_text,
+    id_to_text,
     moment_of,
-    stamp,
+    recording_row,
 )
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.models import Call
@@ -42,6 +45,10 @@ _BOM = b"\xef\xbb\xbf"  # and line ends of two characters: of editors on Windows
 _ESCAPED = re.compile(r"\\[\\nr]")
 _PLAIN = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 _STATES = ("archived", "suspect", "empty")
+_INDEXED = tuple(
+    name for name in NAMES if name not in {"call_id", "path", "run", "disputed", "ask_after"}
+)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def sums_in(folder: Path) -> Mapping[str, str]:
@@ -80,56 +87,31 @@ def index_path(folder: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(INDEX_FOLDER) / folder / _INDEX_NAME
 
 
-def recording_line(row: RecordingRow) -> str:
-    """The line of a recording in the index of its folder."""
-    name = "" if row.path is None else row.path.name
-    return _line(
-        {
-            "name": name,
-            "kind": "recording",
-            "call_id": row.call_id,
-            "version": row.version,
-            "state": row.state,
-            "size": row.size,
-            "sha256": row.sha256,
-            "media_type": row.media_type,
-            "sample_rate": row.sample_rate,
-            "channels": row.channels,
-            "duration": row.duration,
-            "etag": row.etag,
-            "attempts": row.attempts,
-            "created": stamp(row.created),
-            "updated": stamp(row.updated),
-            "last_error": row.last_error,
-        }
-    )
+def recording_line(name: str, columns: Sequence[Any]) -> str:
+    """The line of a recording in the index of its folder, from its row in the catalog."""
+    said = dict(zip(NAMES, columns, strict=True))
+    told = {key: said[key] for key in _INDEXED}
+    return _line({"name": name, "kind": "recording", "call_id": id_from_text(columns[0])} | told)
 
 
-def call_line(row: CallRow) -> str:
-    """The line of a call of which files lie in a folder."""
+def call_line(text: str, raw: str, first_seen: str, last_seen: str) -> str:
+    """The line of a call of which files lie in a folder, from its row in the catalog."""
     return _line(
         {
             "kind": "call",
-            "call_id": row.id,
-            "first_seen": stamp(row.first_seen),
-            "last_seen": stamp(row.last_seen),
-            "raw": row.raw,
+            "call_id": id_from_text(text),
+            "first_seen": first_seen,
+            "last_seen": last_seen,
+            "raw": raw,
         }
     )
 
 
-def sidecar_line(row: SidecarRow) -> str:
-    """The line of a file beside a recording."""
-    return _line(
-        {
-            "name": row.path.name,
-            "kind": row.kind,
-            "call_id": row.call_id,
-            "size": row.size,
-            "sha256": row.sha256,
-            "updated": stamp(row.updated),
-        }
-    )
+def sidecar_line(name: str, columns: Sequence[Any]) -> str:
+    """The line of a file beside a recording, from its row in the catalog."""
+    said = dict(zip(SIDECAR_NAMES, columns, strict=True))
+    del said["path"]
+    return _line({"name": name} | said | {"call_id": id_from_text(columns[0])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +141,7 @@ def indexed(archive: Path) -> Iterator[Indexed]:
 
 
 def _line(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, separators=(",", ":")) + "\n"
+    return _ENCODER.encode(fields) + "\n"
 
 
 def _row(folder: PurePosixPath, line: bytes) -> Indexed | None:
@@ -189,20 +171,7 @@ def _row(folder: PurePosixPath, line: bytes) -> Indexed | None:
 def _recording(path: PurePosixPath, said: Mapping[str, Any]) -> RecordingRow | None:
     if said["state"] not in _STATES:
         return None
-    return RecordingRow(
-        call_id=str(said["call_id"]),
-        state=said["state"],
-        created=moment_of(said["created"]),
-        updated=moment_of(said["updated"]),
-        version=int(said["version"]),
-        path=path,
-        size=int(said["size"]),
-        sha256=str(said["sha256"]),
-        media_type=said["media_type"],
-        sample_rate=said["sample_rate"],
-        channels=said["channels"],
-        duration=said["duration"],
-        etag=said["etag"],
-        attempts=int(said["attempts"]),
-        last_error=said["last_error"],
-    )
+    told = {name: said[name] for name in _INDEXED}
+    told |= {name: int(said[name]) for name in ("version", "size", "attempts")}
+    told |= {"call_id": id_to_text(str(said["call_id"])), "path": path.as_posix()}
+    return recording_row([told.get(name) for name in NAMES])

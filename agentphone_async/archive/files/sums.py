@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from agentphone_async.archive.catalog.calls import get_calls
+from agentphone_async.archive.catalog.calls import raw_calls
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.paths import path_of_row
 from agentphone_async.archive.catalog.recordings import (
@@ -178,25 +179,32 @@ async def sums_of(
 
 
 async def index_of(catalog: Catalog, folder: PurePosixPath) -> AsyncGenerator[bytes]:
-    """What the index of a folder is to hold, in pieces."""
-    after = ""
+    """What the index of a folder is to hold, in pieces; each call comes before its files."""
     told: set[str] = set()
-    while rows := await catalog.run(recordings_in, folder, after, _ROWS):
-        after = str(rows[-1].path and rows[-1].path.name)
-        news = {row.call_id for row in rows} - told
-        told |= news
-        yield await _calls(catalog, news)
-        yield "".join(map(recording_line, rows)).encode("ascii")
-    after = ""
-    while beside := await catalog.run(sidecars_in, folder, after, _ROWS):
-        after = beside[-1].path.name
-        yield await _calls(catalog, {row.call_id for row in beside} - told)
-        yield "".join(map(sidecar_line, beside)).encode("ascii")
+    for rows_in, line in ((recordings_in, recording_line), (sidecars_in, sidecar_line)):
+        after = ""
+        while piece := await catalog.run(_index_piece, rows_in, line, folder, after, told):
+            after, text = piece
+            yield text
 
 
-async def _calls(catalog: Catalog, ids: AbstractSet[str]) -> bytes:
-    calls = await catalog.run(get_calls, sorted(ids)) if ids else {}
-    return "".join(call_line(calls[call_id]) for call_id in sorted(calls)).encode("ascii")
+def _index_piece(
+    connection: sqlite3.Connection,
+    rows_in: Callable[..., list[tuple[Any, ...]]],
+    line: Callable[[str, Sequence[Any]], str],
+    folder: PurePosixPath,
+    after: str,
+    told: set[str],
+) -> tuple[str, bytes] | None:
+    """The next lines, with the name that is the last in them; None at the end."""
+    rows = rows_in(connection, folder, after, _ROWS)
+    if not rows:
+        return None
+    news = {row[1] for row in rows} - told
+    told |= news
+    lines = [call_line(*call) for call in raw_calls(connection, list(news))]
+    lines += [line(row[0], row[1:]) for row in rows]
+    return rows[-1][0], "".join(lines).encode("ascii")
 
 
 def _lines(rows: Sequence[tuple[str, str]]) -> bytes:

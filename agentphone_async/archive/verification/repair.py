@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -34,7 +34,7 @@ from agentphone_async.archive.files.sidecar_files import METADATA, Sidecar, Side
 from agentphone_async.archive.files.storage import Files, LocalFiles
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.names import dated_by, stem_of, target_of
+from agentphone_async.archive.names import end_of, stem_of, target_of
 from agentphone_async.archive.sidecars import transcript_files
 from agentphone_async.archive.verification.hasher import Finding
 from agentphone_async.archive.verification.verify import Progress, Verifier, VerifyReport
@@ -219,7 +219,7 @@ class Repairer(AsyncResource):
         calls = await self._catalog.run(get_calls, [file.call_id])
         target = _target(file.path)
         if file.call_id in calls:
-            target = dated_by(parsed_call(calls[file.call_id]), target)
+            target = target._replace(mtime=end_of(parsed_call(calls[file.call_id])))
         fetched = await self._fetcher.fetch(file.call_id, target)
         try:
             same = await self._pool.run(_sha256, fetched) == row.sha256
@@ -291,7 +291,7 @@ def _sha256(fetched: Fetched) -> str:
 
 
 def _restored(row: RecordingRow, fetched: Fetched, stored: Stored) -> RecordingRow:
-    row = replace(row, etag=fetched.etag, attempts=row.attempts + fetched.attempts)
+    row = row._replace(etag=fetched.etag, attempts=row.attempts + fetched.attempts)
     audio = fetched.ready.audio
     return with_file(row, stored.name, stored.size, stored.sha256, audio, datetime.now(UTC))
 
