@@ -13,8 +13,9 @@ import pytest
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.cli.main import cli
 from agentphone_async.errors import ConfigurationError, DestinationError
-from agentphone_async.sinks.bucket import Bucket, split_url
+from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.bucket_errors import bucket_error
+from agentphone_async.sinks.bucket_url import split_url
 
 
 class Careless(BaseHTTPRequestHandler):
