@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, get_args
 
-from pydantic import (
-    Field,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import Field, WrapValidator, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # not at the top in 2.9
 
 from agentphone_async.models.base import (
@@ -92,6 +88,8 @@ class _Page(ApiModel, Generic[Row]):
         problems: the rows that could not be read.
     """
 
+    _row: ClassVar[str]
+
     data: list[Row] = Field(default_factory=list)
     has_more: Flag = None
     total: Number = None
@@ -104,36 +102,25 @@ class _Page(ApiModel, Generic[Row]):
         Raises:
             ValueError: there is no list in it.
         """
-        rows = data.get("data")
-        if not isinstance(rows, list):
-            raise ValueError("there is no list of rows")  # noqa: TRY004 - of the data, not of a caller
-        kind, name = cls._row()
+        (kind,) = get_args(cls.model_fields["data"].annotation)
+        read, problems = read_rows(kind, data, cls._row)
         page = cls.model_validate({**data, "data": [], "problems": []})
         page._raw = dict(data)
-        read, problems = read_rows(kind, rows, name)
         page.data.extend(read)
         page.problems.extend(problems)
         return page
-
-    @classmethod
-    def _row(cls) -> tuple[type[Row], str]:
-        raise NotImplementedError
 
 
 class PhoneNumberList(_Page[PhoneNumber]):
     """One page of phone numbers."""
 
-    @classmethod
-    def _row(cls) -> tuple[type[PhoneNumber], str]:
-        return PhoneNumber, "a number"
+    _row = "a number"
 
 
 class AgentList(_Page[Agent]):
     """One page of agents."""
 
-    @classmethod
-    def _row(cls) -> tuple[type[Agent], str]:
-        return Agent, "an agent"
+    _row = "an agent"
 
 
 class NumberLimits(_Nested):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -147,8 +147,17 @@ class RowProblem:
 M = TypeVar("M", bound=ApiModel)
 
 
-def read_rows(kind: type[M], rows: Sequence[Any], name: str) -> tuple[list[M], list[RowProblem]]:
-    """The rows of a page that can be read, in their order, and the others."""
+def read_rows(
+    kind: type[M], page: Mapping[str, Any], name: str
+) -> tuple[list[M], list[RowProblem]]:
+    """The rows of a decoded page that can be read, in their order, and the others.
+
+    Raises:
+        ValueError: it is not a page: there is no list in it.
+    """
+    rows = page.get("data")
+    if not isinstance(rows, list):
+        raise ValueError("there is no list of rows")  # noqa: TRY004 - of the data, not of a caller
     read: list[M] = []
     problems: list[RowProblem] = []
     for number, row in enumerate(rows):

@@ -171,10 +171,7 @@ class CallPage(ApiModel):
         Raises:
             ValueError: it is not a page: there is no list in it.
         """
-        rows = data.get("data")
-        if not isinstance(rows, list):
-            raise ValueError("there is no list of calls")  # noqa: TRY004 - of the data, not of a caller
-        calls, problems = read_rows(Call, rows, "a call")
+        calls, problems = read_rows(Call, data, "a call")
         page = cls.model_construct(
             data=calls,
             has_more=data.get("hasMore") is True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from agentphone_async.models import ApiModel, Transcript
@@ -66,5 +67,9 @@ def transcript(request: Request, reply: Reply) -> Transcript:
 
 
 def without_none(**fields: Any) -> dict[str, Any]:
-    """The fields that were given."""
-    return {name: value for name, value in fields.items() if value is not None}
+    """The fields that were given; of mappings a copy, which JSON can be made of."""
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in fields.items()
+        if value is not None
+    }

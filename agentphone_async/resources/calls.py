@@ -32,7 +32,12 @@ def _completion_wait(most: int | None, *, wanted: bool) -> float:
 
 
 class Calls(Resource):
-    """The ``/v1/calls`` endpoints; names and parameters are the official SDK's."""
+    """The ``/v1/calls`` endpoints; names and parameters are the official SDK's.
+
+    What makes or ends a call is sent once: after a time-out, a reset or a 5xx it may have been
+    done, so it is not sent again, and the error says so by its type. It is repeated only when no
+    connection was made, or after a 429.
+    """
 
     def list(
         self,
@@ -102,11 +107,7 @@ class Calls(Resource):
         wait_for_completion: bool = False,
         max_wait_seconds: int | None = None,
     ) -> Call:
-        """Make an outbound call (API page "Create Outbound Call"). It costs money.
-
-        It is sent once: after a time-out, a reset or a 5xx the call may have been placed, so it
-        is not sent again, and the error says so by its type. It is repeated only when no
-        connection was made, or after a 429.
+        """Make an outbound call (API page "Create Outbound Call"). It costs money; sent once.
 
         Args:
             agent_id: the agent that speaks.
@@ -120,33 +121,23 @@ class Calls(Resource):
             disable_recording: True stores no audio; the transcript is kept all the same.
             call_screening_identity: who to say is calling, if the callee's phone asks.
             call_screening_purpose: why, likewise.
-            wait_for_completion: return when the call has ended, with its transcripts; our own
-                time-outs are longer by as much.
+            wait_for_completion: return when the call has ended; time-outs are longer by as much.
             max_wait_seconds: return the call as it is after so many, 10 to 600; 300 by default.
 
         Raises:
-            ValueError: ``max_wait_seconds`` is out of range, or given without
-                ``wait_for_completion``; nothing was sent.
+            ValueError: ``max_wait_seconds`` out of range, or without waiting; nothing was sent.
             ValidationError: the server does not accept a field; ``details`` names it.
             InsufficientBalanceError: the account cannot pay for it.
-            TransportError, ServerError: it is not known whether the call was placed, unless
-                ``error.sent`` is False.
+            TransportError, ServerError: unless ``error.sent`` is False, it may have been placed.
         """
         body = without_none(
-            agentId=agent_id,
-            toNumber=to_number,
-            initialGreeting=initial_greeting,
-            fromNumberId=from_number_id,
-            voice=voice,
-            systemPrompt=system_prompt,
-            variables=dict(variables) if variables is not None else None,
-            modelTier=model_tier,
-            disableRecording=disable_recording,
-            callScreeningIdentity=call_screening_identity,
+            agentId=agent_id, toNumber=to_number, initialGreeting=initial_greeting,
+            fromNumberId=from_number_id, voice=voice, systemPrompt=system_prompt,
+            variables=variables, modelTier=model_tier, disableRecording=disable_recording,
+            callScreeningIdentity=call_screening_identity, maxWaitSeconds=max_wait_seconds,
             callScreeningPurpose=call_screening_purpose,
             waitForCompletion=wait_for_completion or None,
-            maxWaitSeconds=max_wait_seconds,
-        )
+        )  # fmt: skip
         wait = _completion_wait(max_wait_seconds, wanted=wait_for_completion)
         return await self._model(Call, endpoints.make_call(body, wait=wait))
 
@@ -162,14 +153,9 @@ class Calls(Resource):
     ) -> Call:
         """`make` with ``topic`` as its ``system_prompt``; here because the official SDK has it."""
         return await self.make(
-            agent_id,
-            to_number,
-            initial_greeting,
-            from_number_id,
-            voice,
-            topic,
+            agent_id, to_number, initial_greeting, from_number_id, voice, topic,
             model_tier=model_tier,
-        )
+        )  # fmt: skip
 
     async def create_web_call(
         self,
@@ -187,11 +173,7 @@ class Calls(Resource):
         Returns:
             The token; it is valid for 30 seconds.
         """
-        body = without_none(
-            agentId=agent_id,
-            metadata=dict(metadata) if metadata is not None else None,
-            variables=dict(variables) if variables is not None else None,
-        )
+        body = without_none(agentId=agent_id, metadata=metadata, variables=variables)
         return await self._model(WebCall, endpoints.create_web_call(body))
 
     async def end(self, call_id: str) -> Call:
