@@ -68,7 +68,7 @@ def show(context: click.Context, /, *, name: str, output: str | None) -> int:
     from agentphone_async.cli.tables import ALWAYS, Column, Rows
     from agentphone_async.protocol.display import printable
 
-    known = dict(config_file.commands())
+    known = dict(config_file.commands(context.find_root().command))
     if name not in known:
         raise click.BadParameter(
             f"there is no command {name!r}; there are: {', '.join(known)}", param_hint="COMMAND"
@@ -103,7 +103,7 @@ def path() -> int:
 def _settings(name: str, chosen: click.Command, context: click.Context) -> list[Setting]:
     """What each option of a command would be, by the section that shows it."""
     named: Path | None = context.meta.get(config_file.CHOSEN)
-    within = click.Context(chosen, info_name=name)
+    within = click.Context(chosen, context.find_root(), name)
     config_file.apply(within, name, named)
     options = list(config_file.configurable(chosen))
     return [

@@ -1,4 +1,4 @@
-"""Defaults from a configuration file, as click's default map.
+"""Options that a configuration file may set, and the file, as click's default map.
 
 A table named after a command (``[archive]``) holds defaults of that command; a table named after a
 section of ``--help`` (``[connection]``, ``[speed]``) those of all commands that have the option.
@@ -7,24 +7,26 @@ What stands nearer wins: command line, environment, the command's table, the sec
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-if TYPE_CHECKING:
-    from agentphone_async.cli.options import Option
+from agentphone_async.cli.param_types import Line, Switch
 
 COMMANDLINE = ParameterSource.COMMANDLINE
 
 _PLACES = "agentphone_async.config"
 """Where a context keeps, for each parameter, which table its default came from."""
+
+ENVIRONMENT = "AGENTPHONE_ASYNC_"
+"""What the environment variable of every option begins with."""
 
 CHOSEN = "agentphone_async.config_file"
 """Where a context keeps the file that was named, or None."""
@@ -34,6 +36,78 @@ NOT_READ = "agentphone_async.config_file.not_read"
 
 _SECRETS = {"api-key", "apikey", "key", "secret", "token", "password", "webhook-secret"}
 _SECRET_HEADER = re.compile(r"[^:]*(?:auth|key|token|secret|cookie|password)[^:]*:", re.IGNORECASE)
+
+
+class Section(Enum):
+    """The sections of ``--help``, in this order, and the tables of the configuration file."""
+
+    WHAT = "What"
+    WHERE = "Where"
+    AGAIN = "When again"
+    SPEED = "Speed"
+    LIMITS = "Limits"
+    CONNECTION = "Connection"
+    OUTPUT = "Output"
+
+    @property
+    def table(self) -> str:
+        """The table's name in the configuration file."""
+        return self.name.lower()
+
+
+class Option(click.Option):
+    """An option of a section. It may come from the environment and the configuration file.
+
+    Args:
+        section: where ``--help`` shows it.
+        config: whether the configuration file and the environment may set it; not so for what
+            should be said each time, such as ``--dry-run``.
+    """
+
+    def __init__(
+        self, names: Sequence[str], *, section: Section, config: bool = True, **settings: Any
+    ) -> None:
+        flag = settings.get("is_flag", False)
+        long = next(name for name in names if name.startswith("--") and "/" not in name)
+        if flag and config and not long.startswith("--no-"):
+            # What a configuration file has switched on can be switched off for once.
+            names = [name if name != long else f"{name}/--no-{long[2:]}" for name in names]
+        if flag:
+            settings.setdefault("type", Switch())
+        elif settings.get("multiple"):
+            settings.setdefault("type", Line())
+        settings.setdefault("show_default", not flag and settings.get("default") is not None)
+        self.section = section
+        self.key = long[2:] if config else None
+        if config:
+            settings.setdefault("envvar", ENVIRONMENT + long[2:].replace("-", "_").upper())
+        super().__init__(list(names), **settings)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As click has it, without the switch that turns a flag off."""
+        off, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = off
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """As click has it, without the range of a number: the error says it where it matters."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Any, args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """As click has it; what is wrong in a file or the environment is said to be there."""
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except click.BadParameter as error:
+            if (place := origin(ctx, self)) is None:
+                raise
+            message = f"{error.message} (from {place})"
+            raise click.BadParameter(message, ctx, self, error.param_hint) from error
 
 
 def standard_path() -> Path:
@@ -67,7 +141,7 @@ def apply(ctx: click.Context, name: str, named: Path | None) -> None:
     tables = load(path, must_exist=named is not None)
     if not tables:
         return
-    check(tables, path)
+    check(tables, path, ctx.find_root().command)
     defaults: dict[str, Any] = {}
     places: dict[str, str] = {}
     for option in configurable(ctx.command):
@@ -117,13 +191,13 @@ def load(path: Path, *, must_exist: bool) -> dict[str, Any]:
         raise click.UsageError(f"{path} is not TOML: {error}") from error
 
 
-def check(tables: dict[str, Any], path: Path) -> None:
+def check(tables: dict[str, Any], path: Path, root: click.Command) -> None:
     """Refuse what no command would read, since it was meant for one.
 
     Raises:
         click.UsageError: a table or a key is unknown, or a value is none.
     """
-    known = known_keys()
+    known = known_keys(root)
     for table, values in tables.items():
         if table not in known:
             close = _closest(table, known)
@@ -170,19 +244,18 @@ def _wanted(value: object, option: Option) -> str | None:
     return "a list of texts, or one text" if option.multiple else "one text or number"
 
 
-def known_keys() -> dict[str, dict[str, Option]]:
+def known_keys(root: click.Command) -> dict[str, dict[str, Option]]:
     """All tables, each with its keys, and an option for each."""
     known: dict[str, dict[str, Option]] = {}
-    for name, command in commands():
+    for name, command in commands(root):
         for option in configurable(command):
             for table in (name, option.section.table):
                 known.setdefault(table, {}).setdefault(str(option.key), option)
     return known
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
+def commands(root: click.Command) -> Iterator[tuple[str, click.Command]]:
     """Every command that is not a group, by its table: ``archive``, ``calls-list``."""
-    from agentphone_async.cli.main import cli
 
     def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
         if not isinstance(command, click.Group):
@@ -194,13 +267,11 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             if child is not None:
                 yield from below(f"{name}-{sub}".strip("-"), child)
 
-    yield from below("", cli)
+    yield from below("", root)
 
 
 def configurable(command: click.Command) -> Iterator[Option]:
     """The command's options that the file may set."""
-    from agentphone_async.cli.options import Option
-
     for parameter in command.params:
         if isinstance(parameter, Option) and parameter.key is not None:
             yield parameter
@@ -222,5 +293,7 @@ def _name(ctx: click.Context) -> str:
 
 
 def _closest(word: str, known: Any) -> str:
+    import difflib
+
     found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
     return f"; did you mean {found[0]!r}?" if found else f"; there are: {', '.join(sorted(known))}"

@@ -51,7 +51,7 @@ def page() -> str:
         *_paragraphs(cli.help or ""),
         ".SH COMMANDS",
     ]
-    for name, command in config_file.commands():
+    for name, command in config_file.commands(cli):
         parts += _command(name.replace("-", " ") if name.startswith(("calls", "catalog")) else name,
                           command)  # fmt: skip
     return "\n".join([*parts, VARIABLES.strip(), FILES.strip()]) + "\n"

@@ -17,8 +17,8 @@ from typing import Any
 
 import click
 
-from agentphone_async.cli import config_file
 from agentphone_async.cli.after import Program
+from agentphone_async.cli.config_file import COMMANDLINE, ENVIRONMENT, Option, Section
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.param_types import (
     Count,
@@ -32,13 +32,10 @@ from agentphone_async.cli.param_types import (
 )
 from agentphone_async.cli.period import Filters, Period
 from agentphone_async.cli.sections import (
-    ENVIRONMENT,
     Command,
     Decorator,
     Function,
     Group,
-    Option,
-    Section,
     add_options,
     bundle,
     option,
@@ -82,7 +79,7 @@ def archive_folder(command: Function, *, urls: bool = False) -> Function:
     ) -> Any:
         context = click.get_current_context()
         if dest is not None and folder is not None:
-            if context.get_parameter_source("dest") is config_file.COMMANDLINE:
+            if context.get_parameter_source("dest") is COMMANDLINE:
                 raise click.UsageError(
                     f"the folder is given twice, as {str(folder)!r} and as {str(dest)!r}; "
                     "leave one out"

@@ -11,12 +11,13 @@ import click
 import pytest
 
 from agentphone_async.cli import config_file
+from agentphone_async.cli.main import cli
 from agentphone_async.cli.man import page
 from agentphone_async.cli.options import ENVIRONMENT, Option, Section
 from tests.support.archives import CommandLine
 from tests.support.commands import ROOT
 
-COMMANDS = dict(config_file.commands())
+COMMANDS = dict(config_file.commands(cli))
 NO_KEY = {
     "--absent", "--dry-run", "--emulate", "--from-file", "--json", "--output", "--plot", "--repair",
     "--wait", "--to",
@@ -38,8 +39,8 @@ def test_every_option_has_a_section_a_key_and_a_variable(name: str):
             assert option.key == long[2:]
             names = [option.envvar] if isinstance(option.envvar, str) else option.envvar
             assert ENVIRONMENT + option.key.replace("-", "_").upper() in names
-            assert option.key in config_file.known_keys()[option.section.table]
-            assert option.key in config_file.known_keys()[name]
+            assert option.key in config_file.known_keys(cli)[option.section.table]
+            assert option.key in config_file.known_keys(cli)[name]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
