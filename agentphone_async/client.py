@@ -26,9 +26,9 @@ from agentphone_async.recordings.jobs import (
     Calls,
     Place,
     affordable,
-    checked,
     flat_target,
     jobs_of,
+    patient,
     place_of,
     seconds_of,
 )
@@ -236,7 +236,9 @@ class AsyncAgentPhone(AsyncResource):
         wait = seconds_of(wait, "wait")
         folder, target = where_to(call_id, dest, path)
         async with aclosing(self.place(folder, fsync=Fsync.EACH, overwrite=overwrite)) as place:
-            fetcher = self.fetcher(place.sink, progress)
+            fetcher = Fetcher(
+                self.session, place.sink, self._budget, self.settings.max_file_size, progress
+            )
             return await store_one(fetcher, place, call_id, target, wait, overwrite=overwrite)
 
     async def stream_recording(self, call_id: str) -> AsyncGenerator[bytes]:
@@ -298,12 +300,15 @@ class AsyncAgentPhone(AsyncResource):
         self.session.ready()
         jobs = jobs_of(calls, target_of)
         wait = seconds_of(wait, "wait")
-        async with aclosing(self.place(dest, fsync=fsync, overwrite=overwrite)) as place:
+        destination = place_of(dest, self._disk, fsync=fsync, overwrite=overwrite)
+        async with aclosing(destination) as place:
             downloader = self.downloader(
                 place, concurrency, grace=grace, skip_existing=not overwrite, progress=progress
             )
-            async with aclosing(downloader.batches(jobs, wait)) as batches:
-                async for batch in batches:
+            batches = downloader.batches
+            rounds = patient(batches, jobs, wait) if wait > 0 else batches(jobs)
+            async with aclosing(rounds):
+                async for batch in rounds:
                     for _, outcome in batch:
                         yield outcome
 
@@ -324,9 +329,9 @@ class AsyncAgentPhone(AsyncResource):
         Raises:
             ConfigurationError: ``concurrency`` is not possible.
         """
-        fetcher = self.fetcher(place.sink, progress, max_file_size)
+        most = max_file_size or self.settings.max_file_size
         return Downloader(
-            fetcher,
+            Fetcher(self.session, place.sink, self._budget, most, progress),
             place.root,
             self.workers(concurrency),
             grace=grace,
@@ -356,21 +361,17 @@ class AsyncAgentPhone(AsyncResource):
             chosen = self.settings.connections
             limits.adapt(affordable(MOST) if chosen is None else None)
             return min(limits.max_concurrency, affordable(limits.max_concurrency))
-        count = checked(concurrency)
+        count: object = concurrency
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ConfigurationError(f"concurrency is {count!r}; use 'auto', or 1 or more")
+        most = affordable(count)
+        if most < count:
+            raise ConfigurationError(
+                f"concurrency is {count}, and there are file descriptors for {most} "
+                "transfers; raise 'ulimit -n' or use fewer"
+            )
         limits.grow(count)
         return count
-
-    def fetcher(
-        self, sink: Sink, progress: Progress | None = None, max_file_size: int | None = None
-    ) -> Fetcher:
-        """Fetches single recordings with this client's connections, limits and memory."""
-        return Fetcher(
-            self.session,
-            sink,
-            budget=self._budget,
-            max_file_size=max_file_size or self.settings.max_file_size,
-            progress=progress,
-        )
 
 
 async def fetch_recording(

@@ -133,7 +133,7 @@ class Transfers:
         """
         import anyio
 
-        from agentphone_async.recordings.jobs import flat_target, jobs_of
+        from agentphone_async.recordings.jobs import flat_target, jobs_of, patient
 
         place = client.place(dest, fsync=self.fsync, inline=True)
         downloader = client.downloader(place, self.count, progress=progress)
@@ -143,8 +143,9 @@ class Transfers:
             pausing()
             await stop.through(lambda _: anyio.sleep(seconds))
 
-        batches = downloader.batches(jobs_of(calls, flat_target), wait, pause)
-        return _outcomes(place, batches)
+        jobs, batches = jobs_of(calls, flat_target), downloader.batches
+        rounds = patient(batches, jobs, wait, pause) if wait > 0 else batches(jobs)
+        return _outcomes(place, rounds)
 
     def client(self, connection: Connection, **more: Any) -> AsyncAgentPhone:
         """A client with these limits; see `Connection.client`."""

@@ -15,11 +15,12 @@ All tasks live in one group inside one task: see `Downloader.batches`.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ from agentphone_async.errors import (
     RunStoppedError,
 )
 from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
-from agentphone_async.recordings.jobs import Job, Jobs, Settled, in_batches, may_appear
+from agentphone_async.recordings.jobs import Job, Jobs, Settled, read_ahead
 from agentphone_async.recordings.outcomes import (
     GRACE,
     AlreadyArchived,
@@ -67,10 +68,6 @@ PUBLISHERS = 2
 
 WAITING = 32
 """Batches of outcomes that wait for the consumer."""
-
-FIRST_POLL = 1.0
-LONGEST_POLL = 15.0
-"""Seconds between two rounds for what is not ready yet; each pause is half as long again."""
 
 ASKED_AGAIN = 3
 """Times that a recording is asked for because its answer may have been another's."""
@@ -145,13 +142,8 @@ class Downloader:
         if self._workers is not None:
             self._workers.cancel()
 
-    def batches(
-        self,
-        jobs: Jobs,
-        wait: float = 0.0,
-        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
-        *,
-        linger: float = 0.0,
+    async def batches(
+        self, jobs: Jobs, *, ask_all: bool = False, linger: float = 0.0
     ) -> AsyncGenerator[list[Settled]]:
         """Fetch them all; yield outcomes as they settle, in lists, in no particular order.
 
@@ -159,54 +151,22 @@ class Downloader:
         published until then stays. ``jobs`` is closed then, if it is an async generator. The sink
         is not closed.
 
+        All work is done in a task of its own: no cancel scope is open while the consumer holds a
+        result. When that leaves, the task is cancelled and waited for, whatever happens meanwhile.
+
         Args:
             jobs: which.
-            wait: seconds in which what is not ready yet is asked for again, when all others are
-                settled. Calls of which nothing is known but their ids may always get a recording;
-                so theirs count as not ready as long as there is time.
-            sleep: pauses meanwhile; a `RunStoppedError` of it ends the waiting.
+            ask_all: ask also for recordings of calls that were in progress when they were listed.
             linger: seconds in which outcomes are gathered, for whoever takes long lists at less
-                cost; only without ``wait``.
+                cost.
 
         Raises:
             DestinationError: the sink failed; what is not published is discarded.
             BaseException: whatever iterating over ``jobs`` raises.
         """
-        return self._patiently(jobs, wait, sleep) if wait > 0 else self._batches(jobs, linger)
-
-    async def _patiently(
-        self, jobs: Jobs, wait: float, sleep: Callable[[float], Awaitable[object]]
-    ) -> AsyncGenerator[list[Settled]]:
-        deadline = time.monotonic() + wait
-        pause = FIRST_POLL
-        while True:
-            absent: list[Settled] = []
-            async with aclosing(self._batches(jobs)) as batches:
-                async for batch in batches:
-                    absent += [each for each in batch if may_appear(each)]
-                    if now := [each for each in batch if not may_appear(each)]:
-                        yield now
-            left = deadline - time.monotonic()
-            with suppress(RunStoppedError):
-                if left > 0 and absent:
-                    await sleep(min(pause, left))
-                    pause = min(pause * 1.5, LONGEST_POLL)
-                    jobs, self._ask_all = [each.job for each in absent], True
-                    continue
-            if absent:
-                yield absent
-            return
-
-    async def _batches(self, jobs: Jobs, linger: float = 0.0) -> AsyncGenerator[list[Settled]]:
-        """One round, in a task of its own.
-
-        No cancel scope is open while the consumer holds a result. When the consumer leaves, or is
-        cancelled, the work is cancelled, ended and waited for, whatever happens meanwhile.
-        """
+        self._ask_all = ask_all
         outcomes = Queue[list[Settled]](WAITING, producers=PUBLISHERS)
         run = asyncio.create_task(self._run(jobs, outcomes), name="agentphone-download")
-        # Work that fails ends in the middle, with producers that never say so: wake up for it, too.
-        run.add_done_callback(outcomes.close)
         over = False
         try:
             with suppress(Closed):
@@ -240,15 +200,35 @@ class Downloader:
     async def _run(self, jobs: Jobs, outcomes: Queue[list[Settled]]) -> None:
         wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _seconds))
         results = Queue[_Item](BATCH, producers=2)
+        at_work: list[Job | None] = [None]
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read, jobs, wanted, results)
                 for _ in range(PUBLISHERS):
                     group.start_soon(self._publish, results, outcomes)
-                await self._work_all(wanted, results)
-        finally:
+                async with anyio.create_task_group() as workers:
+                    self._workers = workers.cancel_scope
+                    if self._dropped:
+                        workers.cancel_scope.cancel()
+                    workers.start_soon(self._work, 0, workers, wanted, results, at_work)
+                if self._dropped:  # else nothing is left: workers go on until there is no more
+                    await self._leave(at_work, wanted, results)
+                results.done()
+        except BaseException:
+            outcomes.close()  # there are producers that never say that they are done
             for item in results.take(BATCH):
                 self._give_up(item)
+            raise
+
+    async def _leave(
+        self, at_work: list[Job | None], wanted: Queue[Job], results: Queue[_Item]
+    ) -> None:
+        for job in at_work:
+            if job is not None:
+                await results.put(_left(job))
+        with suppress(Closed):
+            while True:
+                await results.put(_left(await wanted.get()))
 
     def _give_up(self, item: _Item) -> None:
         """It will not be published; budget and sink are not this run's alone."""
@@ -261,7 +241,12 @@ class Downloader:
 
     async def _read(self, jobs: Jobs, wanted: Queue[Job], results: Queue[_Item]) -> None:
         """Set aside what needs no request, and pass on the rest."""
-        await in_batches(jobs, BATCH, partial(self._look_up, wanted, results))
+        if isinstance(jobs, AsyncIterable):
+            await read_ahead(jobs, BATCH, partial(self._look_up, wanted, results))
+        else:
+            given = iter(jobs)
+            while some := list(islice(given, BATCH)):
+                await self._look_up(wanted, results, some)
         wanted.done()
         results.done()
 
@@ -269,7 +254,7 @@ class Downloader:
         tombstones = None if self._erased is None else self._erased.look()
         there: Sequence[PurePosixPath | None] = [None] * len(jobs)
         if self._skip_existing:
-            there = await self.fetcher.sink.existing([job.target for job in jobs])
+            there = await self.fetcher.sink.existing(list(map(_TARGET, jobs)))
         for job, name in zip(jobs, there, strict=True):
             call_id, call = job.call_id, job.call
             if tombstones is not None and tombstones.hashes and tombstones.covers(call_id):
@@ -282,23 +267,6 @@ class Downloader:
                 await wanted.put(job)
 
     # ---------------------------------------------------------------- working
-
-    async def _work_all(self, wanted: Queue[Job], results: Queue[_Item]) -> None:
-        at_work: list[Job | None] = []
-        async with anyio.create_task_group() as workers:
-            self._workers = workers.cancel_scope
-            if self._dropped:
-                workers.cancel_scope.cancel()
-            at_work.append(None)
-            workers.start_soon(self._work, 0, workers, wanted, results, at_work)
-        # Only after `drop` is anything left: workers go on until there is no more.
-        for job in at_work:
-            if job is not None:
-                await results.put(_left(job))
-        with suppress(Closed):
-            while True:
-                await results.put(_left(await wanted.get()))
-        results.done()
 
     async def _work(
         self,
@@ -377,7 +345,11 @@ class Downloader:
             raise
         self.fetcher.budget.release(held)
         for (job, fetched), what in zip(arrived, stored, strict=True):
-            done.append(Settled(job, self._archived(job, fetched, what)))
+            if what.new:
+                recording = fetched.recording(job.call_id, self._root, what)
+                done.append(Settled(job, Archived(job.call_id, recording, job.call)))
+            else:
+                done.append(Settled(job, self._not_stored(job, what)))
         return done
 
     async def _believe(self, batch: list[_Item]) -> None:
@@ -396,16 +368,16 @@ class Downloader:
             if not again:
                 break
 
-    def _archived(self, job: Job, fetched: Fetched, stored: Stored) -> Outcome:
-        if not stored.new:  # another process was faster
-            path = self._root / stored.name
-            if stored.in_the_way is not None and self._skip_existing:
-                return Failed(
-                    job.call_id, RecordingError(obstacle_line(path, stored.in_the_way)), job.call
-                )
-            return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
-        recording = fetched.recording(job.call_id, self._root, stored)
-        return Archived(job.call_id, recording, job.call)
+    def _not_stored(self, job: Job, stored: Stored) -> Outcome:
+        """Its name was taken meanwhile: another process was faster, or something is in the way."""
+        path = self._root / stored.name
+        if stored.in_the_way is not None and self._skip_existing:
+            error = RecordingError(obstacle_line(path, stored.in_the_way))
+            return Failed(job.call_id, error, job.call)
+        return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
+
+
+_TARGET = attrgetter("target")
 
 
 def _seconds(job: Job) -> float | None:

@@ -13,6 +13,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,34 +99,24 @@ async def settled(trusts: Sequence[Trust | None]) -> None:
         await asyncio.sleep(wait)
 
 
+@dataclass(slots=True)
 class Fetcher:
     """Fetches recordings through one session into one sink.
 
-    Args:
+    Attributes:
         session: where they come from.
         sink: where they are staged.
-        budget: bytes held in memory by all transfers together; one of its own if not given.
-        max_file_size: bytes beyond which a recording is refused; by default the session's limit.
+        budget: bytes held in memory by all transfers together.
+        max_file_size: bytes beyond which a recording is refused; None for no limit.
         progress: told about arriving bytes, in the event loop's thread. If it raises, that is
             logged, it is not called again, and the recordings arrive all the same.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        sink: Sink,
-        *,
-        budget: ByteBudget | None = None,
-        max_file_size: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.session = session
-        self.sink = sink
-        self.budget = budget or ByteBudget(BUDGET)
-        self.max_file_size = (
-            session.settings.max_file_size if max_file_size is None else max_file_size
-        )
-        self.progress = progress
+    session: Session
+    sink: Sink
+    budget: ByteBudget = field(default_factory=partial(ByteBudget, BUDGET))
+    max_file_size: int | None = None
+    progress: Progress | None = None
 
     async def fetch(self, call_id: str, target: Target, elsewhere: str | None = None) -> Fetched:
         """Fetch one recording; publishing it, and then `release`, are up to the caller.
@@ -144,7 +136,10 @@ class Fetcher:
             DestinationError: the sink failed.
         """
         request = endpoints.get_recording(call_id)
-        transfer = Transfer(self, request, target)
+        tell = None if self.progress is None else self.tell
+        transfer = Transfer(
+            self.session, self.sink, self.budget, self.max_file_size, tell, request, target
+        )
         started = time.monotonic()
         try:
             ready = await self.session.retrier.run(request, transfer.attempt)

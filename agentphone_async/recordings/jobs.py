@@ -5,19 +5,18 @@ It is looked at before anything begins, so that what cannot be is said at once, 
 
 from __future__ import annotations
 
-import asyncio
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from agentphone_async.errors import ConfigurationError
+from agentphone_async.errors import ConfigurationError, RunStoppedError
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import safe_component
 from agentphone_async.recordings.outcomes import NoRecording, NotReadyYet, Outcome
@@ -25,7 +24,6 @@ from agentphone_async.recordings.pipeline import Closed, Queue
 from agentphone_async.sinks.erased import ErasedHere
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.shared import Disk
-from agentphone_async.sinks.threads import wait_uncancelled
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
@@ -34,6 +32,10 @@ if TYPE_CHECKING:
 
 CLOSING = 5.0
 """Seconds that the caller's iterator gets to end, when nothing more is wanted of it."""
+
+FIRST_POLL = 1.0
+LONGEST_POLL = 15.0
+"""Seconds between two rounds for what is not ready yet; each pause is half as long again."""
 
 RESERVED = 24
 """Descriptors for all but connections: catalog, lock, files being written, standard streams."""
@@ -62,14 +64,6 @@ class Settled(NamedTuple):
 
     job: Job
     outcome: Outcome
-
-
-def may_appear(settled: Settled) -> bool:
-    """Whether it is worth asking for again, by who has the time to wait."""
-    outcome = settled.outcome
-    if isinstance(outcome, NoRecording):
-        return settled.job.call is None and not outcome.gone
-    return isinstance(outcome, NotReadyYet)
 
 
 Calls: TypeAlias = "Iterable[str | Call] | AsyncIterable[str | Call]"
@@ -141,16 +135,13 @@ async def close_iterator(iterator: object) -> None:
             await aclose()
 
 
-async def in_batches(jobs: Jobs, most: int, work: Callable[[list[Job]], Awaitable[None]]) -> None:
-    """Await ``work`` for all jobs, up to ``most`` at a time; for what there is, where they trickle.
+async def read_ahead(
+    jobs: AsyncIterable[Job], most: int, work: Callable[[list[Job]], Awaitable[None]]
+) -> None:
+    """Await ``work`` for all jobs, up to ``most`` at a time, without waiting for so many.
 
     An iterator is closed in the end.
     """
-    if not isinstance(jobs, AsyncIterable):
-        all_of_them = iter(jobs)
-        while some := list(islice(all_of_them, most)):
-            await work(some)
-        return
     read = Queue[Job](most)
 
     async def work_on_them() -> None:
@@ -167,6 +158,45 @@ async def in_batches(jobs: Jobs, most: int, work: Callable[[list[Job]], Awaitabl
             read.done()
     finally:
         await close_iterator(iterator)
+
+
+async def patient(
+    batches: Callable[..., AsyncGenerator[list[Settled]]],
+    jobs: Jobs,
+    wait: float,
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+) -> AsyncGenerator[list[Settled]]:
+    """As `Downloader.batches`; for ``wait`` seconds, what is not ready yet is asked for again.
+
+    Calls of which nothing is known but their ids may always get a recording; so theirs count as
+    not ready as long as there is time. A `RunStoppedError` of ``sleep`` ends the waiting.
+    """
+    deadline = time.monotonic() + wait
+    pause, ask_all = FIRST_POLL, False
+    while True:
+        absent: list[Settled] = []
+        async with aclosing(batches(jobs, ask_all=ask_all)) as settled:
+            async for batch in settled:
+                absent += [each for each in batch if _may_appear(each)]
+                if now := [each for each in batch if not _may_appear(each)]:
+                    yield now
+        left = deadline - time.monotonic()
+        with suppress(RunStoppedError):
+            if left > 0 and absent:
+                await sleep(min(pause, left))
+                pause = min(pause * 1.5, LONGEST_POLL)
+                jobs, ask_all = [each.job for each in absent], True
+                continue
+        if absent:
+            yield absent
+        return
+
+
+def _may_appear(settled: Settled) -> bool:
+    outcome = settled.outcome
+    if isinstance(outcome, NoRecording):
+        return settled.job.call is None and not outcome.gone
+    return isinstance(outcome, NotReadyYet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +218,10 @@ class Place:
     async def aclose(self) -> None:
         """Discard what was begun and not published, unless the sink is the caller's own.
 
-        No cancellation cuts that short.
+        No cancellation cuts that short: what our sinks do is one hop.
         """
         if self.ours:
-            ending = asyncio.ensure_future(self.sink.aclose())
-            await wait_uncancelled(ending)
-            ending.result()
+            await self.sink.aclose()
 
 
 def place_of(
@@ -246,23 +274,6 @@ def _path_in(url: str) -> str:
             f"dest {printable(url, 200)} names no folder of this machine; use file:///path"
         )
     return unquote(parts.path)
-
-
-def checked(concurrency: object) -> int:
-    """A number of transfers at a time, as it is.
-
-    Raises:
-        ConfigurationError: it is not a number from 1 on, or there are not so many descriptors.
-    """
-    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-        raise ConfigurationError(f"concurrency is {concurrency!r}; use 'auto', or 1 or more")
-    most = affordable(concurrency)
-    if most < concurrency:
-        raise ConfigurationError(
-            f"concurrency is {concurrency}, and there are file descriptors for {most} "
-            "transfers; raise 'ulimit -n' or use fewer"
-        )
-    return concurrency
 
 
 def affordable(transfers: int) -> int:

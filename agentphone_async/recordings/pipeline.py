@@ -123,7 +123,7 @@ class Queue(Generic[T]):
             while self._getters:
                 _wake_one(self._getters)
 
-    def close(self, _: object = None) -> None:
+    def close(self) -> None:
         """No producer will put anything more, whether it said so or not."""
         self._producers = 1
         self.done()

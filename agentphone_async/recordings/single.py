@@ -29,9 +29,8 @@ from agentphone_async.protocol.recording import (
     refuse_size,
     short,
 )
-from agentphone_async.recordings.downloader import FIRST_POLL, LONGEST_POLL
 from agentphone_async.recordings.fetch import Fetched, Fetcher, settled
-from agentphone_async.recordings.jobs import Place, flat_target
+from agentphone_async.recordings.jobs import FIRST_POLL, LONGEST_POLL, Place, flat_target
 from agentphone_async.recordings.outcomes import Recording, erased
 from agentphone_async.recordings.transfer import refusal
 from agentphone_async.sinks.interface import Target

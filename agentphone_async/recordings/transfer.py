@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from agentphone_async.errors import (
     AgentPhoneError,
@@ -46,15 +46,15 @@ from agentphone_async.sinks.interface import (
     Body,
     Keeping,
     Ready,
+    Sink,
     Staged,
     Target,
     Upload,
 )
 from agentphone_async.transport.answer import Answer
+from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.session import Session
 from agentphone_async.transport.trust import Trust
-
-if TYPE_CHECKING:
-    from agentphone_async.recordings.fetch import Fetcher
 
 GATHERED = 4 * 1024 * 1024
 """Bytes; bodies up to this size are held in memory and written in one hop."""
@@ -72,42 +72,44 @@ RESUMED = 8 * 1024 * 1024
 """Bytes; only bodies larger than this are worth a range request."""
 
 
+@dataclass(slots=True)
 class Transfer:
-    """The state of one recording over its attempts."""
+    """The state of one recording over its attempts.
 
-    __slots__ = (
-        "_apart",
-        "_arrived",
-        "_expected",
-        "_fetcher",
-        "_head",
-        "_reached",
-        "_request",
-        "_target",
-        "_upload",
-        "attempts",
-        "etag",
-        "first_byte",
-        "sent",
-        "trust",
-        "url",
-    )
+    Attributes:
+        session, sink, budget, max_file_size: see `Fetcher`.
+        tell: told about arriving bytes; None if nobody wants to know.
+        request: asks for it.
+        target: the name that it is to have.
+        url: where to ask for it, if not at its id's own address.
+        attempts: how many requests it took so far.
+        etag: the server's validator, as it came last.
+        trust: whether the last answer belongs to it.
+        sent: when the last request went out, in monotonic seconds.
+        first_byte: seconds from then to the head of its answer.
+    """
 
-    def __init__(self, fetcher: Fetcher, request: Request, target: Target) -> None:
-        self._fetcher = fetcher
-        self._request = request
-        self._target = target
-        self.url: str | None = None
-        self._apart = False
-        self._upload: Upload | None = None
-        self._expected: Expected | None = None
-        self._head = b""
-        self._arrived = 0  # bytes, in this attempt
-        self._reached = 0  # bytes that were there when it broke off, at most
-        self.attempts = 0
-        self.etag: str | None = None
-        self.trust: Trust | None = None
-        self.sent = self.first_byte = 0.0
+    session: Session
+    sink: Sink
+    budget: ByteBudget
+    max_file_size: int | None
+    tell: Callable[[int], None] | None
+    request: Request
+    target: Target
+    url: str | None = None
+    attempts: int = 0
+    etag: str | None = None
+    trust: Trust | None = None
+    sent: float = 0.0
+    first_byte: float = 0.0
+    _apart: bool = False
+    _upload: Upload | None = None
+    _expected: Expected | None = None
+    _head: bytes = b""
+    _arrived: int = 0
+    """Bytes, in this attempt."""
+    _reached: int = 0
+    """Bytes that were there when it broke off, at most."""
 
     async def attempt(self, number: int) -> Ready:
         """Try once, from where the last attempt broke off if that is possible."""
@@ -115,14 +117,16 @@ class Transfer:
         self._arrived = 0
         try:
             while True:
-                if self._upload is not None:
-                    resumed = await self._resume(self._upload)
-                    if resumed is not None:
-                        return resumed
-                    await self._forget()
-                answer = await self._send(None)
+                headers = None if self._upload is None else await self._range()
+                self.sent = time.monotonic()
+                answer = await self.session.send(
+                    self.request, headers, apart=self._apart, start=self.url
+                )
+                self.first_byte = time.monotonic() - self.sent
+                self.trust = answer.trust
                 try:
-                    ready = await self._receive(answer)
+                    going_on = headers is not None
+                    ready = await (self._resume(answer) if going_on else self._receive(answer))
                 finally:
                     answer.close()
                 if ready is not None:
@@ -135,18 +139,9 @@ class Transfer:
             self._reached = max(reached, self._reached)
             raise
 
-    async def _send(self, headers: Mapping[str, str] | None) -> Answer:
-        self.sent = time.monotonic()
-        answer = await self._fetcher.session.send(
-            self._request, headers, apart=self._apart, start=self.url
-        )
-        self.first_byte = time.monotonic() - self.sent
-        self.trust = answer.trust
-        return answer
-
     async def give_up(self, error: BaseException) -> None:
         """Leave nothing behind but what a later run can continue with."""
-        upload, expected, sink = self._upload, self._expected, self._fetcher.sink
+        upload, expected, sink = self._upload, self._expected, self.sink
         mark = None if expected is None else expected.mark
         useless = isinstance(error, RecordingError | DestinationError | ResponseError)
         if upload is None or mark is None or useless or not isinstance(sink, Keeping):
@@ -163,35 +158,39 @@ class Transfer:
 
     # ---------------------------------------------------------------- going on
 
-    async def _resume(self, upload: Upload) -> Ready | None:
-        """Continue with what is there; None if only a fresh request can help."""
-        expected = self._expected
-        if expected is None or expected.validator is None:
+    async def _range(self) -> Mapping[str, str] | None:
+        """The headers that ask for the rest; None, and all is forgotten, if nothing proves it."""
+        upload, expected = self._upload, self._expected
+        if upload is None or expected is None or expected.validator is None:
+            await self._forget()
             return None
-        validator = expected.validator
-        answer = await self._send(resume_headers(validator, upload.size))
-        try:
-            if answer.status >= 400 and answer.status != 416:
-                raise await refusal(self._request, answer)
-            match judge_resume(
-                answer.status, answer.headers, upload.size, expected.length, validator
-            ):
-                case Resume.CONTINUE:
-                    return await self._drain(answer, expected)
-                case Resume.RESTART_WITH_THIS_BODY:
-                    await self._forget()
-                    return await self._receive(answer)
-                case Resume.RESTART:
-                    return None
-        finally:
-            answer.close()
+        return resume_headers(expected.validator, upload.size)
+
+    async def _resume(self, answer: Answer) -> Ready | None:
+        """Continue with what is there; None for asking for all of it."""
+        upload, expected = self._upload, self._expected
+        if upload is None or expected is None or expected.validator is None:
+            return None
+        if answer.status >= 400 and answer.status != 416:
+            raise await refusal(self.request, answer)
+        match judge_resume(
+            answer.status, answer.headers, upload.size, expected.length, expected.validator
+        ):
+            case Resume.CONTINUE:
+                return await self._drain(answer, expected)
+            case Resume.RESTART_WITH_THIS_BODY:
+                await self._forget()
+                return await self._receive(answer)
+            case Resume.RESTART:
+                await self._forget()
+                return None
 
     async def _take_up(self, expected: Expected) -> bool:
         """Whether an earlier run has left a part of this very body."""
-        sink = self._fetcher.sink
+        sink = self.sink
         if not isinstance(sink, Keeping) or expected.mark is None:
             return False
-        kept = await sink.take_up(self._target, expected.mark)
+        kept = await sink.take_up(self.target, expected.mark)
         if kept is not None:
             self._upload, self._head = kept
         return kept is not None
@@ -207,7 +206,7 @@ class Transfer:
         if answer.status == 200 and (body := self._take(answer)) is not None:
             return body
         if not is_whole(answer.status, answer.headers):
-            error = await refusal(self._request, answer)
+            error = await refusal(self.request, answer)
             if not answer.trust.repeats or error.transient or self._apart:
                 raise error
             self._apart = True
@@ -215,7 +214,7 @@ class Transfer:
         expected = self._expected = expected_body(answer.headers)
         length = expected.length
         if length is not None:
-            refuse_size(self._request, length, self._fetcher.max_file_size)
+            refuse_size(self.request, length, self.max_file_size)
             if length > RESUMED:
                 expected.validator = Validator.from_headers(answer.headers)
                 if await self._take_up(expected):
@@ -227,13 +226,12 @@ class Transfer:
         whole = answer.whole
         if whole is None or (audio := usual_wave(whole, size := len(whole))) is None:
             return None
-        fetcher = self._fetcher
-        limit = fetcher.max_file_size
-        if (limit is not None and size > limit) or not fetcher.budget.try_acquire(size):
+        limit = self.max_file_size
+        if (limit is not None and size > limit) or not self.budget.try_acquire(size):
             return None
-        if fetcher.progress is not None:
-            fetcher.tell(size)
-        return Body(self._target, (whole,), size, audio)
+        if self.tell is not None:
+            self.tell(size)
+        return Body(self.target, (whole,), size, audio)
 
     async def _drain(self, answer: Answer, expected: Expected) -> Ready:
         """Read what remains of the body into memory or, if it is large, into an upload."""
@@ -241,17 +239,17 @@ class Transfer:
         small = length is not None and length <= GATHERED
         held = await self._memory(length if small and length is not None else 2 * STEP)
         most = SHORT_STEP if not held else held if small else STEP
-        budget = self._fetcher.budget
+        budget = self.budget
         chunks: list[bytes] = []
         try:
             received = await self._read(answer, expected, chunks, most)
             head = self._head or beginning(chunks)
-            audio = judge(self._request, expected, head, received, chunks)
+            audio = judge(self.request, expected, head, received, chunks)
             if held and self._upload is None:
                 if held > received:
                     budget.release(held - received)
                 held = 0  # the rest goes back when it is published
-                return Body(self._target, tuple(chunks), received, audio)
+                return Body(self.target, tuple(chunks), received, audio)
             return await self._stage(chunks, audio)
         except TransportError:
             if self._upload is not None:
@@ -276,7 +274,7 @@ class Transfer:
         A transfer has a connection while it waits here. What frees memory may itself be waiting for
         a connection (a consumer that asks the API about each outcome), so it must not be forever.
         """
-        budget = self._fetcher.budget
+        budget = self.budget
         if budget.try_acquire(amount):
             return amount
         try:
@@ -289,7 +287,7 @@ class Transfer:
     async def _stage(self, chunks: list[bytes], audio: Audio) -> Staged:
         upload = self._upload
         if upload is None:
-            upload = self._upload = await self._fetcher.sink.begin(self._target)
+            upload = self._upload = await self.sink.begin(self.target)
         if chunks:
             await upload.write(chunks)
         staged = await upload.stage(audio)
@@ -303,9 +301,8 @@ class Transfer:
 
         Leaves in ``chunks`` what was not passed on, and returns the size of the whole body.
         """
-        fetcher = self._fetcher
         length = expected.length
-        limit = fetcher.max_file_size
+        limit = self.max_file_size
         start = received = self._upload.size if self._upload is not None else 0
         look_at = math.inf if start else FIRST_LOOK
         gathered = 0
@@ -316,25 +313,25 @@ class Transfer:
                 gathered += size
                 self._arrived = received - start
                 if limit is not None and received > limit:
-                    refuse_size(self._request, received, limit)
+                    refuse_size(self.request, received, limit)
                 chunks.append(chunk)
                 if received >= look_at:
                     head = beginning(chunks)
-                    settled = refuse_other(self._request, expected, head)
+                    settled = refuse_other(self.request, expected, head)
                     look_at = math.inf if settled or len(head) >= HEAD_BYTES else HEAD_BYTES
-                if fetcher.progress is not None:
-                    fetcher.tell(size)
+                if self.tell is not None:
+                    self.tell(size)
                 if gathered > most:
                     await self._pass_on(chunks)
                     gathered = 0
         if length is not None and received != length:
-            raise _other_length(self._request, received, length)
+            raise _other_length(self.request, received, length)
         return received
 
     async def _pass_on(self, chunks: list[bytes]) -> None:
         if self._upload is None:
             self._head = beginning(chunks)
-            self._upload = await self._fetcher.sink.begin(self._target)
+            self._upload = await self.sink.begin(self.target)
         await self._upload.write(chunks)
         chunks.clear()
 

@@ -160,7 +160,8 @@ class HostLimits:
 
     def grow(self, concurrency: int) -> None:
         """Let at least this many requests be under way at a time, each with its connection."""
-        if concurrency > self.max_concurrency:
+        most = self._wanted if self._controller is None else self._controller.maximum
+        if concurrency > most:
             self.concurrency = concurrency
 
     def adapt(self, maximum: int | None = None) -> None:

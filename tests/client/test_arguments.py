@@ -100,7 +100,7 @@ async def test_what_is_there_is_replaced_if_asked(tmp_path):
 
 
 async def test_recordings_that_are_not_ready_are_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("agentphone_async.recordings.downloader.FIRST_POLL", 0.01)
+    monkeypatch.setattr("agentphone_async.recordings.jobs.FIRST_POLL", 0.01)
     script = respond(404), respond(404), respond(425), THERE
     async with RawServer(*script) as server, impatient(server.base_url) as client:
         (outcome,) = await collect(client.download_recordings(["call_x"], tmp_path, wait=30))
@@ -181,7 +181,7 @@ async def test_automatic_transfers_have_a_maximum(connections, affordable, most,
 
 
 async def test_more_than_there_are_descriptors_for_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "affordable", lambda transfers: min(transfers, 90))
+    monkeypatch.setattr("agentphone_async.client.affordable", lambda most: min(most, 90))
     async with RawServer(THERE) as server, impatient(server.base_url) as client:
         with pytest.raises(ConfigurationError, match=r"file descriptors for 90.*ulimit -n"):
             await collect(client.download_recordings(["call_x"], tmp_path, concurrency=200))

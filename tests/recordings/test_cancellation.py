@@ -203,9 +203,14 @@ async def test_while_leaving_the_loop(gate, monkeypatch, tmp_path):
     """The consumer has left in peace; the cancellation that comes then is its own."""
     script = respond(200, SMALL, content_type="audio/wav")
     async with RawServer(script) as server, impatient(server.base_url) as client:
-        monkeypatch.setattr(LocalSink, "aclose", stuck_at(gate, LocalSink.aclose))
+        monkeypatch.setattr(LocalSink, "_discard_all", gate.guard(LocalSink._discard_all))
+        place = client.place(tmp_path)
+        monkeypatch.setattr("agentphone_async.client.place_of", lambda *_, **__: place)
         outcomes = client.download_recordings([f"call_{n}" for n in range(3)], tmp_path)
         await anext(outcomes)
+        left = tmp_path / "left"
+        left.touch()
+        place.sink._unpublished.add(str(left))
         task = asyncio.create_task(outcomes.aclose())
         await gate.is_reached()
         task.cancel()
@@ -214,14 +219,6 @@ async def test_while_leaving_the_loop(gate, monkeypatch, tmp_path):
         gate.opened.set()
         await cancelled(task)
         assert_clean(client, tmp_path, published=[SMALL])
-
-
-def stuck_at(gate, real):
-    async def stuck(sink):
-        await asyncio.to_thread(gate.guard(lambda: None))
-        await real(sink)
-
-    return stuck
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -42,7 +42,7 @@ class TestCodes:
 
     @pytest.mark.parametrize("status", [202, 404, 409, 423, 425])
     def test_it_waits_for_what_is_not_ready_if_asked(self, status, run, server, dest, monkeypatch):
-        monkeypatch.setattr("agentphone_async.recordings.downloader.FIRST_POLL", 0.01)
+        monkeypatch.setattr("agentphone_async.recordings.jobs.FIRST_POLL", 0.01)
         add(server, 2)
         server.fail(route="recording", call_id="call_1", status=status, times=3)
         result = run("fetch", "call_0", "call_1", "-d", dest, "--wait", "30s")
@@ -304,7 +304,7 @@ class TestSignals:
             tmp_path,
             "import sys, time",
             "from agentphone_async.sinks import local",
-            "def stuck(*_): print('stuck', flush=True); time.sleep(60)",
+            "def stuck(*_, **__): print('stuck', flush=True); time.sleep(60)",
             "local.sync_many = stuck",
         )
         with process("fetch", one, "--dest", dest, program=stuck) as running:
