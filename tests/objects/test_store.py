@@ -171,8 +171,11 @@ def test_shards_are_claimed_by_one_worker_at_a_time(bucket):
     assert not one.claim("p", 0, datetime.now(UTC))
 
 
-def test_a_plan_is_there_when_it_is_whole(bucket):
+def test_a_plan_is_there_when_it_is_whole(bucket, tmp_path):
     shards = Shards(bucket)
+    with pytest.raises(CatalogError, match="there is no archive"):
+        shards.latest()
+    opened(bucket, tmp_path).close()
     shards.write("p", 0, [{"id": "call_1"}, {"id": "call_2"}])
     with pytest.raises(ConfigurationError, match="there is no plan"):
         shards.latest()

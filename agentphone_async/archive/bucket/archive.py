@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import anyio
 
 from agentphone_async.archive.archive import Archive
+from agentphone_async.archive.bucket.identity import no_archive
 from agentphone_async.archive.bucket.objects import BucketFiles
 from agentphone_async.archive.bucket.store import Store, default_cache
 from agentphone_async.archive.observer import Observer
@@ -164,6 +165,18 @@ class BucketArchive:
             self._thread.close()
             self._files.close()
 
+    @contextlib.asynccontextmanager
+    async def opened_existing(self) -> AsyncGenerator[None]:
+        """`opened`, for what needs an archive that is there.
+
+        Raises:
+            CatalogError: there is none.
+        """
+        async with self.opened() as there:
+            if not there:
+                raise no_archive(self.bucket.url)
+            yield
+
     async def do(
         self, work: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -178,7 +191,6 @@ class BucketArchive:
         if not self._store.open(make=make):
             return False
         if make:
-            self.bucket.prove()
             self._store.push()  # what a run that was killed has not sent
         self._store.pull(only)
         return True

@@ -25,7 +25,6 @@ from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.verification.accept import accepted
 from agentphone_async.archive.verification.hasher import Finding
 from agentphone_async.archive.verification.verify import VerifyReport
-from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.bucket import Bucket
 
 AT_ONCE = 16
@@ -59,12 +58,13 @@ async def verify(
     """
     report = VerifyReport()
     checker = Checker(archive.bucket, deep=deep, threads=threads)
-    async with archive.opened() as there:
-        refuse_none(archive, there=there)
-        async with aclosing(checker.findings(archive, report, progress)) as findings:
-            async for finding in findings:
-                if found is not None:
-                    found(finding)
+    async with (
+        archive.opened_existing(),
+        aclosing(checker.findings(archive, report, progress)) as findings,
+    ):
+        async for finding in findings:
+            if found is not None:
+                found(finding)
     return report
 
 
@@ -78,8 +78,7 @@ async def accept(archive: BucketArchive, call_ids: Iterable[str]) -> list[Findin
     ids = list(dict.fromkeys(call_ids))
     checker = Checker(archive.bucket)
     found: list[Finding] = []
-    async with archive.opened() as there:
-        refuse_none(archive, there=there)
+    async with archive.opened_existing():
         for start in range(0, len(ids), _CALLS):
             files = await archive.ask(files_of_calls, ids[start : start + _CALLS])
             checked = await archive.do(partial(_check, checker, files))
@@ -87,13 +86,6 @@ async def accept(archive: BucketArchive, call_ids: Iterable[str]) -> list[Findin
             found += [one.finding for one in checked if one.finding is not None]
         await archive.do(Store.push)
     return found
-
-
-def refuse_none(archive: BucketArchive, *, there: bool) -> None:
-    """Say that there is no archive."""
-    if not there:
-        url = archive.bucket.url
-        raise CatalogError(f"there is no archive in {url}", filename=url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from agentphone_async.archive.bucket import holds
 from agentphone_async.archive.bucket.archive import BucketArchive
-from agentphone_async.archive.bucket.check import refuse_none
 from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.catalog.calls import calls_after
@@ -79,15 +78,13 @@ async def prune(
 
 async def hold(archive: BucketArchive, call_ids: Iterable[str], *, release: bool = False) -> int:
     """Keep calls from being erased, on every machine, or release them; how many changed."""
-    async with archive.opened() as there:
-        refuse_none(archive, there=there)
+    async with archive.opened_existing():
         return await archive.do(lambda store: holds.hold(store, call_ids, release=release))
 
 
 async def held(archive: BucketArchive) -> list[str]:
     """The ids of all calls that are held."""
-    async with archive.opened() as there:
-        refuse_none(archive, there=there)
+    async with archive.opened_existing():
         return await archive.do(holds.held)
 
 
@@ -99,8 +96,7 @@ async def _erase(
     dry_run: bool,
 ) -> ErasureReport:
     report = ErasureReport(dry_run)
-    async with archive.opened() as there:
-        refuse_none(archive, there=there)
+    async with archive.opened_existing():
         erased: set[str] = set()
         async for ids in batches(frozenset(await archive.do(holds.held)), report):
             await archive.ask(_count, ids, report)
@@ -110,8 +106,8 @@ async def _erase(
         if erased:
             for one in also:
                 report.others += await archive.do(partial(_beside, one, archive.cache, erased))
-            await archive.do(lambda store: Shards(store.bucket).scrub(erased))
             await archive.do(Store.compact)
+            await archive.do(lambda store: Shards(store.bucket).scrub(erased))
     return report
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentphone_async.archive.bucket.store import Store
+from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.erased import id_hash
 
 HELD = "_catalog/held"
@@ -17,7 +18,18 @@ HELD = "_catalog/held"
 def held(store: Store) -> list[str]:
     """The ids of all calls that are held, those first that have been for the longest."""
     heads = sorted(store.bucket.list(HELD), key=lambda head: (head.modified, head.path))
-    return [store.bucket.read(head.path).decode("utf-8", "surrogatepass") for head in heads]
+    return [_id_in(store, head.path) for head in heads]
+
+
+def _id_in(store: Store, name: str) -> str:
+    try:
+        return store.bucket.read(name).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        where = f"{store.bucket.url}/{name}"
+        raise CatalogError(
+            f"{where} is damaged: it names no call; restore it, or delete it and hold the call",
+            filename=where,
+        ) from None
 
 
 def hold(store: Store, call_ids: Iterable[str], *, release: bool = False) -> int:

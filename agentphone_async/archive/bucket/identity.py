@@ -9,12 +9,14 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from agentphone_async.archive.bucket import manifest
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 
 HEAD = "_catalog/archive.json"
+_KEY = 16  # bytes, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +67,38 @@ def identify(bucket: Bucket, *, make: bool, hashed: bool = True) -> Identity | N
     raise DestinationError(f"{bucket.url}: {HEAD} was written and cannot be read; try again later")
 
 
+def no_archive(url: str) -> CatalogError:
+    """The error where there is none."""
+    return CatalogError(f"there is no archive in {url}", filename=url)
+
+
 def _read(bucket: Bucket) -> Identity:
     where = f"{bucket.url}/{HEAD}"
+    data = bucket.read(HEAD)
     try:
-        head = json.loads(bucket.read(HEAD))
+        head = json.loads(data)
         version = int(head["version"])
-        found = Identity(head["id"], bytes.fromhex(head["key"]), bool(head.get("hashed", True)))
-    except (ValueError, KeyError, TypeError):
-        raise CatalogError(
-            f"{where} is damaged or not ours; restore it, or choose another prefix", filename=where
-        ) from None
-    if version > manifest.VERSION:
+        found = _parsed(head) if version <= manifest.VERSION else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        if data.lstrip().startswith(b"<"):
+            line = f"{where} is a web page; is AWS_ENDPOINT_URL the address of the store?"
+        else:
+            line = f"{where} is damaged or not ours; restore it, or choose another prefix"
+        raise CatalogError(line, filename=where) from None
+    if found is None:
         raise CatalogError(
             f"{where} has format {version}, and this version of agentphone-async knows "
             f"{manifest.VERSION} at most; update agentphone-async",
             filename=where,
         )
     return found
+
+
+def _parsed(head: Any) -> Identity:
+    key = bytes.fromhex(head["key"])
+    if head["format"] != manifest.FORMAT or not isinstance(head["id"], str) or len(key) < _KEY:
+        raise ValueError("not an archive's")
+    return Identity(head["id"], key, bool(head.get("hashed", True)))
 
 
 def _refuse_strangers(bucket: Bucket) -> None:

@@ -99,7 +99,11 @@ def head_of(data: bytes, name: str) -> Part:
 
 
 def part_of(head: Row) -> Part:
-    """The part that the first line of a manifest names."""
+    """The part that the first line of a manifest names.
+
+    Raises:
+        ValueError, TypeError: it does not.
+    """
     return Part(
         str(head.get("run")),
         int(head.get("shard", 0)),
@@ -178,7 +182,7 @@ def _load_many(lines: bytes, name: str) -> list[Row]:
     lines = lines.removesuffix(b"\n")
     try:
         rows: list[Row] = json.loads(b"[" + lines.replace(b"\n", b",") + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise torn(name, "a line that is not JSON") from None
     if len(rows) != lines.count(b"\n") + 1 or set(map(type, rows)) != {dict}:
         raise torn(name, "a line that is not an object")
@@ -187,8 +191,10 @@ def _load_many(lines: bytes, name: str) -> list[Row]:
 
 def checked(line: bytes, name: str) -> Row:
     """The first line of a manifest, if it is one that we can read."""
-    head = _load_many(line, name)[0] if line else {}
-    if head.get("format") != FORMAT or not isinstance(head.get("version"), int):
+    if not line:
+        raise torn(name, "it is empty or cut off")
+    head = _load_many(line, name)[0]
+    if head.get("format") != FORMAT or type(head.get("version")) is not int:
         raise CatalogError(
             f"{printable(name, 200)} is not a manifest of ours; choose another prefix, or move "
             "it away",

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.bucket.archive import BucketArchive
-from agentphone_async.archive.bucket.check import Checker, Progress, refuse_none
+from agentphone_async.archive.bucket.check import Checker, Progress
 from agentphone_async.archive.bucket.store import ASIDE, Store
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.verification.hasher import Finding
@@ -42,8 +42,7 @@ async def repair(
     report = VerifyReport()
     checker = Checker(archive.bucket, deep=deep, threads=threads)
     waiting: list[Finding] = []
-    async with archive.opened() as there:
-        refuse_none(archive, there=there)
+    async with archive.opened_existing():
         key = await archive.do(lambda store: store.key)
         async with (
             await Catalog.open(archive.cache) as catalog,

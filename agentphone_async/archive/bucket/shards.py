@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any
 
 from agentphone_async.archive.bucket import manifest
+from agentphone_async.archive.bucket.identity import identify, no_archive
 from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
+from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.bucket import Bucket
 
 PLANS = "_catalog/plans"
@@ -30,6 +34,7 @@ LEASE = timedelta(minutes=3)
 """How old a claim may grow without being renewed."""
 
 JSON = {"Content-Type": "application/json"}
+_DONE = re.compile(r"\d+\.json")
 _ZSTD = {"Content-Type": "application/zstd"}
 
 
@@ -82,29 +87,28 @@ class Shards:
         }
         self.bucket.create_now(f"{PLANS}/{plan.name}.json", json.dumps(head).encode(), JSON)
 
-    def plans(self) -> list[Plan]:
-        """All plans, oldest first."""
-        names = sorted(
-            head.path.removeprefix(f"{PLANS}/").removesuffix(".json")
-            for head in self.bucket.list(PLANS)
-            if head.path.endswith(".json")
-        )
-        return [self._plan(name) for name in names]
+    def plans(self) -> list[str]:
+        """The names of all plans, oldest first."""
+        paths = (PurePosixPath(head.path) for head in self.bucket.list(PLANS))
+        return sorted(path.stem for path in paths if path.match(f"{PLANS}/*.json"))
 
     def latest(self, name: str | None = None) -> Plan:
         """The plan of this name, or the newest.
 
         Raises:
             ConfigurationError: there is none.
+            CatalogError: it is damaged, or newer than we are; or there is no archive.
         """
-        plans = self.plans()
-        found = [plan for plan in plans if name is None or plan.name == name]
+        found = [plan for plan in self.plans() if name in {None, plan}]
         if not found:
+            if identify(self.bucket, make=False) is None:
+                raise no_archive(self.bucket.url)
+            shown = "" if name is None else f" {printable(name, 100)}"
             raise ConfigurationError(
-                f"there is no plan{'' if name is None else f' {name}'} in {self.bucket.url}; "
-                "run 'agentphone-async archive plan' first"
+                f"there is no plan{shown} in {self.bucket.url}; run "
+                "'agentphone-async archive plan' first"
             )
-        return found[-1]
+        return self._plan(found[-1])
 
     def _plan(self, name: str) -> Plan:
         where = f"{self.bucket.url}/{PLANS}/{name}.json"
@@ -115,8 +119,9 @@ class Shards:
                     f"{where} has format {head['version']}; update agentphone-async",
                     filename=where,
                 )
-            return Plan(name, head["shards"], head["calls"], head["created"], head["about"])
-        except (ValueError, KeyError, TypeError):
+            shards, calls, about = int(head["shards"]), int(head["calls"]), dict(head["about"])
+            return Plan(name, shards, calls, head["created"], about)
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise CatalogError(f"{where} is damaged; plan again", filename=where) from None
 
     # ------------------------------------------------------------ working
@@ -125,27 +130,21 @@ class Shards:
         """The calls of a shard.
 
         Raises:
-            CatalogError: it is damaged.
+            CatalogError: it is damaged, or newer than we are.
         """
         name = _shard(plan, number)
         where = f"{self.bucket.url}/{name}"
         try:
-            with manifest.decompress(self.bucket.read(name), where) as reader:
-                head, *lines = [json.loads(line) for line in reader]
+            yield from _unpacked(self.bucket.read(name), where)
         except (ValueError, FileNotFoundError):
             raise CatalogError(
                 f"{where} is missing or damaged; plan again", filename=where
             ) from None
-        if head.get("calls") != len(lines):
-            raise CatalogError(f"{where} is cut off; plan again", filename=where)
-        yield from lines
 
     def done(self, plan: str) -> set[int]:
         """The shards that are done."""
-        return {
-            int(head.path.rpartition("/")[2].removesuffix(".json"))
-            for head in self.bucket.list(f"{DONE}/{plan}")
-        }
+        names = (head.path.rpartition("/")[2] for head in self.bucket.list(f"{DONE}/{plan}"))
+        return {int(name[:-5]) for name in names if _DONE.fullmatch(name)}
 
     def finish_shard(self, plan: str, number: int, counts: Mapping[str, int]) -> None:
         """Note that nothing is left to do in a shard."""
@@ -155,7 +154,9 @@ class Shards:
         """Take a shard, or keep it; False if another worker has it."""
         folder = f"{CLAIMS}/{plan}/{number:06}"
         claims = [
-            (int(head.path.rpartition("/")[2]), head.modified) for head in self.bucket.list(folder)
+            (int(name), head.modified)
+            for head in self.bucket.list(folder)
+            if (name := head.path.rpartition("/")[2]).isdecimal()
         ]
         count, made = max(claims, default=(0, now - LEASE))
         if count != self._mine.get((plan, number)) and now - made < LEASE:
@@ -166,15 +167,21 @@ class Shards:
         return True
 
     def scrub(self, erased: Collection[str]) -> None:
-        """Write shards that hold any of these calls again, without them."""
-        for plan in self.plans():
-            for number in range(plan.shards):
-                calls = list(self.calls(plan.name, number))
-                kept = [call for call in calls if call.get("id") not in erased]
-                if len(kept) < len(calls):
-                    self.bucket.put_now(
-                        _shard(plan.name, number), _packed(kept), _ZSTD, mode="overwrite"
-                    )
+        """Write shards that hold any of these calls again, without them.
+
+        One that is damaged goes: nobody can do it, and nobody can tell whether it holds them.
+        """
+        for head in list(self.bucket.list(SHARDS)):
+            try:
+                calls = _unpacked(self.bucket.read(head.path), f"{self.bucket.url}/{head.path}")
+            except ValueError:
+                self.bucket.remove(head.path)
+                continue
+            except FileNotFoundError:
+                continue
+            kept = [call for call in calls if call["id"] not in erased]
+            if len(kept) < len(calls):
+                self.bucket.put_now(head.path, _packed(kept), _ZSTD, mode="overwrite")
 
     def release(self, plan: str, number: int) -> None:
         """Give a shard back, done or not; what cannot be deleted runs out by itself."""
@@ -188,6 +195,27 @@ def _packed(calls: Sequence[Mapping[str, Any]]) -> bytes:
     head = {"format": manifest.FORMAT, "version": manifest.VERSION, "calls": len(calls)}
     lines = [json.dumps(call, separators=(",", ":")) for call in calls]
     return manifest.compress("\n".join([json.dumps(head), *lines, ""]).encode())
+
+
+def _unpacked(data: bytes, where: str) -> list[dict[str, Any]]:
+    """The calls of a shard.
+
+    Raises:
+        ValueError: it is damaged.
+        CatalogError: it is newer than we are.
+    """
+    try:
+        with manifest.decompress(data, where) as reader:
+            first, *lines = [json.loads(line) for line in reader]
+        version, count = int(first["version"]), first["calls"]
+        sound = count == len(lines) and all(isinstance(call["id"], str) for call in lines)
+    except (CatalogError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(where) from error
+    if version > manifest.VERSION:
+        raise CatalogError(f"{where} has format {version}; update agentphone-async", filename=where)
+    if not sound:
+        raise ValueError(where)
+    return lines
 
 
 def _shard(plan: str, number: int) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agentphone_async.archive.bucket import columnar, journal, manifest
-from agentphone_async.archive.bucket.identity import Identity, identify
+from agentphone_async.archive.bucket.identity import Identity, identify, no_archive
 from agentphone_async.archive.bucket.manifest import PARTS, Part
 from agentphone_async.archive.bucket.merge import merge, without_triggers
 from agentphone_async.archive.bucket.tombs import (
@@ -32,7 +32,8 @@ from agentphone_async.archive.bucket.tombs import (
 from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
 from agentphone_async.archive.catalog.rows import id_to_text
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
-from agentphone_async.errors import CatalogError
+from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
+from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.disk import FOLDER_MODE, destination_errors
 from agentphone_async.sinks.erased import Tombstones, id_hash
@@ -40,6 +41,20 @@ from agentphone_async.sinks.erased import Tombstones, id_hash
 OURS = "_catalog/"
 ASIDE = "_catalog/aside"
 """Where bad objects are kept when others took their places: in a folder for each call."""
+
+_WRONG_ROWS = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)
+"""What comes of rows that are not such as we write."""
+
+_CACHES = "agentphone-async"
 
 AT_ONCE = 8
 TOGETHER = 256
@@ -77,7 +92,7 @@ def default_cache(url: str) -> Path:
         top = home / "Library/Caches"
     else:
         top = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return top / "agentphone-async" / hashlib.sha256(url.encode()).hexdigest()[:24]
+    return top / _CACHES / hashlib.sha256(url.encode()).hexdigest()[:24]
 
 
 class Store:
@@ -107,6 +122,7 @@ class Store:
         self._hash_ids = hash_ids
         self.identity: Identity | None = None
         self._attempt = 0
+        self._fresh = False
         self._tombstones = Tombstones()
         self._connection: sqlite3.Connection | None = None
 
@@ -117,14 +133,21 @@ class Store:
             CatalogError: there is no archive, or as with `open`.
         """
         if not self.open(make=False):
-            url = self.bucket.url
-            raise CatalogError(f"there is no archive in {url}", filename=url)
+            raise no_archive(self.bucket.url)
 
     def open(self, *, make: bool = True) -> bool:
-        """Open the cache for this archive; False if there is no archive and none is to be made."""
+        """Open the cache for this archive; False if there is no archive and none is to be made.
+
+        Whoever may not list, or not write what is to be written, is told before a cache is made.
+        """
         self.identity = identify(self.bucket, make=make, hashed=self._hash_ids)
         if self.identity is None:
             return False
+        if make:
+            self.bucket.prove()
+        self._fresh = not path_of(self.cache).exists()
+        if self._fresh:
+            next(self.bucket.list(PARTS), None)
         with destination_errors(self.cache):
             self.cache.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         connection = connect(self.cache, write=True)
@@ -164,6 +187,14 @@ class Store:
         return self._connection
 
     def pull(self, only: str = "") -> int:
+        """`_pull`; a cache that was made for it goes if there is nothing to put into it."""
+        try:
+            return self._pull(only)
+        except DestinationError:
+            self._discard_new()
+            raise
+
+    def _pull(self, only: str) -> int:
         """Merge the manifests that the cache does not know yet; return how many.
 
         Args:
@@ -187,10 +218,9 @@ class Store:
         with ThreadPoolExecutor(AT_ONCE) as pool, _written_once(self.connection, fresh=not known):
             for start in range(0, len(names), TOGETHER):
                 some = names[start : start + TOGETHER]
-                came = zip(some, pool.map(self._get, some), strict=True)
                 bulk = len(some) > len(known) + merged
                 with self._errors():
-                    merge(self.connection, self._decoded(came), bulk=bulk)
+                    self._merge(some, pool, bulk=bulk)
                 merged += len(some)
         if tombstones and (merged or fresh):
             with self._errors():
@@ -199,6 +229,32 @@ class Store:
                     lambda: drop_erased(self.connection, self.bucket, tombstones),
                 )
         return merged
+
+    def _merge(self, names: Sequence[str], pool: ThreadPoolExecutor, *, bulk: bool) -> None:
+        """Merge manifests together; where one of them cannot be, merge the others and say which."""
+        came = zip(names, pool.map(self._get, names), strict=True)
+        try:
+            merge(self.connection, self._decoded(came), bulk=bulk)
+        except ConfigurationError:  # it is a ValueError, too
+            raise
+        except _WRONG_ROWS as error:
+            if len(names) == 1:
+                where = f"{self.bucket.url}/{names[0]}"
+                raise manifest.torn(where, printable(str(error), 80)) from None
+            for name in names:
+                self._merge([name], pool, bulk=False)
+
+    def _discard_new(self) -> None:
+        """Remove a cache that was made now and has nothing yet."""
+        if self._fresh and not self.connection.execute("SELECT 1 FROM bucket_parts").fetchone():
+            self.close()
+            path = path_of(self.cache)
+            for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+                path.with_name(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.cache.rmdir()
+                if self.cache.parent.name == _CACHES:
+                    self.cache.parent.rmdir()
 
     def erase(self, ids: Sequence[str]) -> int:
         """Erase calls: their tombstones first, then their objects, then all that rows say.
