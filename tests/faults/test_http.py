@@ -58,7 +58,7 @@ async def test_410_is_final(scene: Scene):
 @pytest.mark.parametrize("page", [0, 1])
 async def test_a_refused_key_ends_the_run_at_once(scene: Scene, status, kind, page):
     for number in range(150):
-        scene.add(id=f"more_{number}", duration=0.1)
+        scene.add(id=f"more_{number}", duration=0.1, recording=number % 50 == 0)
     scene.emulator.fail(route="list_calls", status=status, skip=page)
     with pytest.raises(kind):
         await scene.run()
