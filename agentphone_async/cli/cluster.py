@@ -39,7 +39,7 @@ def run_on_cluster(job: ArchiveJob, address: str, showing: Showing) -> int:
 
 def _client(distributed: Any, address: str) -> Any:
     if address == "local":
-        return distributed.Client(dashboard_address=None)
+        return distributed.Client(dashboard_address=":0")  # no warning where 8787 is taken
     try:
         return distributed.Client(address, timeout="10s")
     except (OSError, ValueError) as error:

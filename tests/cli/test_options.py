@@ -27,6 +27,7 @@ NO_KEY = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_section_a_key_and_a_variable(name: str):
+    known = config_file.known_keys(cli)
     for option in COMMANDS[name].params:
         if not isinstance(option, click.Option) or "--config" in option.opts:
             continue
@@ -39,8 +40,8 @@ def test_every_option_has_a_section_a_key_and_a_variable(name: str):
             assert option.key == long[2:]
             names = [option.envvar] if isinstance(option.envvar, str) else option.envvar
             assert ENVIRONMENT + option.key.replace("-", "_").upper() in names
-            assert option.key in config_file.known_keys(cli)[option.section.table]
-            assert option.key in config_file.known_keys(cli)[name]
+            assert option.key in known[option.section.table]
+            assert option.key in known[name]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -118,7 +118,9 @@ def test_brotli_is_decoded_in_bounded_pieces():
     assert decode("br", brotli.compress(HELLO)) == HELLO
     with pytest.raises(CodingError, match="cut off"):
         decode("br", brotli.compress(HELLO)[:-1])
-    sizes = [len(piece) for piece in Decoder("br").decode(brotli.compress(bytes(50 * PIECE), quality=1))]
+    sizes = [
+        len(piece) for piece in Decoder("br").decode(brotli.compress(bytes(50 * PIECE), quality=1))
+    ]
     assert max(sizes) <= 2 * PIECE, "a bound that the library keeps to roughly"
     assert sum(sizes) == 50 * PIECE
 
