@@ -51,6 +51,7 @@ _CAN_LOOK = os.access in os.supports_follow_symlinks  # without an exception for
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_TO_SYNC = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; make room and run again",
@@ -239,17 +240,17 @@ def sync_many(paths: Sequence[str], *, each: bool = False) -> None:
     A few, or ``each``, are synced one by one; many on one file system with a single ``syncfs``
     where there is one (Linux; it reports write-back errors since 5.8).
     """
-    if each or len(paths) < _FEW_FILES or _syncfs is None:
-        for path in paths:
-            _sync_path(path)
-        return
-    fd = _open(paths[0], os.O_RDONLY)
-    try:
-        if _syncfs(fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), paths[0])
-    finally:
-        os.close(fd)
+    syncfs = None if each or len(paths) < _FEW_FILES else _syncfs
+    for path in paths if syncfs is None else paths[:1]:
+        fd = _open(path, _TO_SYNC)
+        try:
+            if syncfs is None:
+                os.fsync(fd)
+            elif syncfs(fd) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), path)
+        finally:
+            os.close(fd)
 
 
 def sync_folder(folder: str | Path) -> None:
@@ -257,18 +258,14 @@ def sync_folder(folder: str | Path) -> None:
     if sys.platform == "win32":
         return
     try:
-        _sync_path(os.fspath(folder), links=True)  # the destination itself may be one
+        fd = _open(os.fspath(folder), os.O_RDONLY, links=True)  # the destination itself may be one
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
-
-
-def _sync_path(path: str, *, links: bool = False) -> None:
-    fd = _open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY, links=links)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def link_or_replace(temp: str, final: str) -> bool:

@@ -88,9 +88,9 @@ class ErasedHere:
             CatalogError: as `Tombstones.load`.
         """
         for top in self._tops:
-            erased = _stamp(top / ERASED_NAME)
-            if erased is not None:
-                return _loaded(top, erased, _stamp(top / SETTINGS_NAME))
+            path = os.path.join(top, ERASED_NAME)  # noqa: PTH118 - for every folder above, each time
+            if os.path.lexists(path) and (erased := _stamp(path)) is not None:
+                return _loaded(top, erased, _stamp(os.path.join(top, SETTINGS_NAME)))  # noqa: PTH118
         return _NONE
 
 
@@ -107,7 +107,7 @@ def _loaded(top: Path, erased: _Stamp, settings: _Stamp | None) -> Tombstones:  
     return Tombstones.load(top)
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: str) -> _Stamp | None:
     try:
         status = os.lstat(path)
     except (OSError, ValueError):

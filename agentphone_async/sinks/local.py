@@ -141,7 +141,7 @@ class LocalSink:
 
     async def take_up(self, target: Target, mark: str) -> tuple[Upload, bytes] | None:
         """What an earlier run has kept of this very body; a hop only where there may be some."""
-        prefix = self._prefix(target.folder)
+        prefix = os.path.join(self.folder, target.folder, "")  # noqa: PTH118 - as in `_look_at`
         noted = self._disk.rare.get(prefix)
         if noted is not None and kept_names("", target.stem)[1] not in noted:
             return None
@@ -215,21 +215,17 @@ class LocalSink:
                 return target.folder / name
         return None
 
-    def _prefix(self, folder: PurePosixPath) -> str:
-        """The folder as a string that a file name can follow: joining paths costs more than I/O."""
-        return os.path.join(self.folder, folder, "")  # noqa: PTH118 - hot
-
     def _look_at(self, folder: PurePosixPath) -> str:
-        """Read a folder that is there, if nobody has; how the paths in it begin."""
-        prefix = self._prefixes.get(folder) or self._prefix(folder)
-        if prefix not in self._disk.rare and os.path.isdir(prefix):  # noqa: PTH112 - hot
-            self._read(folder, prefix)
-        return prefix
+        """Read a folder that is there, if nobody has; how the paths in it begin.
 
-    def _read(self, folder: PurePosixPath, prefix: str) -> None:
-        noted: set[str] = set()
-        sweep(self.folder / folder, noted, _RARE)
-        self._disk.rare[prefix] = noted
+        That is a string which a file name can follow: joining paths costs more than I/O.
+        """
+        prefix = self._prefixes.get(folder) or os.path.join(self.folder, folder, "")  # noqa: PTH118
+        if prefix not in self._disk.rare and os.path.isdir(prefix):  # noqa: PTH112 - hot
+            noted: set[str] = set()
+            sweep(self.folder / folder, noted, _RARE)
+            self._disk.rare[prefix] = noted
+        return prefix
 
     def _create(self, folder: PurePosixPath) -> tuple[str, int]:
         try:
@@ -248,9 +244,7 @@ class LocalSink:
             for path in made:
                 path.chmod(self._modes[1])
         self._disk.made.update(made)
-        prefix = self._prefixes[folder] = self._prefix(folder)
-        if prefix not in self._disk.rare:
-            self._read(folder, prefix)
+        prefix = self._prefixes[folder] = self._look_at(folder)
         return prefix
 
     def _discard(self, temp: str) -> None:

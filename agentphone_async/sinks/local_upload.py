@@ -58,7 +58,7 @@ class LocalUpload:
     def _keep(self, mark: str) -> None:
         try:
             self._close()
-            prefix = self._sink._prefix(self._target.folder)
+            prefix = self._sink._look_at(self._target.folder)
             keep_part(prefix, self._target.stem, mark, self._temp, self.size, self._digest)
             noted = self._sink._disk.rare.setdefault(prefix, set())
             noted.add(kept_names("", self._target.stem)[1])

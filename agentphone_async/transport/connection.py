@@ -68,6 +68,7 @@ class CountingHandler(ResponseHandler):
         believed: whether a refusal was believed that came before, too.
         trust: of the answer that is under way, or was the last; None before the first request.
         served: requests until now.
+        asking: whether `send` has sent one, and the head of its answer is waited for.
         generation: when it was made, see `CheckedConnector.retire`; -1 once it is out of step.
     """
 
@@ -87,6 +88,8 @@ class CountingHandler(ResponseHandler):
         self._takes_whole = False
         self._spare = False
         """Whether the parser was made for the last answer, and not needed."""
+        self.asking = False
+        self._due = (0.0, 0.0)
         self._late: asyncio.TimerHandle | None = None
         self._poll: select.poll | None = None
 
@@ -118,16 +121,14 @@ class CountingHandler(ResponseHandler):
         """Bytes from the network, or (none) from the parser's own leftovers."""
         if self._awaits_head:
             self._awaits_head = False
+            if self._takes_whole and (answer := whole_answer(data)) is not None:
+                self._left = 0
+                self._spare = True
+                if self.trust is not None:
+                    self.trust.ended_at = time.monotonic()
+                super().feed_data((answer, answer))  # type: ignore[arg-type] # in place of both
+                return
             self._left = whole_size(data)
-            if self._takes_whole and self._left == len(data):
-                answer = whole_answer(data)
-                if answer is not None:
-                    self._left = 0
-                    self._spare = True
-                    if self.trust is not None:
-                        self.trust.ended_at = time.monotonic()
-                    super().feed_data((answer, answer))  # type: ignore[arg-type] # in place of both
-                    return
         left = self._left
         if left is None or not data:
             super().data_received(data)
@@ -144,9 +145,9 @@ class CountingHandler(ResponseHandler):
             self.out_of_step()
 
     def send(self, data: bytes, read: float, head: float) -> None:
-        """Send a request, and fail if its answer's head takes too long.
+        """Send a request, and fail if its answer's head takes too long, until `asking` is unset.
 
-        One timer, much cheaper than ``asyncio.timeout``, for what nearly never happens.
+        One timer looks after all requests of a connection, for what nearly never happens.
 
         Args:
             data: the request.
@@ -156,19 +157,28 @@ class CountingHandler(ResponseHandler):
         if self.transport is None:
             raise aiohttp.ServerDisconnectedError
         self.transport.write(data)
-        self._late = self._loop.call_later(min(read, head), self._is_late, head - read)
+        self.asking = True
+        now = time.monotonic()
+        self._due = now + min(read, head), now + head
+        if self._late is None:
+            self._late = self._loop.call_later(min(read, head), self._is_late)
 
-    def _is_late(self, more: float) -> None:
-        if more > 0 and not self._awaits_head:  # it comes, slowly
-            self._late = self._loop.call_later(more, self._is_late, 0.0)
+    def _is_late(self) -> None:
+        self._late = None
+        if not self.asking:
+            return
+        left = self._due[0 if self._awaits_head else 1] - time.monotonic()
+        if left > 0:
+            self._late = self._loop.call_later(left, self._is_late)
         else:
             self.set_exception(aiohttp.SocketTimeoutError("no complete response head in time"))
 
-    def head_came(self) -> None:
-        """The head is here, or is waited for no longer."""
+    def connection_lost(self, error: BaseException | None) -> None:
+        """It is closed."""
         if self._late is not None:
             self._late.cancel()
             self._late = None
+        super().connection_lost(error)
 
     def feed_data(self, data: Any, *size: int) -> None:
         """One head was parsed."""

@@ -175,7 +175,7 @@ class FastPath:
                     while message.code < 200 and message.code != 101:  # RFC 9110 section 15.2
                         message, content = await handler.read()
                 finally:
-                    handler.head_came()
+                    handler.asking = False
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 _drop(connection, handler)
                 if again:

@@ -8,6 +8,7 @@ leniencies); whatever is not is left to aiohttp's parser, strange answers includ
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -23,6 +24,7 @@ _PLAIN = re.compile(
 _FIELD = re.compile(r"([^:]+):[ \t]*([^\r]*[^\r \t]|)[ \t]*\r\n")
 
 
+@dataclass(slots=True)
 class WholeAnswer:
     """Head and body that came at once; in place of aiohttp's message, and of its stream.
 
@@ -32,12 +34,9 @@ class WholeAnswer:
         body: all of it, until it is read as a stream.
     """
 
-    __slots__ = ("body", "code", "headers")
-
-    def __init__(self, code: int, headers: CIMultiDictProxy[str], body: bytes) -> None:
-        self.code = code
-        self.headers = headers
-        self.body = body
+    code: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
 
     async def readany(self) -> bytes:
         """All that has not been read."""
@@ -59,15 +58,21 @@ def whole_size(data: bytes) -> int | None:
 
 
 def whole_answer(data: bytes) -> WholeAnswer | None:
-    """The answer that ``data`` is, if its size is right and its head is plain; else None."""
+    """The answer that ``data`` is, if that is all of it and its head is plain; else None."""
     head = _PLAIN.match(data)
     if head is None or head.end() > LONGEST_PLAIN:
         return None
+    body = data[head.end() :]
     headers = CIMultiDict(_FIELD.findall(head[1].decode("ascii")))
+    code = int(data[9:12])
     if (
-        headers.get("Connection", "keep-alive").lower() != "keep-alive"
+        headers.getall("Content-Length", None) != [str(len(body))]
+        or "Transfer-Encoding" in headers
+        or code < 200
+        or code in {204, 304}
+        or headers.get("Connection", "keep-alive").lower() != "keep-alive"
         or "Content-Encoding" in headers
         or "Upgrade" in headers
     ):
         return None
-    return WholeAnswer(int(data[9:12]), CIMultiDictProxy(headers), data[head.end() :])
+    return WholeAnswer(code, CIMultiDictProxy(headers), body)
