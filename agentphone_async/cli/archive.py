@@ -23,7 +23,7 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Seconds, Size
 from agentphone_async.cli.period import Period
-from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.places import catalog_option, overwrite_option, refuse_cache
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
 
@@ -57,8 +57,7 @@ class ArchiveCommand(Command):
 @click.command("archive", cls=ArchiveCommand)
 @partial(archive_folder, urls=True)
 @catalog_option
-@option(Section.WHERE, "--allow-overwrite", is_flag=True, config=False,
-        help="Use a bucket whose store cannot create objects without overwriting.")  # fmt: skip
+@overwrite_option
 @option(Section.WHERE, "--dask", metavar="ADDRESS", config=False,
         help="For a bucket: work on this Dask cluster, tcp://…, or on a local one.")  # fmt: skip
 @period_options

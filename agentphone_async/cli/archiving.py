@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -85,6 +85,36 @@ class Watcher(Observer):
         if self._slowness is not None:
             self._slowness.begin()
 
+    def run(
+        self,
+        work: Coroutine[Any, Any, Report],
+        stop: Callable[[], None],
+        *,
+        dry_run: bool = False,
+    ) -> int:
+        """Do what is watched, say what happened, and return the exit code.
+
+        Args:
+            work: the run.
+            stop: lets it end early.
+            dry_run: whether it only finds out what would be fetched.
+        """
+
+        def interrupt() -> None:
+            self.interrupted = True
+            stop()
+
+        try:
+            report = run_interruptible(work, interrupt)
+        finally:
+            self._display.close()
+        conclude(report, self._display, quiet=self._quiet, dry_run=dry_run)
+        if report.error is not None:
+            raise report.error
+        code = exit_code(report)
+        program_failed = self._program is not None and self._program.failed
+        return SOME_FAILED if code == DONE and program_failed else code
+
     def _answered(self) -> None:
         if self._slowness is not None:
             self._slowness.answered()
@@ -140,22 +170,8 @@ class ArchiveJob:
         display.summary.waiting.grace = self.options.grace
         slowness = Slowness(display, client, self.connection.retry_time)
         watcher = Watcher(display, slowness, quiet=showing.quiet, program=self.program)
-
-        def stop() -> None:
-            watcher.interrupted = True
-            archive.stop()
-
-        try:
-            report = run_interruptible(self._run(archive, client, watcher), stop)
-        finally:
-            display.close()
-        conclude(report, display, quiet=showing.quiet, dry_run=self.options.dry_run)
-        if report.error is not None:
-            raise report.error
-        code = exit_code(report)
-        if code == DONE and self.program is not None and self.program.failed:
-            return SOME_FAILED
-        return code
+        work = self._run(archive, client, watcher)
+        return watcher.run(work, archive.stop, dry_run=self.options.dry_run)
 
     async def _run(
         self, archive: Archive | BucketArchive, client: AsyncAgentPhone, watcher: Watcher

@@ -23,7 +23,7 @@ from agentphone_async.cli.param_types import Seconds, Whole
 from agentphone_async.protocol.endpoints import WAIT_RANGE
 
 if TYPE_CHECKING:
-    from agentphone_async.cli.tables import Column, Rows
+    from agentphone_async.cli.tables import Column
     from agentphone_async.client import AsyncAgentPhone
     from agentphone_async.models import ApiModel, Call, TranscriptEvent
     from agentphone_async.resources.listing import CallListing
@@ -91,7 +91,7 @@ def list_(
         async with connection.client() as client:
             calls = listing(client)
             async with aclosing(_chosen(calls, most)) as rows:
-                await _print(rows, shown)
+                await shown.print_all(rows)
             hint = "" if shown.count or status is None else await statuses_of(client)
         shown.finish(f"no calls match{hint}")
         if calls.problems:
@@ -290,19 +290,6 @@ def _columns() -> list[Column[Call]]:
         Column("recording", _recording, width=16, rank=1),
         Column("id", lambda call: call.id),
     ]
-
-
-async def _print(calls: AsyncGenerator[Call], rows: Rows[Call]) -> None:
-    """Print calls as they come, a page at a time."""
-    waiting: list[Call] = []
-    try:
-        async for call in calls:
-            waiting.append(call)
-            if len(waiting) == LARGEST_PAGE:
-                rows.print(waiting)
-                waiting.clear()
-    finally:
-        rows.print(waiting)  # what came before an error, too
 
 
 def _echo_json(thing: ApiModel) -> None:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from agentphone_async.archive.selection import Selection
     from agentphone_async.cli.tables import Column
 
-_ROWS_AT_ONCE = 100
-
 
 @click.command("missing", cls=Command)
 @readable_archive
@@ -82,19 +80,13 @@ async def _compare(
         ids=lambda found: found.call.id,
         as_json=lambda found: {"state": found.state, "call": found.call.raw},
     )
-    waiting: list[MissingCall] = []
     async with connection.client() as client:
         comparison = Comparison(dest, client, selection, absent=absent)
         async with aclosing(comparison.missing()) as missing:
-            async for found in missing:
-                waiting.append(found)
-                if len(waiting) == _ROWS_AT_ONCE:
-                    rows.print(waiting)
-                    waiting.clear()
+            await rows.print_all(missing)
         hint = ""
         if not comparison.report.selected and selection.status is not None:
             hint = await statuses_of(client)
-    rows.print(waiting)
     return _conclude(comparison.report, hint, quiet=quiet)
 
 

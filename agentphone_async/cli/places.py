@@ -32,6 +32,15 @@ def catalog_option(command: Function) -> Function:
     )
 
 
+overwrite_option = option(
+    Section.WHERE,
+    "--allow-overwrite",
+    is_flag=True,
+    config=False,
+    help="Use a bucket whose store cannot create objects without overwriting.",
+)
+
+
 def readable_archive(command: Function) -> Function:
     """Add ``DEST``, a folder or a URL; the command gets a folder with a catalog as ``dest``.
 

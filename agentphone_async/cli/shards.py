@@ -26,7 +26,7 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Whole
 from agentphone_async.cli.period import Period
-from agentphone_async.cli.places import catalog_option
+from agentphone_async.cli.places import catalog_option, overwrite_option
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
 
@@ -34,14 +34,6 @@ if TYPE_CHECKING:
     from agentphone_async.archive.bucket.planning import Planned
     from agentphone_async.archive.report import Report
     from agentphone_async.sinks.bucket import Bucket
-
-allow_overwrite = option(
-    Section.WHERE,
-    "--allow-overwrite",
-    is_flag=True,
-    config=False,
-    help="Use a bucket whose store cannot create objects without overwriting.",
-)
 
 shard_size = option(
     Section.LIMITS,
@@ -89,7 +81,7 @@ def bucket_of(dest: Path | str, *, allow_overwrite: bool = False) -> Bucket:
 @click.command("plan", cls=Command)
 @partial(archive_folder, urls=True)
 @catalog_option
-@allow_overwrite
+@overwrite_option
 @period_options
 @option(Section.WHAT, "--number", "numbers", multiple=True, metavar="ID",
         help="Walk the calls of this number only; give it once for each.")  # fmt: skip
@@ -170,7 +162,7 @@ def _tell(planned: Planned) -> int:
 
 @click.command("work", cls=Command)
 @partial(archive_folder, urls=True)
-@allow_overwrite
+@overwrite_option
 @option(Section.WHAT, "--shard", "part", type=Part(), config=False,
         help="Only every N-th shard, from the I-th: for workers that are numbered.")  # fmt: skip
 @option(Section.WHAT, "--all", "all_", is_flag=True, config=False,
@@ -207,28 +199,17 @@ def work(
     agentphone-async archive work s3://bucket/calls --shard $((SLURM_ARRAY_TASK_ID + 1))/8
     """
     from agentphone_async.archive.bucket.work import Worker
-    from agentphone_async.cli.archiving import Watcher, conclude, exit_code
+    from agentphone_async.cli.archiving import Watcher
 
     if part is not None and all_:
         raise click.UsageError("--shard and --all exclude each other")
     worker = Worker(bucket_of(dest, allow_overwrite=allow_overwrite))
     client = transfers.client(connection, key_needed=bool(settings["transcripts"]))
-    display = showing.display()
-    watcher = Watcher(display, quiet=showing.quiet, program=program)
+    watcher = Watcher(showing.display(), quiet=showing.quiet, program=program)
     options = run_options(transfers, settings)
 
     async def go() -> Report:
         async with client, running(program, watcher.note, lambda: watcher.stopped):
             return await worker.work(client, name, part, options, observer=watcher)
 
-    def stop() -> None:
-        watcher.interrupted = True
-        worker.stop()
-
-    try:
-        report = run_interruptible(go(), stop)
-    finally:
-        display.close()
-    conclude(report, display, quiet=showing.quiet, dry_run=False)
-    code = exit_code(report)
-    return SOME_FAILED if code == DONE and program is not None and program.failed else code
+    return watcher.run(go(), worker.stop)

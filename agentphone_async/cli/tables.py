@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -32,6 +32,7 @@ ALWAYS = 1000
 """The rank of a column that is never left out."""
 
 _UNBOUNDED = 10_000
+_AT_ONCE = 100
 _GAP = "  "
 
 
@@ -156,6 +157,18 @@ class Rows(Generic[Row]):
                 lines += [self._line([each.shown(row) for each in self._fitting]) for row in found]
         if lines:
             click.echo("\n".join(lines))
+
+    async def print_all(self, rows: AsyncIterator[Row]) -> None:
+        """Print rows as they come, a hundred at a time; before an error what came until then."""
+        waiting: list[Row] = []
+        try:
+            async for row in rows:
+                waiting.append(row)
+                if len(waiting) == _AT_ONCE:
+                    self.print(waiting)
+                    waiting.clear()
+        finally:
+            self.print(waiting)
 
     def finish(self, nothing: str) -> None:
         """Say on standard error that there were no rows, or that some could not be printed."""
