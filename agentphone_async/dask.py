@@ -138,7 +138,7 @@ def archive(
     if rate is not None and not rate > 0:
         raise ConfigurationError(f"rate is {rate}; it takes more than 0 requests a second")
     if options.since_last or options.dry_run:
-        raise ConfigurationError("a cluster can neither go on from the last run nor do a dry run")
+        raise ConfigurationError("a cluster can neither resume from the last run nor do a dry run")
     began = time.monotonic()
     worker = worker or WorkerClient()
     if base_url is not None:

@@ -29,7 +29,7 @@ class Step:
         recordings: that arrived whole.
         absent: answers that there is no recording (404).
         failed: recordings that could not be fetched.
-        retried: requests that were sent once more.
+        retried: requests that were sent again.
         first_byte: percentile to time from sending a request to the head of its answer; empty if
             no recording arrived.
         total: percentile to time from sending a request to the last byte; empty likewise.

@@ -58,14 +58,14 @@ class Stopwatch(Fetcher):
         self._unlooked = 0
         self._answered = False
         self._error: AgentPhoneError | None = None
-        self._counts = self._anew()
+        self._counts = self._fresh_counts()
 
-    def _anew(self) -> _Counts:
+    def _fresh_counts(self) -> _Counts:
         return _Counts(self._clock(), time.process_time(), peak_rss=resident_bytes())
 
     def start(self) -> None:
         """Forget all that was counted, and count from now on."""
-        self._counts = self._anew()
+        self._counts = self._fresh_counts()
 
     @property
     def hopeless(self) -> AgentPhoneError | None:

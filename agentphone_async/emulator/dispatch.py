@@ -237,14 +237,14 @@ class Dispatcher:
 
     def _shift_list(self, fault: Fault) -> None:
         """Let calls arrive or vanish, so that the offsets of the next page are other ones."""
-        world, now = self._service.account, self._service.now()
-        for call in [call for call, _ in zip(world, range(fault.vanish), strict=False)]:
-            world.remove(call.id)
+        account, now = self._service.account, self._service.now()
+        for call in [call for call, _ in zip(account, range(fault.vanish), strict=False)]:
+            account.remove(call.id)
         for position in range(fault.arrive):
             self._arrived += 1
             fresh = call_id("arrived", self._settings.seed, self._arrived)
             begun = now - timedelta(milliseconds=10 * (fault.arrive - position))
-            world.add(
+            account.add(
                 call_from_fields(
                     {"id": fresh, "started_at": begun, "duration": 2.0},
                     self._settings.seed,

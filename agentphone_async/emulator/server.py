@@ -96,14 +96,16 @@ class Emulator:
         if settings.webhook and urlsplit(settings.webhook).scheme not in {"http", "https"}:
             raise ValueError(f"webhook {settings.webhook!r} is not an http or https URL")
         self.requests = RequestLog(settings.keep_requests)
-        world = Account(agents(settings.seed), numbers(settings.seed))
-        world.sub_accounts.update(settings.sub_accounts)
-        world.recording_addon = settings.recording_addon
-        self._service = Service(settings, world, AudioStore(settings.seed, settings.audio_cache))
+        account = Account(agents(settings.seed), numbers(settings.seed))
+        account.sub_accounts.update(settings.sub_accounts)
+        account.recording_addon = settings.recording_addon
+        self._service = Service(settings, account, AudioStore(settings.seed, settings.audio_cache))
         now = settings.clock.now()
         self.day: date = settings.day or yesterday(now, settings.zone)
         folder = settings.recordings
-        world.populate(generate(self._population(), now) if folder is None else self._filed(folder))
+        account.populate(
+            generate(self._population(), now) if folder is None else self._filed(folder)
+        )
         self._added = self._begun = 0
         self._faults = FaultBook(settings.seed)
         for fault in settings.faults:
@@ -229,7 +231,7 @@ class Emulator:
         return list(self._service.deliveries)
 
     def send_event(self, call_id: str, *, test: bool = False) -> WebhookDelivery:
-        """Send a call's ``agent.call_ended`` event to the webhook, once more or as a test.
+        """Send a call's ``agent.call_ended`` event to the webhook, again or as a test.
 
         Raises:
             KeyError: There is no such call.

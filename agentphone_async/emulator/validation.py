@@ -39,7 +39,7 @@ def tier(value: Any) -> tuple[str, str] | None:
     return None if value in _TIERS else ("literal_error", f"Input should be {allowed}")
 
 
-def truth(value: Any) -> tuple[str, str] | None:
+def boolean(value: Any) -> tuple[str, str] | None:
     """True or false."""
     return None if isinstance(value, bool) else ("bool_type", "Input should be a valid boolean")
 

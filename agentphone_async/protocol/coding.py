@@ -202,7 +202,7 @@ class Decoder:
     """Decodes one body; `decode` each chunk, then `finish`.
 
     Args:
-        codings: the ``Content-Encoding`` header. gzip is undone once more than it says, too.
+        codings: the ``Content-Encoding`` header. gzip is undone one time more than it says.
     """
 
     def __init__(self, codings: str) -> None:

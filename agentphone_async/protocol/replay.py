@@ -46,7 +46,7 @@ class ReplayFilter:
         return len(self._told)
 
     def connected(self) -> None:
-        """A connection begins: what follows may be the history once more."""
+        """A connection begins: what follows may be the history again."""
         self._next = 0
         self._at_start = True
 
@@ -59,7 +59,7 @@ class ReplayFilter:
             self._next = place + 1
             return False
         if first:
-            self._next = len(self._told)  # no replay: the server goes on where it broke off
+            self._next = len(self._told)  # no replay: the server resumes where it broke off
         # Where the history has it, so that what follows it there is known again next time.
         self._told.insert(self._next, mark)
         self._next += 1

@@ -32,7 +32,7 @@ class Stop(Enum):
     END_OF_FILE = auto()
     """The file ends before it."""
     OUT_OF_SIGHT = auto()
-    """The file goes on, the head does not."""
+    """The file continues, the head does not."""
     BROKEN = auto()
     """What should be a chunk is none."""
 

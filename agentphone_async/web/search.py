@@ -129,7 +129,7 @@ class Index:
         self.full_text = full_text and _has_fts5(self._connection)
         wanted = f"{APPLICATION_ID}.{VERSION}.{self.full_text}"
         if self.setting("made") != wanted:
-            self._make_anew()
+            self._recreate()
             self.keep_setting("made", wanted)
         self._reader = _open(path)
 
@@ -307,7 +307,7 @@ class Index:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _make_anew(self) -> None:
+    def _recreate(self) -> None:
         self._connection.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

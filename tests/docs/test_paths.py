@@ -22,3 +22,15 @@ def test_every_path_that_a_guide_names_exists(guide):
     named = paths_in(guide)
     assert named, f"{guide} names no path"
     assert [path for path in named if not (TOP / path).exists()] == []
+
+
+def test_the_map_names_every_room():
+    text = (TOP / GUIDES[1]).read_text(encoding="utf-8")
+    rooms = {
+        path.stem
+        for path in (TOP / "agentphone_async").iterdir()
+        if (path.suffix == ".py" or (path / "__init__.py").exists())
+        and not path.name.startswith("_")
+    }
+    assert len(rooms) > 12
+    assert {room for room in rooms if f"`{room}`" not in text and f"/{room}/" not in text} == set()

@@ -37,7 +37,7 @@ _HTML = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head></h
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a distortion has to know besides the answer and the fault.
+    """What a change has to know besides the answer and the fault.
 
     Attributes:
         now: The emulator's wall clock.
@@ -75,7 +75,7 @@ def apply_fault(reply: Reply, event: FaultEvent, around: Circumstances) -> Reply
 
 
 def delivery(reply: Reply, fault: Fault) -> Delivery:
-    """How a distorted answer is put on the wire."""
+    """How a changed answer is put on the wire."""
     told = fault.content_length
     if told is None and fault.length_off_by and reply.length is not None:
         told = max(0, reply.length + fault.length_off_by)

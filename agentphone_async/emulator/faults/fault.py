@@ -161,7 +161,7 @@ class Fault:
         offset_limit: Lists refuse larger offsets with 400.
         cut_every: An answer whose body is longer is cut after this many bytes, in good order.
         duplicate_answer: The answer is sent twice, at once.
-        late_answer: The answer is sent once more when the next request comes in on the same
+        late_answer: The answer is sent again when the next request comes in on the same
             connection, before the answer to that one.
         drip_extensions: No body, but the extensions of its first chunk without end, one byte a
             second or as fast as ``bandwidth`` says.

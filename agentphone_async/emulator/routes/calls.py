@@ -17,6 +17,7 @@ from agentphone_async.emulator.seeding import call_id, digest
 from agentphone_async.emulator.serializers import exchanges, page
 from agentphone_async.emulator.validation import (
     between,
+    boolean,
     checked_body,
     e164,
     flag,
@@ -25,7 +26,6 @@ from agentphone_async.emulator.validation import (
     table,
     text,
     tier,
-    truth,
     whole_number,
 )
 
@@ -40,8 +40,8 @@ _OPTIONAL = {
     "variables": strings,
     "callScreeningIdentity": text,
     "callScreeningPurpose": text,
-    "disableRecording": truth,
-    "waitForCompletion": truth,
+    "disableRecording": boolean,
+    "waitForCompletion": boolean,
     "maxWaitSeconds": between(*_COMPLETION),
 }
 
