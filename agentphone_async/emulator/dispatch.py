@@ -90,7 +90,10 @@ class Dispatcher:
         """Answer one request; aiohttp's handler."""
         found = match(request.method, request.raw_path)
         now = self._settings.clock.monotonic()
-        entry = self._requests.opened(request.method, request.raw_path, found, request.headers, now)
+        entry = LoggedRequest(
+            request.method, request.raw_path, found.route, found.identity, request.headers, now
+        )
+        self._requests.opened(entry)
         held: list[Rule] = []
         try:
             exchange = Exchange(self._service, found, request.headers)

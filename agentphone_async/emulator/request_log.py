@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from agentphone_async.emulator.faults import Fault
-from agentphone_async.emulator.routes import Match, Route
+from agentphone_async.emulator.routes import Route
 
 
 @dataclass(slots=True, eq=False)
@@ -122,19 +122,15 @@ class RequestLog:
             counts.clear()
         self.peak_in_flight = self.in_flight
 
-    def opened(
-        self, method: str, target: str, found: Match, headers: Mapping[str, str], at: float
-    ) -> LoggedRequest:
-        """Count a request that has arrived, and begin its entry."""
-        entry = LoggedRequest(method, target, found.route, found.identity, headers, at)
-        self._routes[found.route] += 1
+    def opened(self, entry: LoggedRequest) -> None:
+        """Count a request that has arrived."""
+        self._routes[entry.route] += 1
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         if self._keep:
             self._kept.append(entry)
-            if found.identity:
-                self._calls[found.route, found.identity] += 1
-        return entry
+            if entry.call_id:
+                self._calls[entry.route, entry.call_id] += 1
 
     def answered(self, entry: LoggedRequest, status: int) -> None:
         """Note what was answered."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agentphone_async.models import AgentList
 from agentphone_async.protocol import endpoints
-from agentphone_async.protocol.endpoints import Request
 from agentphone_async.resources.base import Resource, page_of
 from agentphone_async.resources.listing import CallListing
 
@@ -38,8 +37,8 @@ class Agents(Resource):
         Raises:
             ValueError: ``limit`` or ``offset`` is out of range; nothing was sent.
         """
-
-        def page_request(limit: int, offset: int) -> Request:
-            return endpoints.list_agent_calls(agent_id, limit=limit, offset=offset)
-
-        return CallListing(self._session, page_request, limit=limit, offset=offset)
+        return self._calls(
+            lambda limit, offset: endpoints.list_agent_calls(agent_id, limit=limit, offset=offset),
+            limit,
+            offset,
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from agentphone_async.models import ApiModel, Transcript
+from agentphone_async.models import ApiModel, CallPage, Transcript
 from agentphone_async.protocol.display import sample
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.responses import Reply, data_of, rows_of, transcript_of, unexpected
+from agentphone_async.resources.listing import CallListing
 from agentphone_async.transport.session import Session
 
 M = TypeVar("M", bound=ApiModel)
@@ -26,6 +27,21 @@ class Resource:
     async def _model(self, kind: type[M], request: Request, **defaults: Any) -> M:
         """Ask, and make the answer a model, as `model_of` does."""
         return model_of(kind, request, await self._session.call(request), **defaults)
+
+    def _calls(
+        self, request_of: Callable[[int, int], Request], limit: int | None, offset: int
+    ) -> CallListing:
+        """The calls of the pages that these requests ask for, by limit and offset."""
+
+        def page(limit: int, offset: int) -> Callable[[], Coroutine[Any, Any, CallPage]]:
+            request = request_of(limit, offset)
+
+            async def fetch() -> CallPage:
+                return page_of(CallPage, request, await self._session.call(request))
+
+            return fetch
+
+        return CallListing(page, limit=limit, offset=offset)
 
 
 def page_of(kind: type[M], request: Request, reply: Reply) -> M:

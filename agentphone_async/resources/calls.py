@@ -7,7 +7,6 @@ from typing import Any
 
 from agentphone_async.models import Call, CallRecording, Transcript, TranscriptEvent, WebCall
 from agentphone_async.protocol import endpoints
-from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.ranges import is_whole
 from agentphone_async.protocol.responses import error_of
 from agentphone_async.resources.base import Resource, transcript, without_none
@@ -63,18 +62,12 @@ class Calls(Resource):
         Raises:
             ValueError: ``limit`` or ``offset`` is out of range; nothing was sent.
         """
-
-        def page_request(limit: int, offset: int) -> Request:
-            return endpoints.list_calls(
-                limit=limit,
-                offset=offset,
-                status=status,
-                direction=direction,
-                type=type,
-                search=search,
-            )
-
-        return CallListing(self._session, page_request, limit=limit, offset=offset)
+        filters = {"status": status, "direction": direction, "type": type, "search": search}
+        return self._calls(
+            lambda limit, offset: endpoints.list_calls(limit=limit, offset=offset, **filters),
+            limit,
+            offset,
+        )
 
     async def get(self, call_id: str, *, wait: float | None = None) -> Call:
         """One call with its transcripts (API page "Get Call").

@@ -7,16 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 from agentphone_async.models import Call, CallPage, RowProblem
-from agentphone_async.protocol.endpoints import PAGE_SIZE_LIMIT, Request
+from agentphone_async.protocol.endpoints import PAGE_SIZE_LIMIT
 from agentphone_async.protocol.paging import Crawl
-from agentphone_async.resources.base import page_of
-from agentphone_async.transport.session import Session
 
 ONE_PAGE = 20
 """Calls on a page that is awaited without a ``limit``, as the API and the official SDK have it."""
 
-PageRequest = Callable[[int, int], Request]
-"""Makes the request for a page from its limit and its offset."""
+PageOf = Callable[[int, int], Callable[[], Coroutine[Any, Any, CallPage]]]
+"""Checks a limit and an offset, and gives what fetches the page."""
 
 
 class CallListing(Coroutine[Any, Any, CallPage]):
@@ -33,18 +31,15 @@ class CallListing(Coroutine[Any, Any, CallPage]):
         total: the number of calls, as the server told last; None if it does not tell.
     """
 
-    def __init__(
-        self, session: Session, page_request: PageRequest, *, limit: int | None, offset: int
-    ) -> None:
-        self._session = session
-        self._page_request = page_request
+    def __init__(self, page_of: PageOf, *, limit: int | None, offset: int) -> None:
+        self._page_of = page_of
         self._limit = limit
         self._offset = offset
         self._task: Coroutine[Any, Any, CallPage] | None = None
         self.complete = False
         self.problems: list[RowProblem] = []
         self.total: int | None = None
-        page_request(ONE_PAGE if limit is None else limit, offset)  # bad values: at once
+        page_of(ONE_PAGE if limit is None else limit, offset)  # bad values: at once
 
     def __await__(self) -> Generator[Any, None, CallPage]:
         return self._one_page().__await__()
@@ -68,7 +63,7 @@ class CallListing(Coroutine[Any, Any, CallPage]):
 
     def _one_page(self) -> Coroutine[Any, Any, CallPage]:
         limit = ONE_PAGE if self._limit is None else self._limit
-        return self._page(limit, self._offset)
+        return self._page_of(limit, self._offset)()
 
     async def __aiter__(self) -> AsyncGenerator[Call]:
         """All calls from the offset on, each once.
@@ -85,7 +80,7 @@ class CallListing(Coroutine[Any, Any, CallPage]):
         ahead: asyncio.Task[CallPage] | None = None
         try:
             while not crawl.done:
-                page = await (ahead or self._page(crawl.limit, crawl.offset))
+                page = await (ahead or self._page_of(crawl.limit, crawl.offset)())
                 ahead = None
                 new = self._take(crawl, page)
                 for taken, place in enumerate(new):
@@ -113,8 +108,4 @@ class CallListing(Coroutine[Any, Any, CallPage]):
     def _ahead(self, crawl: Crawl) -> asyncio.Task[CallPage] | None:
         if crawl.done:
             return None
-        return asyncio.create_task(self._page(crawl.limit, crawl.offset))
-
-    async def _page(self, limit: int, offset: int) -> CallPage:
-        request = self._page_request(limit, offset)
-        return page_of(CallPage, request, await self._session.call(request))
+        return asyncio.create_task(self._page_of(crawl.limit, crawl.offset)())

@@ -14,11 +14,11 @@ from agentphone_async.emulator import (
     CallLife,
     Emulator,
     EmulatorThread,
+    LoggedRequest,
     RequestLog,
     SystemClock,
     VirtualClock,
 )
-from agentphone_async.emulator.routes import Match
 
 
 async def _stop_in_the_middle(connect):
@@ -165,8 +165,10 @@ async def test_the_system_clock_can_sleep_for_ever():
 def _filled(keep, requests):
     log = RequestLog(keep)
     for number in range(requests):
-        found = Match("recording" if number % 2 else "get_call", f"call_{number % 4}", "")
-        entry = log.opened("GET", f"/{number}?a=1&a={number}", found, {}, float(number))
+        route, call_id = "recording" if number % 2 else "get_call", f"call_{number % 4}"
+        target = f"/{number}?a=1&a={number}"
+        entry = LoggedRequest("GET", target, route, call_id, {}, float(number))
+        log.opened(entry)
         log.answered(entry, 200 if number % 4 else 404)
         log.closed()
     return log
