@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -25,7 +24,6 @@ SECOND_SIGNAL = "a second Ctrl-C stops at once"
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, on uvloop if it is installed."""
-    gc.set_threshold(10_000, 20)  # there is next to no cyclic garbage, and looking for it takes 3 %
     try:
         import uvloop
     except ImportError:

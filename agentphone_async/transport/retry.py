@@ -19,8 +19,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-import tenacity
-
 from agentphone_async.config import RetryPolicy
 from agentphone_async.errors import (
     AgentPhoneError,
@@ -184,6 +182,8 @@ class Retrier:
             limits.release()
 
     async def _again(self, request: Request, attempt: Attempt[T], tries: _Tries) -> T:
+        import tenacity  # noqa: PLC0415 - takes as long as 40 requests; most runs never try again
+
         async def step() -> T:
             if tries.pending is not None:
                 first, tries.pending = tries.pending, None
