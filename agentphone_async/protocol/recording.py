@@ -230,7 +230,7 @@ def beginning(chunks: Sequence[bytes]) -> bytes:
     if not chunks:
         return b""
     if len(chunks) == 1 or len(chunks[0]) >= HEAD_BYTES:
-        return chunks[0]
+        return bytes(chunks[0][:HEAD_BYTES])
     head = bytearray()
     for chunk in chunks:
         head += chunk[: HEAD_BYTES - len(head)]
@@ -246,7 +246,7 @@ def ending(chunks: Sequence[bytes]) -> bytes:
         tail = chunk[-(HEAD_BYTES - len(tail)) :] + tail
         if len(tail) >= HEAD_BYTES:
             break
-    return tail
+    return bytes(tail)
 
 
 def extension_of(media_type: str) -> str:

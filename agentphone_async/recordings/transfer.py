@@ -51,7 +51,7 @@ from agentphone_async.sinks.interface import (
     Target,
     Upload,
 )
-from agentphone_async.transport.answer import Answer
+from agentphone_async.transport.answer import Answer, nobody
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session
 from agentphone_async.transport.trust import Trust
@@ -306,7 +306,7 @@ class Transfer:
         start = received = self._upload.size if self._upload is not None else 0
         look_at = math.inf if start else FIRST_LOOK
         gathered = 0
-        async with aclosing(answer.chunks()) as body:
+        async with aclosing(answer.chunks(most, self.tell or nobody)) as body:
             async for chunk in body:
                 size = len(chunk)
                 received += size
@@ -319,8 +319,6 @@ class Transfer:
                     head = beginning(chunks)
                     settled = refuse_other(self.request, expected, head)
                     look_at = math.inf if settled or len(head) >= HEAD_BYTES else HEAD_BYTES
-                if self.tell is not None:
-                    self.tell(size)
                 if gathered > most:
                     await self._pass_on(chunks)
                     gathered = 0

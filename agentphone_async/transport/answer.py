@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp.streams import StreamReader
 
 from agentphone_async.config import Timeouts
 from agentphone_async.errors import (
@@ -24,7 +23,8 @@ from agentphone_async.protocol.responses import Reply, mismatch, what_was_asked
 from agentphone_async.transport.aiohttp_errors import FOREIGN, translated
 from agentphone_async.transport.connection import latest_trust
 from agentphone_async.transport.fast_path import FastResponse
-from agentphone_async.transport.framing import WholeAnswer
+from agentphone_async.transport.framing import PlainAnswer
+from agentphone_async.transport.large_body import LargeBody
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.speed import SpeedWatch
 from agentphone_async.transport.trust import EDGE, Content, Trust, checksum_of
@@ -35,11 +35,21 @@ LARGEST_REPLY = 64 * 1024 * 1024
 SMALL_LEFTOVER = 64 * 1024
 """Bytes; an unwanted body up to this size is read, so that its connection can be used again."""
 
+PIECE = 64 * 1024
+"""Bytes of a body that are passed on at once, where nobody asks for more."""
+
+Told = Callable[[int], None]
+"""Told the number of bytes whenever some arrive."""
+
 
 _NAMED = re.compile(  # the file name that the API gives a recording
     r'filename="?recording-([^";]+?)\.[A-Za-z0-9]{2,4}"?\s*(?:;|$)'
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # an id that a server need not rewrite in there
+
+
+def nobody(_: int) -> None:
+    """Is told, and does nothing."""
 
 
 def wrong_answer(request: Request, why: str) -> MismatchedAnswerError:
@@ -114,7 +124,7 @@ class Answer:
     def close(self) -> None:
         """Give the connection back if the body was read to its end; else close it."""
         content = self._response.content
-        if isinstance(content, WholeAnswer):
+        if isinstance(content, PlainAnswer):
             return  # its connection is free already
         if content.is_eof():
             self._response.release()
@@ -125,7 +135,7 @@ class Answer:
     def whole(self) -> bytes | None:
         """All of the body, if it came along with the head; None where only `chunks` can tell."""
         content = self._response.content
-        if not isinstance(content, WholeAnswer) or self._limits.limited_bytes:
+        if not isinstance(content, PlainAnswer) or self._limits.limited_bytes:
             return None
         if not self.trust.named:
             if self.trust.distrusted:
@@ -159,8 +169,12 @@ class Answer:
             raise
         return self.trust
 
-    def chunks(self) -> AsyncGenerator[bytes]:
-        """The body in the pieces in which it arrives, within the byte rate, decoded if necessary.
+    def chunks(self, most: int = PIECE, told: Told = nobody) -> AsyncGenerator[bytes]:
+        """The body in pieces, within the byte rate, decoded if necessary.
+
+        Args:
+            most: bytes of a piece; it may be smaller, as it arrives.
+            told: called with the number of bytes whenever some have arrived.
 
         Raises:
             TransportError: the connection broke, fell silent, or stayed below the minimum speed.
@@ -168,15 +182,19 @@ class Answer:
                 it ends there instead: what matters about an error, its status says.
         """
         coding = coding_of(self.headers.get("Content-Encoding"))
-        return self._raw_chunks() if coding is None else self._decoded_chunks(coding)
+        if coding is None:
+            return self._raw_chunks(most, told)
+        return self._decoded_chunks(coding, told)
 
-    async def _decoded_chunks(self, coding: str) -> AsyncGenerator[bytes]:
+    async def _decoded_chunks(self, coding: str, told: Told) -> AsyncGenerator[bytes]:
         try:
             decoder = Decoder(coding)
-            async for chunk in self._raw_chunks():
+            async for chunk in self._raw_chunks(PIECE, nobody):
                 for piece in decoder.decode(chunk):
+                    told(len(piece))
                     yield piece
             for piece in decoder.finish():
+                told(len(piece))
                 yield piece
         except CodingError as error:
             if self.status >= 400:
@@ -186,38 +204,65 @@ class Answer:
                 status=self.status,
             ).about(self._request) from error
 
-    async def _raw_chunks(self) -> AsyncGenerator[bytes]:
-        content = self._response.content
+    async def _raw_chunks(self, most: int, told: Told) -> AsyncGenerator[bytes]:
         limited = self._limits.limited_bytes and not self._request.live
         size, first, last = 0, b"", b""
-        watch = None
-        if not self._request.live and isinstance(content, StreamReader) and not content.is_eof():
-            # What the server holds back on purpose is not slowness.
-            window = self._timeouts.minimum_speed_window + self._request.patience
-            enough = self._timeouts.minimum_speed * self._timeouts.minimum_speed_window
-            watch = SpeedWatch(window, enough, lambda *so: content.set_exception(self._slow(*so)))
+        watch = self._watch()
+        read = self._reader(min(most, PIECE) if limited else most, told, watch)
         try:
-            while True:
-                if watch is not None:
-                    watch.wait()
-                chunk = await content.readany()
-                if watch is not None:
-                    watch.came(len(chunk))
-                if not chunk:
-                    self._came(size, checksum_of(first, last))
-                    return
+            while chunk := await read():
                 size += len(chunk)
                 if len(first) < EDGE:
-                    first = (first + chunk)[:EDGE]
+                    first += chunk[: EDGE - len(first)]
                 last = chunk[-EDGE:] if len(chunk) >= EDGE else (last + chunk)[-EDGE:]
                 if limited:
                     await self._limits.take_bytes(len(chunk))
                 yield chunk
+            self._came(size, checksum_of(first, last))
         except FOREIGN as error:
             raise translated(error, self._request, self._host) from error
         finally:
             if watch is not None:
                 watch.end()
+
+    def _watch(self) -> SpeedWatch | None:
+        """For a body that is to come; what a server holds back on purpose is not slowness."""
+        content = self._response.content
+        if self._request.live or isinstance(content, PlainAnswer) or content.is_eof():
+            return None
+        window = self._timeouts.minimum_speed_window + self._request.patience
+        enough = self._timeouts.minimum_speed * self._timeouts.minimum_speed_window
+        return SpeedWatch(window, enough, lambda *so: content.set_exception(self._slow(*so)))
+
+    def _reader(
+        self, most: int, told: Told, watch: SpeedWatch | None
+    ) -> Callable[[], Awaitable[bytes]]:
+        """What reads the next piece, and tells of it; of a large one, while it arrives."""
+        content = self._response.content
+        large = isinstance(content, LargeBody)
+
+        def arrived(size: int) -> None:
+            if watch is not None:
+                watch.came(size)
+                if large:
+                    watch.wait()
+            told(size)
+
+        async def read() -> bytes:
+            if watch is not None:
+                watch.wait()
+            if isinstance(content, LargeBody):
+                piece = await content.read(most)
+                if watch is not None:
+                    watch.came(0)
+            else:
+                piece = await content.readany()
+                arrived(len(piece))
+            return piece
+
+        if isinstance(content, LargeBody):
+            content.told = arrived
+        return read
 
     def _slow(self, arrived: int, waited: float) -> TimedOutError:
         return TimedOutError(

@@ -30,7 +30,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from agentphone_async.transport.framing import whole_answer, whole_size
+from agentphone_async.transport.framing import PlainAnswer, plain_answer, whole_size
+from agentphone_async.transport.large_body import LARGE, LARGEST_OVER_TLS, LargeBody
 from agentphone_async.transport.trust import Content, Shared, Trust
 
 KEPT = 5.0
@@ -97,7 +98,7 @@ class CountingHandler(ResponseHandler):
         """A request is about to be sent.
 
         Args:
-            whole: whether its answer may come as a `WholeAnswer`.
+            whole: whether its answer may come as a `PlainAnswer`.
             params: see aiohttp; always the same ones with ``whole``.
         """
         trust = Trust(first=self.served == 0, connection=self)
@@ -121,12 +122,19 @@ class CountingHandler(ResponseHandler):
         """Bytes from the network, or (none) from the parser's own leftovers."""
         if self._awaits_head:
             self._awaits_head = False
-            if self._takes_whole and (answer := whole_answer(data)) is not None:
+            if (
+                self._takes_whole
+                and (answer := plain_answer(data)) is not None
+                and (not answer.missing or self._takes_large(answer))
+            ):
                 self._left = 0
                 self._spare = True
-                if self.trust is not None:
-                    self.trust.ended_at = time.monotonic()
-                super().feed_data((answer, answer))  # type: ignore[arg-type] # in place of both
+                if answer.missing:
+                    body = LargeBody(self, answer, self.read_timeout)
+                    super().feed_data((answer, body))  # type: ignore[arg-type] # in place of both
+                else:
+                    self.body_came()
+                    super().feed_data((answer, answer))  # type: ignore[arg-type] # likewise
                 return
             self._left = whole_size(data)
         left = self._left
@@ -139,10 +147,22 @@ class CountingHandler(ResponseHandler):
         self._left = left - len(data)
         if data:
             super().data_received(data)
-        if self._left == 0 and self.trust is not None:
-            self.trust.ended_at = time.monotonic()
+        if self._left == 0:
+            self.body_came()
         if surplus:
             self.out_of_step()
+
+    def body_came(self) -> None:
+        """The last byte of an answer is here."""
+        if self.trust is not None:
+            self.trust.ended_at = time.monotonic()
+
+    def _takes_large(self, answer: PlainAnswer) -> bool:
+        """Whether the rest of it can go right into the reader's memory, and that is a gain."""
+        if answer.missing < LARGE or self.transport is None:
+            return False
+        size = answer.missing + len(answer.body)
+        return size <= LARGEST_OVER_TLS or not self.transport.get_extra_info("sslcontext")
 
     def send(self, data: bytes, read: float, head: float) -> None:
         """Send a request, and fail if its answer's head takes too long, until `asking` is unset.

@@ -29,7 +29,8 @@ from yarl import URL
 from agentphone_async.config import Timeouts
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.transport.connection import CheckedConnector, CountingHandler
-from agentphone_async.transport.framing import WholeAnswer
+from agentphone_async.transport.framing import PlainAnswer
+from agentphone_async.transport.large_body import LargeBody
 
 CALLED = (
     (ClientRequest, {"method", "url", "headers", "loop", "session"}),
@@ -62,8 +63,8 @@ class FastResponse:
         connector: CheckedConnector,
         connection: Connection,
         handler: CountingHandler,
-        message: RawResponseMessage | WholeAnswer,
-        content: StreamReader | WholeAnswer,
+        message: RawResponseMessage | PlainAnswer,
+        content: StreamReader | PlainAnswer | LargeBody,
     ) -> None:
         self._connector = connector
         self._connection = connection
@@ -191,7 +192,7 @@ class FastPath:
                 _drop(connection, handler)
                 raise
             else:
-                if isinstance(content, WholeAnswer):
+                if isinstance(content, PlainAnswer):
                     self._connector.keep(connection, handler)
                 return FastResponse(self._connector, connection, handler, message, content)
 

@@ -21,22 +21,27 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 _PLAIN = re.compile(
     rb"HTTP/1\.1 [0-9]{3} [ -~]*\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _FIELD = re.compile(r"([^:]+):[ \t]*([^\r]*[^\r \t]|)[ \t]*\r\n")
 
 
 @dataclass(slots=True)
-class WholeAnswer:
-    """Head and body that came at once; in place of aiohttp's message, and of its stream.
+class PlainAnswer:
+    """A plain head, and what came along with it; in place of aiohttp's message.
+
+    If that is all of the body, it stands in place of aiohttp's stream, too.
 
     Attributes:
         code: the status.
         headers: as they came.
-        body: all of it, until it is read as a stream.
+        body: what came of it, until it is read as a stream.
+        missing: bytes of the body that did not.
     """
 
     code: int
     headers: CIMultiDictProxy[str]
     body: bytes
+    missing: int
 
     async def readany(self) -> bytes:
         """All that has not been read."""
@@ -57,16 +62,19 @@ def whole_size(data: bytes) -> int | None:
     return None if code < 200 or code in {204, 304} else end + 4 + int(length[0])
 
 
-def whole_answer(data: bytes) -> WholeAnswer | None:
-    """The answer that ``data`` is, if that is all of it and its head is plain; else None."""
+def plain_answer(data: bytes) -> PlainAnswer | None:
+    """The answer that ``data`` is, or begins, if its head is plain; else None."""
     head = _PLAIN.match(data)
     if head is None or head.end() > LONGEST_PLAIN:
         return None
     body = data[head.end() :]
     headers = CIMultiDict(_FIELD.findall(head[1].decode("ascii")))
     code = int(data[9:12])
+    lengths = headers.getall("Content-Length", ())
     if (
-        headers.getall("Content-Length", None) != [str(len(body))]
+        len(lengths) != 1
+        or _NUMBER.fullmatch(lengths[0]) is None
+        or (missing := int(lengths[0]) - len(body)) < 0
         or "Transfer-Encoding" in headers
         or code < 200
         or code in {204, 304}
@@ -75,4 +83,4 @@ def whole_answer(data: bytes) -> WholeAnswer | None:
         or "Upgrade" in headers
     ):
         return None
-    return WholeAnswer(code, CIMultiDictProxy(headers), body)
+    return PlainAnswer(code, CIMultiDictProxy(headers), body, missing)

@@ -43,6 +43,7 @@ PATIENT = Timeouts(connect=5, read=5, head=5, minimum_speed_window=5)
 WAV = respond(body=b"RIFF" * 100, content_type="audio/wav")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n"
 LARGE = bytes(range(256)) * 4096
+LARGE_HEAD = HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE)
 
 
 async def drip(connection: Connection, _: RawRequest) -> None:
@@ -57,6 +58,14 @@ async def drip(connection: Connection, _: RawRequest) -> None:
 BEHAVIOURS: dict[str, tuple[Item, ...]] = {
     "a recording": (WAV,),
     "a large one": (respond(body=LARGE, content_type="audio/wav"),),
+    "a large one, cut off": (then_close(LARGE_HEAD + LARGE[:-1]),),
+    "a large one, reset": (then_reset(LARGE_HEAD + LARGE[:400_000]),),
+    "a large one, closed unasked": (then_close(LARGE_HEAD + LARGE),),
+    "a large one and more": (LARGE_HEAD + LARGE + b"surplus", WAV),
+    "a large one, closed as told": (
+        then_close(respond(body=LARGE, content_type="audio/wav", connection="close")),
+    ),
+    "a large refusal": (respond(404, b"no" * 300_000),),
     "an empty one": (respond(body=b""),),
     "no recording": (respond(404, {"error": {"message": "none"}}),),
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n",),
@@ -102,6 +111,7 @@ SILENCES: dict[str, tuple[Item, ...]] = {
     "no head": (then_hold(),),
     "half a head": (then_hold(b"HTTP/1.1 200 OK\r\nContent-"),),
     "a head that drips": (drip,),
+    "half a large body": (then_hold(LARGE_HEAD + LARGE[:400_000]),),
     "half a body": (then_hold(HEAD + b"Content-Length: 400\r\n\r\nRIFF"),),
 }
 
@@ -217,6 +227,27 @@ def test_the_lane_waits_no_longer_than_a_session(silence, loop_factory, secured)
     fast, ordinary = both_ways(loop_factory, SILENCES[silence], secured, IMPATIENT)
     assert "TimedOutError" in fast[0]
     assert fast == ordinary
+
+
+@pytest.mark.parametrize("limit", [None, "1G"])
+def test_a_large_body_comes_in_pieces_of_the_size_that_is_asked_for(limit, loop_factory, secured):
+    """And its bytes are told of as they come. Within a byte rate the pieces are small."""
+
+    async def two_of_them() -> None:
+        async with RawServer(LARGE_HEAD + LARGE, tls=secured[0]) as server:
+            settings = Settings(base_url=server.base_url, ca_file=secured[1], bwlimit=limit)
+            async with Session(settings) as session:
+                for _ in range(2):
+                    told: list[int] = []
+                    async with await session.send(endpoints.get_recording("call_1")) as answer:
+                        pieces = [piece async for piece in answer.chunks(700_000, told.append)]
+                    assert b"".join(pieces) == LARGE
+                    assert sum(told) == len(LARGE)
+                    assert len(told) > 2
+                    assert max(map(len, pieces)) == (64 * 1024 if limit else 700_000)
+                assert len(server.connections) == 1
+
+    in_time(loop_factory, two_of_them())
 
 
 def test_connecting_is_bounded(loop_factory):
