@@ -120,7 +120,7 @@ class Transfers:
         self,
         client: AsyncAgentPhone,
         calls: Calls,
-        dest: Path,
+        dest: Path | str,
         progress: Progress,
         stop: StopToken,
         wait: float,

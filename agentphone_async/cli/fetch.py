@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -27,7 +26,7 @@ from agentphone_async.cli.options import (
     option,
     transfer_options,
 )
-from agentphone_async.cli.param_types import File, Folder, Seconds
+from agentphone_async.cli.param_types import File, Place, Seconds
 from agentphone_async.cli.showing import Showing
 from agentphone_async.errors import DestinationError
 
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
 @click.argument("call_ids", nargs=-1, metavar="[CALL_ID]...")
 @option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
         help="Read ids, URLs or JSON objects from a file, one a line; - is stdin.")  # fmt: skip
-@option(Section.WHERE, "-d", "--dest", metavar="DIR", required=True, type=Folder(),
-        help="Folder for the files; made if it is not there.")  # fmt: skip
+@option(Section.WHERE, "-d", "--dest", metavar="DIR", required=True, type=Place(),
+        help="Folder for the files, made if it is not there; or a bucket's URL.")  # fmt: skip
 @option(Section.AGAIN, "--wait", type=Seconds(), default="0s",
         help="Keep polling for recordings that are not ready yet, for up to DURATION.")  # fmt: skip
 @exec_option
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 def command(
     *,
     call_ids: tuple[str, ...],
-    dest: Path,
+    dest: Path | str,
     from_file: Path | None,
     wait: float,
     program: Program | None,
@@ -66,14 +65,16 @@ def command(
     \b
     agentphone-async fetch call_ghi012 -d recordings
     agentphone-async fetch call_ghi012 -d recordings --wait 10m
+    agentphone-async fetch call_ghi012 -d s3://bucket/some
     agentphone-async ls ~/calls -o ids | agentphone-async fetch --from-file - -d d
     agentphone-async fetch call_ghi012 -d recordings --exec 'lame {path}'
     """
     if not call_ids and from_file is None:
         raise click.UsageError("name at least one CALL_ID, or use --from-file FILE")
-    from agentphone_async.sinks.disk import refuse_unwritable
+    if isinstance(dest, Path):
+        from agentphone_async.sinks.disk import refuse_unwritable
 
-    refuse_unwritable(dest)
+        refuse_unwritable(dest)
     job = FetchJob(
         call_ids, from_file, dest, transfers, connection, showing.display(), program, wait
     )
@@ -87,7 +88,7 @@ class FetchJob:
         self,
         call_ids: tuple[str, ...],
         from_file: Path | None,
-        dest: Path,
+        dest: Path | str,
         transfers: Transfers,
         connection: Connection,
         display: Quiet,
@@ -120,7 +121,7 @@ class FetchJob:
             failure = error
         finally:
             self._display.close()
-        if failure is not None and not os.path.isdir(self._dest):  # noqa: PTH112 - which raises at long names
+        if failure is not None and not any(summary.counts.values()):
             raise failure  # with nothing to sum up
         summary.seconds = time.monotonic() - started
         summary.unread = self._unread()

@@ -142,6 +142,13 @@ class Folder(_Path):
         return super().convert(value, param, ctx)
 
 
+_SLIP = re.compile(
+    r"(?P<scheme>s3|gs|az|file)(:[/\\]?|//|:\\\\)(?P<rest>[^/\\].*)", re.IGNORECASE | re.DOTALL
+)
+    r"(?P<scheme>s3|gs|az|file)(:[/\\]?|(?<!file)//|:\\\\)(?P<rest>[^/\\].*)", re.DOTALL
+)
+
+
 class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
     """The path of a folder, or the URL of a bucket and a prefix in it; that remains text."""
 
@@ -151,9 +158,13 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path | str:
         """Take it, or fail with one line."""
-        slip = re.fullmatch(r"(s3|gs|az):/?([^/].*)", value) if isinstance(value, str) else None
+        slip = _SLIP.fullmatch(value) if isinstance(value, str) else None
         if slip is not None:
-            self.fail(f"{value!r} is not a bucket's URL; write {slip[1]}://{slip[2]}", param, ctx)
+            first, rest = value.partition(slip["rest"])[0], slip["rest"].rpartition("@")[2]
+            slashes = ":///" if slip["scheme"] == "file" else "://"
+            self.fail(
+                f"{first + rest!r} is not a URL; write {slip['scheme']}{slashes}{rest}", param, ctx
+            )
         if not isinstance(value, str) or "://" not in value:
             return Folder().convert(value, param, ctx)
         from agentphone_async.errors import ConfigurationError

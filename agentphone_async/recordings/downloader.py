@@ -48,7 +48,7 @@ from agentphone_async.recordings.outcomes import (
     without_frames,
 )
 from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, first_of
-from agentphone_async.sinks.erased import ErasedHere
+from agentphone_async.sinks.erased import Erased
 from agentphone_async.sinks.interface import Ready, Staged, Stored
 from agentphone_async.sinks.threads import wait_uncancelled
 from agentphone_async.sinks.whole import obstacle_line
@@ -107,7 +107,7 @@ class Downloader:
         *,
         grace: timedelta = GRACE,
         skip_existing: bool = True,
-        erased: ErasedHere | None = None,
+        erased: Erased | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; use 1 or more")
@@ -251,7 +251,7 @@ class Downloader:
         results.done()
 
     async def _look_up(self, wanted: Queue[Job], results: Queue[_Item], jobs: list[Job]) -> None:
-        tombstones = None if self._erased is None else self._erased.look()
+        tombstones = None if self._erased is None else await self._erased.look()
         there: Sequence[PurePosixPath | None] = [None] * len(jobs)
         if self._skip_existing:
             there = await self.fetcher.sink.existing(list(map(_TARGET, jobs)))

@@ -5,6 +5,7 @@ It is looked at before anything begins, so that what cannot be is said at once, 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import safe_component
 from agentphone_async.recordings.outcomes import NoRecording, NotReadyYet, Outcome
 from agentphone_async.recordings.pipeline import Closed, Queue
-from agentphone_async.sinks.erased import ErasedHere
+from agentphone_async.sinks.erased import IDENTITY_OBJECT, Erased, ErasedHere
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.shared import Disk
 
@@ -213,7 +214,7 @@ class Place:
     sink: Sink
     root: Path
     ours: bool = True
-    erased: ErasedHere | None = None
+    erased: Erased | None = None
 
     async def aclose(self) -> None:
         """Discard what was begun and not published, unless the sink is the caller's own.
@@ -238,7 +239,7 @@ def place_of(
         dest: see above.
         disk: the threads for local files.
         fsync: when local files are forced to the disk.
-        overwrite: whether local files are replaced.
+        overwrite: whether files and objects are replaced.
         inline: see `LocalSink`.
 
     Raises:
@@ -250,21 +251,45 @@ def place_of(
         if not dest.lower().startswith("file://"):
             from agentphone_async.sinks.objects import ObjectSink  # noqa: PLC0415 - optional
 
-            return Place(ObjectSink.from_url(dest), Path())
+            objects = ObjectSink.from_url(dest, overwrite=overwrite)
+            return Place(objects, Path(), erased=_erased_in(objects))
         dest = _path_in(dest)
     if not isinstance(dest, str | Path):
         if not hasattr(dest, "publish"):
             raise ConfigurationError(
                 f"dest is {type(dest).__name__}; use a folder, a URL such as s3://bucket, or a Sink"
             )
-        folder = dest.folder if isinstance(dest, LocalSink) else None
-        erased = None if folder is None else ErasedHere(folder)
-        return Place(dest, Path(), ours=False, erased=erased)
+        return Place(dest, Path(), ours=False, erased=_erased_in(dest))
     if not str(dest):
         raise ConfigurationError("dest is empty; use '.' for the current folder")
     folder = Path(dest)
     sink = LocalSink(folder, fsync=fsync, overwrite=overwrite, inline=inline, disk=disk)
-    return Place(sink, folder, erased=ErasedHere(folder))
+    return Place(sink, folder, erased=_erased_in(sink))
+
+
+def _erased_in(sink: Sink) -> Erased | None:
+    """What was erased where a sink of ours stores; only its owner knows that of any other."""
+    from agentphone_async.sinks.local import LocalSink  # noqa: PLC0415 - see above
+
+    if isinstance(sink, LocalSink):
+        folder = Path(os.path.realpath(sink.folder))
+        if not _lies_in_objects(folder):
+            return ErasedHere(sink.folder)
+        url = folder.as_uri()
+    else:
+        from agentphone_async.sinks.objects import ObjectSink  # noqa: PLC0415 - optional
+
+        if not isinstance(sink, ObjectSink):
+            return None
+        url = sink.bucket.url
+    from agentphone_async.sinks.erased_objects import ErasedInBucket  # noqa: PLC0415 - optional
+
+    return ErasedInBucket(url)
+
+
+def _lies_in_objects(folder: Path) -> bool:
+    """Whether a folder is, or lies in, an archive that was made as ``file:///folder``."""
+    return any(os.path.lexists(top / IDENTITY_OBJECT) for top in (folder, *folder.parents))
 
 
 def _path_in(url: str) -> str:

@@ -45,7 +45,7 @@ async def store_one(
     fetcher: Fetcher, place: Place, call_id: str, target: Target, wait: float, *, overwrite: bool
 ) -> Recording:
     """See `AsyncAgentPhone.fetch_recording`."""
-    if place.erased is not None and place.erased.look().covers(call_id):
+    if place.erased is not None and (await place.erased.look()).covers(call_id):
         raise erased(call_id)
     if not overwrite:
         taken = (await place.sink.existing([target]))[0]

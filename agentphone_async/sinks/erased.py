@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
@@ -25,6 +25,12 @@ ERASED_NAME = "erased.jsonl"
 
 SETTINGS_NAME = "archive.json"
 """Beside it."""
+
+IDENTITY_OBJECT = "_catalog/archive.json"
+"""In an archive in a bucket, what says who it is."""
+
+ERASED_OBJECTS = "_catalog/erased"
+"""In such an archive, what the names of its tombstones begin with."""
 
 _Stamp: TypeAlias = tuple[int, int, int]
 
@@ -69,6 +75,13 @@ class Tombstones:
         return id_hash(call_id, self.key) in self.hashes
 
 
+class Erased(Protocol):
+    """Tells which calls must not be stored in a place."""
+
+    async def look(self) -> Tombstones:
+        """Those that were erased from the archive that it is, or lies in."""
+
+
 class ErasedHere:
     """Tombstones of the archives that a folder is, or lies in, by its path or by its real one.
 
@@ -81,7 +94,7 @@ class ErasedHere:
         real = Path(os.path.realpath(folder))
         self._tops = dict.fromkeys((real, *real.parents, by_name, *by_name.parents))
 
-    def look(self) -> Tombstones:
+    async def look(self) -> Tombstones:
         """Those of the innermost archive as they are now; a file that is not read costs a `stat`.
 
         Raises:

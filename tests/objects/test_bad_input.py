@@ -348,7 +348,10 @@ def test_commands_read_an_archive_in_a_bucket(emulator_thread, tmp_path, monkeyp
     ("arguments", "said"),
     [
         (["archive", "work", "folder"], "'folder' is a folder"),
-        (["ls", "s3:/b/x"], "'s3:/b/x' is not a bucket's URL; write s3://b/x"),
+        (["ls", "s3:/b/x"], "'s3:/b/x' is not a URL; write s3://b/x"),
+        (["ls", "s3//b/x"], "'s3//b/x' is not a URL; write s3://b/x"),
+        (["ls", "s3:key:secret@b/x"], "'s3:b/x' is not a URL; write s3://b/x"),
+        (["fetch", "call_1", "-d", "file:x"], "'file:x' is not a URL; write file:///x"),
         (["archive", "gs:b/x", "--date", "today"], "write gs://b/x"),
         (["archive", "work", "s3://b/x", "--shard", "3/2"], "not a part"),
         (["archive", "work", "s3://b/x", "--shard", "1/2", "--all"], "exclude each other"),

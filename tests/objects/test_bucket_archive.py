@@ -15,6 +15,7 @@ from agentphone_async.archive.bucket import archive as bucket_archive
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.check import verify
 from agentphone_async.archive.bucket.erase import forget, prune
+from agentphone_async.archive.bucket.identity import HEAD
 from agentphone_async.archive.bucket.manifest import decompress
 from agentphone_async.archive.bucket.planning import Walks, write_plan
 from agentphone_async.archive.bucket.store import Store
@@ -22,8 +23,15 @@ from agentphone_async.archive.bucket.work import Worker
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
 from agentphone_async.emulator import Emulator
-from agentphone_async.errors import ConfigurationError, DestinationError
+from agentphone_async.errors import (
+    CatalogError,
+    ConfigurationError,
+    DestinationError,
+    RecordingErasedError,
+)
 from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.local import LocalSink
+from agentphone_async.sinks.objects import ObjectSink
 from tests.support.archives import fill
 
 _numbers = itertools.count()
@@ -313,3 +321,40 @@ async def test_old_calls_are_pruned(emulator, bucket, tmp_path):
     assert (await prune(archive, timedelta(days=9_999), dry_run=False)).calls == 0
     assert (await prune(archive, timedelta(days=1), dry_run=False)).calls == 3
     assert recordings(bucket) == {}
+
+
+@pytest.mark.parametrize("scheme", ["memory", "file"])
+async def test_nobody_stores_a_forgotten_call_by_its_id(emulator, tmp_path, scheme):
+    place = tmp_path / "archive"
+    url = f"memory://erased/{tmp_path.name}" if scheme == "memory" else place.as_uri()
+    bucket = Bucket.from_url(url)
+    fill(emulator, 3)
+    await run(emulator, bucket, tmp_path / "a")
+    await forget(BucketArchive(bucket, tmp_path / "a"), ["call_1"], dry_run=False)
+    there = recordings(bucket)
+    dests = [url, ObjectSink(bucket)]
+    if scheme == "file":
+        dests += [place, f"{url}/some/folder", LocalSink(place / "below")]
+    async with AsyncAgentPhone(base_url=emulator.base_url) as client:
+        for dest in dests:
+            with pytest.raises(RecordingErasedError):
+                await client.fetch_recording("call_1", dest)
+            with pytest.raises(RecordingErasedError):
+                await client.fetch_recording("call_1", dest, overwrite=True)
+            (outcome,) = [one async for one in client.download_recordings(["call_1"], dest)]
+            assert isinstance(outcome.error, RecordingErasedError)
+        assert recordings(bucket) == there
+        await client.fetch_recording("call_2", url)
+        assert len(recordings(bucket)) == len(there) + 1
+        head = bucket.read(HEAD)
+        bucket.put_now(HEAD, head[:20], {}, mode="overwrite")
+        with pytest.raises(CatalogError, match="is damaged, and tells which calls were erased"):
+            await client.fetch_recording("call_3", url)
+
+
+async def test_overwriting_replaces_an_object(emulator, bucket):
+    fill(emulator, 1)
+    bucket.create_now("recording-call_0.wav", b"old", {})
+    async with AsyncAgentPhone(base_url=emulator.base_url) as client:
+        await client.fetch_recording("call_0", bucket.url, overwrite=True)
+    assert recordings(bucket) == {"recording-call_0.wav": emulator.expected_audio("call_0")}

@@ -14,8 +14,9 @@ from typing import Any
 from agentphone_async.archive.bucket import manifest
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.erased import IDENTITY_OBJECT
 
-HEAD = "_catalog/archive.json"
+HEAD = IDENTITY_OBJECT
 _KEY = 16  # bytes, at least
 
 

@@ -17,9 +17,9 @@ from agentphone_async.archive.settings_file import load_settings, update_setting
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.bucket_errors import BucketError
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors
-from agentphone_async.sinks.erased import ERASED_NAME, Tombstones
+from agentphone_async.sinks.erased import ERASED_NAME, ERASED_OBJECTS, Tombstones
 
-TOMBS = "_catalog/erased"
+TOMBS = ERASED_OBJECTS
 
 _OF_A_CALL = (
     ("accepted", "call_id"),
