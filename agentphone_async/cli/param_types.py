@@ -145,8 +145,6 @@ class Folder(_Path):
 _SLIP = re.compile(
     r"(?P<scheme>s3|gs|az|file)(:[/\\]?|//|:\\\\)(?P<rest>[^/\\].*)", re.IGNORECASE | re.DOTALL
 )
-    r"(?P<scheme>s3|gs|az|file)(:[/\\]?|(?<!file)//|:\\\\)(?P<rest>[^/\\].*)", re.DOTALL
-)
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only

@@ -102,7 +102,8 @@ class ErasedHere:
         """
         for top in self._tops:
             path = os.path.join(top, ERASED_NAME)  # noqa: PTH118 - for every folder above, each time
-            if os.path.lexists(path) and (erased := _stamp(path)) is not None:
+            there = os.path.lexists(path)  # noqa: ASYNC240 - microseconds, a hop takes more
+            if there and (erased := _stamp(path)) is not None:
                 return _loaded(top, erased, _stamp(os.path.join(top, SETTINGS_NAME)))  # noqa: PTH118
         return _NONE
 
