@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
-from agentphone_async.sinks import leftovers
-from tests.support.downloads import files, impatient, open_files
+from tests.support.downloads import impatient, open_files, partial
 
 
 @pytest.fixture
@@ -33,5 +32,5 @@ async def nothing_left(tmp_path):
         task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("agentphone")
     ]
     assert names == []
-    assert not [name for name in files(tmp_path) if leftovers.is_temp(name.rpartition("/")[2])]
+    assert partial(tmp_path) == []
     assert open_files(tmp_path) == []

@@ -9,9 +9,9 @@ from contextlib import aclosing, suppress
 import anyio
 import pytest
 
-from agentphone_async.sinks import leftovers, local, local_upload
+from agentphone_async.sinks import local, local_upload
 from agentphone_async.sinks.local import LocalSink
-from tests.support.downloads import files, impatient, open_files, wave
+from tests.support.downloads import files, impatient, open_files, partial, wave
 from tests.support.raw_server import RawServer, respond, then_hold
 
 SMALL = wave(300_000)
@@ -80,7 +80,7 @@ WAYS = [fetch, download, download_carelessly]
 
 def assert_clean(client, folder, *, published=()):
     assert set(files(folder).values()) <= set(published)
-    assert not [name for name in files(folder) if leftovers.is_temp(name)]
+    assert partial(folder) == []
     assert open_files(folder) == []
     assert client._budget.held == 0
     assert client.session.limits.held == 0

@@ -30,9 +30,8 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
 )
-from agentphone_async.sinks import leftovers
 from agentphone_async.sinks.interface import Target
-from tests.support.downloads import add, at_rest, call, collect, files, impatient, wave
+from tests.support.downloads import add, at_rest, call, collect, files, impatient, partial, wave
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -309,7 +308,7 @@ class TestLeaving:
             async for outcome in outcomes:
                 if isinstance(outcome, Archived) and outcome.call_id in given:
                     break
-        assert not [name for name in files(tmp_path) if leftovers.is_temp(name)]
+        assert partial(tmp_path) == []
         before = len(server.requests)
         # Of what was under way on the six connections, the server may hear a little later.
         assert await at_rest(lambda: len(server.requests)) <= before + 6 < len(given)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.config import RetryPolicy, Timeouts
 from agentphone_async.models import Call
+from agentphone_async.sinks import leftovers
 
 T = TypeVar("T")
 HEADER = 44
@@ -63,6 +64,12 @@ def open_files(folder: Path) -> list[str]:
         if target.startswith(str(folder)):
             found.append(target)
     return found
+
+
+def partial(folder: Path) -> list[str]:
+    """The partial files below a folder, by their relative names."""
+    found = (path for path in folder.rglob("*") if leftovers.is_temp(path.name))
+    return [str(path.relative_to(folder)) for path in found]
 
 
 async def at_rest(reading: Callable[[], int]) -> int:

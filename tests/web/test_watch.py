@@ -23,11 +23,11 @@ from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, CatalogError
 from agentphone_async.sinks.bucket import Bucket
-from agentphone_async.sinks.leftovers import is_temp
 from agentphone_async.web.inbox import forget
 from agentphone_async.web.listen import Address, notify
 from agentphone_async.web.receiver import read_secrets
 from agentphone_async.web.watch import Watch, WatchOptions
+from tests.support.downloads import partial
 from tests.web.conftest import SECRET, event, signed
 
 
@@ -198,7 +198,7 @@ async def test_after_a_stop_what_was_acknowledged_is_archived_and_what_was_not_c
             await until(
                 lambda: any(each.status == "success" for each in scene.emulator.webhook_log)
             )
-        assert not [file for file in tmp_path.rglob("*") if is_temp(file.name)]
+        assert partial(tmp_path) == []
         async with scene.watching():
             await scene.emulator.events_delivered()
             await scene.until(EVENTS, everything)

@@ -11,10 +11,10 @@ import subprocess
 
 import pytest
 
-from agentphone_async.sinks import leftovers, local
+from agentphone_async.sinks import local
 from tests.cli.fetch.conftest import add, quickly, script
 from tests.support.commands import ended, process
-from tests.support.downloads import files, wave
+from tests.support.downloads import files, partial, wave
 
 NOTHING = {
     "listed": 0, "archived": 0, "no_recording": 0, "not_ready": 0, "already_archived": 0,
@@ -268,7 +268,7 @@ class TestSignals:
         with process("fetch", *given, program=impatient) as running:
             first = running.stdout.readline()
             assert quick in first
-            while not any(leftovers.is_temp(name) for name in os.listdir(dest)):
+            while not partial(dest):
                 assert running.poll() is None
             running.send_signal(getattr(signal, name))
             result = ended(running, timeout=10)
@@ -314,7 +314,7 @@ class TestSignals:
                 running.wait(0.3)
             running.send_signal(signal.SIGINT)
             assert running.wait(5) == 130
-        assert [leftovers.is_temp(name) for name in files(dest)] == [True]
+        assert list(files(dest)) == partial(dest) != []
         assert run("fetch", one, "--dest", dest).code == 0
         assert files(dest) == {f"recording-{one}.wav": server.expected_audio(one)}
 
@@ -329,7 +329,7 @@ class TestClosedStreams:
             result = ended(running)
         assert result.code != 0
         assert result.err == ""
-        assert not [name for name in files(dest) if leftovers.is_temp(name)]
+        assert partial(dest) == []
 
     @pytest.mark.parametrize("number", [1, 2])
     def test_a_closed_stream_is_nobodys_recording(self, number, server, dest):
