@@ -39,7 +39,7 @@ async def test_a_request(client_of, sent: bytes):
         work = asyncio.ensure_future(client.calls.get("c"))
         await server.until(lambda: bool(server.requests))
         await cancelled(work)
-        await server.connections[0].gone.wait()
+        await server.left()
         assert client.session.limits.held == 0
 
 
@@ -85,7 +85,7 @@ async def test_a_stream_that_is_broken_out_of(client_of):
         async for event in client.calls.stream_transcript("c"):
             assert event.event == "turn"
             break
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 async def test_a_stream_that_is_closed(client_of):
@@ -93,7 +93,7 @@ async def test_a_stream_that_is_closed(client_of):
         client = client_of(server.base_url)
         async with aclosing(client.calls.stream_transcript("c")) as events:
             await anext(events)
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 async def test_a_stream_that_is_cancelled_while_it_waits(client_of):
@@ -108,7 +108,7 @@ async def test_a_stream_that_is_cancelled_while_it_waits(client_of):
         work = asyncio.ensure_future(follow())
         await seen.wait()
         await cancelled(work)
-        await server.connections[0].gone.wait()
+        await server.left()
         assert len(server.requests) == 1
 
 
@@ -118,7 +118,7 @@ async def test_a_stream_that_is_cancelled_while_it_opens(client_of):
         work = asyncio.ensure_future(anext(client.calls.stream_transcript("c")))
         await server.until(lambda: bool(server.requests))
         await cancelled(work)
-        await server.connections[0].gone.wait()
+        await server.left()
         assert client.session.limits.held == 0
 
 
@@ -128,7 +128,7 @@ async def test_a_stream_that_ends_closes_its_connection_before_the_caller_is_tol
         client = client_of(server.base_url)
         async with aclosing(client.calls.stream_transcript("c")) as events:
             assert (await anext(events)).event == "ended"
-            await server.connections[0].gone.wait()
+            await server.left()
 
 
 def page(start: int, count: int) -> bytes:
@@ -199,4 +199,4 @@ async def test_recording_streams(client_of):
         client = client_of(server.base_url)
         async with aclosing(client.stream_recording("c")) as chunks:
             assert await anext(chunks) == head, "what can be judged is not held back"
-        await server.connections[0].gone.wait()
+        await server.left()

@@ -59,7 +59,7 @@ async def test_typed_events_in_order(client_of):
     body = HEAD + b": heartbeat\n\n" + CONNECTED + YES + b": heartbeat\n\n" + ENDED
     async with RawServer(then_hold(body)) as server:
         events = await follow(client_of(server.base_url))
-        await server.connections[0].gone.wait()
+        await server.left()
     connected, first, ended = events
     assert isinstance(connected, ConnectedEvent)
     assert connected.call_id == "c"
@@ -152,7 +152,7 @@ async def test_two_missed_heartbeats_count_as_a_drop(client_of):
         then_hold(HEAD + CONNECTED + YES), then_hold(HEAD + CONNECTED + YES + NO + ENDED)
     ) as server:
         events = await follow(client_of(server.base_url), heartbeat=0.05)
-        await server.connections[0].gone.wait()
+        await server.left()
     assert said(events) == ["connected", "yes", "no", "ended"]
 
 

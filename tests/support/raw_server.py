@@ -109,6 +109,9 @@ class Connection:
 Action: TypeAlias = Callable[[Connection, RawRequest], Awaitable[None]]
 Item: TypeAlias = bytes | Action
 
+LONGEST = 20
+"""Seconds after which something that a test waits for will not happen any more."""
+
 
 class RawServer:
     """A scripted server on a free port of 127.0.0.1.
@@ -147,8 +150,13 @@ class RawServer:
 
     async def until(self, met: Callable[[], bool]) -> None:
         """Return when ``met()`` is true; looked at after every request and connection."""
-        async with self._news:
+        async with asyncio.timeout(LONGEST), self._news:
             await self._news.wait_for(met)
+
+    async def left(self) -> None:
+        """Return when the client has closed the first connection; fail if it keeps it open."""
+        async with asyncio.timeout(LONGEST):
+            await self.connections[0].gone.wait()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

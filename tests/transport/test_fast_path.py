@@ -302,7 +302,7 @@ def test_a_cancelled_request_closes_its_connection(when, loop_factory, secured):
             asking.cancel()
             await asyncio.wait({asking})
             assert asking.cancelled()
-            await server.connections[0].gone.wait()
+            await server.left()
             assert (await ask(session))[0] == 200
             assert len(server.connections) == 2
 
@@ -347,7 +347,7 @@ async def test_a_body_that_is_not_read_to_its_end_costs_its_connection():
     ):
         async with await session.send(endpoints.get_recording("call_1")) as answer:
             assert answer.status == 200
-        await server.connections[0].gone.wait()
+        await server.left()
         assert (await ask(session))[0] == 200
         assert len(server.connections) == 2
 

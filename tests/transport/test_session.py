@@ -163,7 +163,7 @@ async def test_the_large_body_of_a_redirect_is_not_waited_for(client_of):
     endless = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 99999999\r\n\r\n"
     async with RawServer(then_hold(endless), WAV) as server:
         await client_of(server.base_url).calls.get_recording("c")
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
@@ -304,7 +304,7 @@ async def test_closing_closes_every_connection(client_of):
         async with client_of(server.base_url) as client:
             await client.calls.get("call_1")
             assert not server.connections[0].gone.is_set()
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 async def test_closing_in_the_middle_of_a_request_ends_it(client_of):

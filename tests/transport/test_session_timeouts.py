@@ -77,7 +77,7 @@ async def test_a_head_that_never_comes(client_of, asked, sent: bytes):
     async with RawServer(then_hold(sent)) as server:
         with pytest.raises(TimedOutError, match="did not answer GET /v1/calls/c/"):
             await client_of(server.base_url, timeouts=SHORT).session.send(asked)
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 async def test_a_head_that_drips_is_bounded_as_a_whole(client_of, asked):
@@ -103,7 +103,7 @@ async def test_a_body_that_falls_silent(client_of, asked):
         async with await client.session.send(asked) as answer:
             with pytest.raises(TimedOutError, match="did not answer"):
                 await answer.body()
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 async def test_a_body_below_the_minimum_speed(client_of, asked):
@@ -122,7 +122,7 @@ async def test_a_body_below_the_minimum_speed(client_of, asked):
         async with await client.session.send(asked) as answer:
             with pytest.raises(TimedOutError, match="counts as stalled"):
                 await answer.body()
-        await server.connections[0].gone.wait()
+        await server.left()
 
 
 async def test_a_reader_of_ours_that_is_slow_is_not_a_slow_server(client_of, asked):

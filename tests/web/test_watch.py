@@ -165,7 +165,7 @@ async def test_a_call_that_the_api_does_not_know_is_asked_for_again_and_then_let
     async with Scene(tmp_path) as scene, scene.watching(now=lambda: time.time() + late[0]) as watch:
         call = scene.emulator.add_call(duration=1)
         scene.emulator.remove_call(call.id)
-        await asyncio.sleep(0.3)
+        await until(lambda: scene.emulator.requests.count("get_call", status=404))
         assert watch.counts["unknown"] == 0
         late[0] = 90_000.0
         await until(lambda: watch.counts["unknown"] == 1)
