@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -385,3 +387,28 @@ def test_tombstones_are_torn_by_nothing(tmp_path: Path):
 def test_reports_are_dicts_without_ids():
     report = ErasureReport(dry_run=True, held_ids=["secret"])
     assert "secret" not in str(report.as_dict())
+
+
+async def test_a_tombstone_is_on_the_disk_before_the_first_file_goes(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Synced is its file, the file of the key that it was made with, and the folder of both."""
+    fill(emulator, 1)
+    await archived(client, tmp_path)
+    steps: list[str] = []
+    real_fsync, real_unlink = os.fsync, os.unlink
+
+    def fsync(fd: int) -> None:
+        steps.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        real_fsync(fd)
+
+    def unlink(path: str | Path, **more: Any) -> None:
+        steps.append(Path(path).suffix)
+        real_unlink(path, **more)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "unlink", unlink)
+    await forget(tmp_path, ["call_0"], dry_run=False)
+    settings, *others = steps[: steps.index(".wav")]
+    assert settings.endswith(".part"), "archive.json, before it is renamed"
+    assert others == [tmp_path.name, ERASED_NAME, tmp_path.name]

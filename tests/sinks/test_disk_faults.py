@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 
 import pytest
 
@@ -232,8 +233,13 @@ class TestWithoutHardLinks:
         assert final.is_symlink() == (kind == "link")
 
 
+@pytest.mark.parametrize("inline", [False, True], ids=["in threads", "inline"])
 class TestSyncing:
     """What is forced to the disk, and when, as seen by the system calls."""
+
+    @pytest.fixture
+    def sink(self, tmp_path, inline):
+        return partial(LocalSink, tmp_path, inline=inline)
 
     @pytest.fixture
     def log(self, monkeypatch):
@@ -258,39 +264,41 @@ class TestSyncing:
         monkeypatch.setattr(disk, "_syncfs", syncfs)
         return made
 
-    async def publish(self, mode, count, tmp_path):
+    async def publish(self, sink, mode, count, tmp_path):
         (tmp_path / "day").mkdir()
-        sink = LocalSink(tmp_path, fsync=mode)
+        sink = sink(fsync=mode)
         await sink.publish(bodies(count))
         await sink.aclose()
 
-    async def test_a_few_are_synced_one_by_one_before_the_first_is_visible(self, log, tmp_path):
-        await self.publish(Fsync.BATCH, 3, tmp_path)
+    async def test_a_few_are_synced_one_by_one_before_the_first_is_visible(
+        self, log, sink, tmp_path
+    ):
+        await self.publish(sink, Fsync.BATCH, 3, tmp_path)
         assert log == [("fsync", "part")] * 3 + [("link", "part")] * 3 + [("fsync", "folder")]
 
-    async def test_many_are_synced_with_one_call(self, log, tmp_path):
-        await self.publish(Fsync.BATCH, 50, tmp_path)
+    async def test_many_are_synced_with_one_call(self, log, sink, tmp_path):
+        await self.publish(sink, Fsync.BATCH, 50, tmp_path)
         assert log == [("syncfs", "all")] + [("link", "part")] * 50 + [("fsync", "folder")]
 
-    async def test_each_on_its_own_if_that_is_wanted(self, log, tmp_path):
-        await self.publish(Fsync.EACH, 50, tmp_path)
+    async def test_each_on_its_own_if_that_is_wanted(self, log, sink, tmp_path):
+        await self.publish(sink, Fsync.EACH, 50, tmp_path)
         assert log == [("fsync", "part")] * 50 + [("link", "part")] * 50 + [("fsync", "folder")]
 
-    async def test_none_if_that_is_wanted(self, log, tmp_path):
-        await self.publish(Fsync.OFF, 50, tmp_path)
+    async def test_none_if_that_is_wanted(self, log, sink, tmp_path):
+        await self.publish(sink, Fsync.OFF, 50, tmp_path)
         assert log == [("link", "part")] * 50
 
-    async def test_new_folders_are_made_durable_with_the_first_file(self, log, tmp_path):
-        sink = LocalSink(tmp_path / "new" / "dest")
+    async def test_new_folders_are_made_durable_with_the_first_file(self, log, inline, tmp_path):
+        sink = LocalSink(tmp_path / "new" / "dest", inline=inline)
         await sink.publish(bodies(1))
         assert log.count(("fsync", "folder")) == 4  # above "new", "new", "dest" and "day"
         await sink.publish(bodies(1))
         assert log.count(("fsync", "folder")) == 5
         await sink.aclose()
 
-    async def test_without_syncfs_each_is_synced(self, log, monkeypatch, tmp_path):
+    async def test_without_syncfs_each_is_synced(self, log, monkeypatch, sink, tmp_path):
         monkeypatch.setattr(disk, "_syncfs", None)
-        await self.publish(Fsync.BATCH, 20, tmp_path)
+        await self.publish(sink, Fsync.BATCH, 20, tmp_path)
         assert log.count(("fsync", "part")) == 20
 
 
