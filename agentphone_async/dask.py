@@ -11,12 +11,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentphone_async.archive.bucket.archive import BucketArchive
+import anyio
+from anyio import to_thread
+
+from agentphone_async.archive.bucket.archive import BucketArchive, meanwhile
 from agentphone_async.archive.bucket.planning import SHARD_SIZE, write_plan
 from agentphone_async.archive.bucket.shards import Plan, Shards
 from agentphone_async.archive.bucket.work import Remaining, Worker, add
@@ -27,9 +31,13 @@ from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.config import RetryPolicy
 from agentphone_async.errors import AgentPhoneError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.transport.limits import HostLimits
 
 if TYPE_CHECKING:
     from distributed import Client
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a task looks again among how many the rate is divided."""
 
 AHEAD = 2
 """Tasks that are handed out for each thread of the cluster; the others wait here."""
@@ -113,7 +121,8 @@ def archive(
         selection: which calls; all by default.
         options: as for a run on one machine. ``transfers`` is for each task, ``since_last`` and
             ``dry_run`` cannot be.
-        rate: requests a second, of all workers together: each takes its share again for each shard.
+        rate: requests a second, of all workers together: each has its share, which follows within
+            seconds when workers come or go.
         plan: a plan that was written before; else the list is walked here first, with the API key
             of this environment.
         shard_size: calls of a task.
@@ -286,21 +295,47 @@ def work_on_shard(terms: Terms, number: int) -> dict[str, Any]:
 
 
 async def _shard(terms: Terms, number: int) -> Report:
-    rate = None if terms.rate is None else terms.rate / _threads()
     bucket = Bucket.from_url(terms.dest, allow_overwrite=terms.allow_overwrite)
-    async with terms.worker.open(tpslimit=rate) as client:
+    cluster = _Cluster()
+    async with terms.worker.open(tpslimit=cluster.share(terms.rate)) as client:
         worker = Worker(bucket)
         plan = worker.shards.latest(terms.plan)
-        return await worker.shard(client, plan, number, terms.options)
+        async with meanwhile(_share, cluster, client.session.limits, terms.rate):
+            if terms.rate is not None:
+                await cluster.be_counted()
+            return await worker.shard(client, plan, number, terms.options)
 
 
-def _threads() -> int:
-    """How many tasks the cluster runs at a time, as of now."""
-    from distributed import get_client  # noqa: PLC0415 - an extra
+async def _share(cluster: _Cluster, limits: HostLimits, rate: float | None) -> None:
+    """Keep to this task's share of the rate while workers come and go."""
+    while rate is not None:
+        await anyio.sleep(LOOK_AGAIN)
+        with suppress(OSError):  # the scheduler does not answer: the share stays what it was
+            limits.limit_rate(await to_thread.run_sync(cluster.share, rate, abandon_on_cancel=True))
 
-    try:
-        client: Any = get_client()
-    except ValueError:  # not on a cluster
-        return 1
-    threads: int = sum(client.nthreads().values())
-    return max(1, threads)
+
+class _Cluster:
+    """How many tasks the cluster runs at a time, as a task asks; 1 where there is no cluster."""
+
+    _was_counted = False
+    """Whether a task of this process has begun before."""
+
+    def __init__(self) -> None:
+        from distributed import get_client  # noqa: PLC0415 - an extra
+
+        self._client: Any = None
+        with suppress(ValueError):  # not on a cluster
+            self._client = get_client()
+
+    def share(self, rate: float | None) -> float | None:
+        """One task's share of a rate."""
+        if rate is None or self._client is None:
+            return rate
+        threads: int = sum(self._client.nthreads().values())
+        return rate / max(1, threads)
+
+    async def be_counted(self) -> None:
+        """Wait, once in a process, until the tasks of all others have made room for this one's."""
+        if self._client is not None and not _Cluster._was_counted:
+            await anyio.sleep(1.5 * LOOK_AGAIN)
+        _Cluster._was_counted = True

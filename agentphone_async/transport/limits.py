@@ -352,11 +352,15 @@ class HostLimits:
             self._limit = limit
             self._admit()
 
+    def limit_rate(self, tpslimit: float | None) -> None:
+        """Continue at another ``tpslimit``; it takes effect within a second."""
+        self._tpslimit = tpslimit
+        self._apply_rate()
+
     def _apply_rate(self) -> None:
-        rate = self._pace.rate
-        if rate is not None:
-            self._rated = True
-            self._requests.rate = rate if self._tpslimit is None else min(rate, self._tpslimit)
+        rates = [rate for rate in (self._pace.rate, self._tpslimit) if rate is not None]
+        self._rated = bool(rates)
+        self._requests.rate = min(rates, default=None)
 
     # ---------------------------------------------------------------- outages
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from agentphone_async import dask
+from agentphone_async.archive.bucket.archive import meanwhile
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.report import Report
 from agentphone_async.dask import archive
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import AuthenticationError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.transport.limits import HostLimits
 from tests.support.archives import fill
+from tests.transport.slots import slot_of
+from tests.transport.virtual_time import run_virtually
 
 distributed = pytest.importorskip("distributed")
 
@@ -56,6 +64,7 @@ def test_a_lost_worker_costs_the_rest_of_its_shard_and_the_rate_is_held(
     client, s3, emulator, tmp_path
 ):
     ids = fill(emulator, 160)
+    emulator.fail(route="recording", rate_limit=80)
     pids = sorted(client.run(os.getpid).values())
     seen: list[Report] = []
 
@@ -76,12 +85,56 @@ def test_a_lost_worker_costs_the_rest_of_its_shard_and_the_rate_is_held(
     assert report.archived + report.already_archived == 160
     assert len(seen) == 8
     assert emulator.requests.count("recording") / took <= 80 * 1.1
+    assert not [one for one in emulator.requests if one.status == 429]
     store = Store(bucket, tmp_path / "cache")
     assert store.open(make=False)
     store.pull()
     states = store.connection.execute("SELECT state, count(*) FROM recordings GROUP BY 1")
     assert states.fetchall() == [("archived", 160)]
     store.close()
+
+
+def test_the_rate_is_held_in_every_second_while_workers_come_and_go(monkeypatch):
+    alive = {"a": 1, "b": 1, "c": 1}
+    sent: list[float] = []
+
+    async def at_once(work: Callable[..., object], *args: object, **_: object) -> object:
+        return work(*args)
+
+    async def machine() -> None:
+        monkeypatch.setattr(dask._Cluster, "_was_counted", False)  # a process of its own
+        cluster = dask._Cluster()
+        cluster._client = SimpleNamespace(nthreads=lambda: alive)
+        clock = asyncio.get_running_loop().time
+        limits = HostLimits(tpslimit=cluster.share(60.0), clock=clock)
+        async with meanwhile(dask._share, cluster, limits, 60.0):
+            await cluster.be_counted()
+            while True:
+                async with slot_of(limits):
+                    sent.append(clock() - began)
+
+    async def main() -> None:
+        nonlocal began
+        began = asyncio.get_running_loop().time()
+        first, *_ = machines = [asyncio.create_task(machine()) for _ in range(3)]
+        await asyncio.sleep(10)
+        first.cancel()
+        del alive["a"]
+        await asyncio.sleep(5)
+        alive["a"] = 1
+        machines.append(asyncio.create_task(machine()))
+        await asyncio.sleep(10)
+        for one in machines:
+            one.cancel()
+        await asyncio.wait(machines)
+
+    began = 0.0
+    monkeypatch.setattr(dask.to_thread, "run_sync", at_once)
+    run_virtually(main())
+    seconds = Counter(map(int, sent))
+    assert max(seconds.values()) <= 60 * 1.1
+    for steady in (5, 13, 20):  # three, two and three workers
+        assert seconds[steady] == pytest.approx(60, rel=0.1)
 
 
 def test_a_destination_that_a_worker_cannot_use_ends_everything(client, s3, emulator, tmp_path):

@@ -7,10 +7,18 @@ that dies loses little; objects of which no manifest tells are found again by th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
@@ -33,6 +41,27 @@ EVERY = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+
+@contextlib.asynccontextmanager
+async def meanwhile(
+    work: Callable[[Unpack[Arguments]], Coroutine[Any, Any, None]], *args: *Arguments
+) -> AsyncGenerator[None]:
+    """Do something else during a block. What fails in either ends both, and is raised as it is."""
+    failure: Exception | None = None
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(work, *args)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised below: a group would wrap it
+                failure = error
+            group.cancel_scope.cancel()
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    if failure is not None:
+        raise failure
 
 
 class BucketArchive:
@@ -127,27 +156,26 @@ class BucketArchive:
     ) -> Report:
         """The same within `opened`; ``sending`` is False where there is no archive to send to."""
         options = replace(options, checksums=False)
-        report: Report | None = None
-        failure: Exception | None = None
-        async with anyio.create_task_group() as group:
-            if sending and not options.dry_run:
-                group.start_soon(self._keep_sending)
-            try:
-                report = await self._archive.run(
-                    client,
-                    selection,
-                    options,
-                    observer=observer,
-                    sidecar_writers=sidecar_writers,
-                    calls=calls,
-                )
-            except Exception as error:  # noqa: BLE001 - raised below: a group would wrap it
-                failure = error
-            group.cancel_scope.cancel()
-        if sending and not options.dry_run and self._failure is None:
-            await self.do(Store.push)
-        if report is None or self._failure is not None:
-            raise self._failure or failure or RuntimeError("a run came to nothing")
+        sending = sending and not options.dry_run
+        run = partial(
+            self._archive.run,
+            client,
+            selection,
+            options,
+            observer=observer,
+            sidecar_writers=sidecar_writers,
+            calls=calls,
+        )
+        if not sending:
+            return await run()
+        try:
+            async with meanwhile(self._keep_sending):
+                report = await run()
+        finally:
+            if self._failure is None:
+                await self.do(Store.push)
+        if self._failure is not None:
+            raise self._failure
         return report
 
     @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 
-from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.archive import BucketArchive, meanwhile
 from agentphone_async.archive.bucket.manifest import PARTS
 from agentphone_async.archive.bucket.shards import LEASE, Plan, Shards, shuffled, slice_of
 from agentphone_async.archive.observer import Observer
@@ -135,19 +135,12 @@ class Worker:
         observer: Observer | None,
     ) -> Report:
         """One shard, with its claim renewed meanwhile, and given back in the end."""
-        report = None
-        failure: Exception | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._renew, pool, plan.name, number)
-            try:
-                report = await self.shard(client, plan, number, options, observer=observer)
-            except Exception as error:  # noqa: BLE001 - raised below, not in a group
-                failure = error
-            group.cancel_scope.cancel()
-        await pool.run(self.shards.release, plan.name, number)
-        if report is None:
-            raise failure or RuntimeError("a shard came to nothing")
-        return report
+        try:
+            async with meanwhile(self._renew, pool, plan.name, number):
+                return await self.shard(client, plan, number, options, observer=observer)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await pool.run(self.shards.release, plan.name, number)
 
     async def _renew(self, pool: FilePool, plan: str, number: int) -> None:
         while True:
