@@ -281,9 +281,8 @@ class AsyncAgentPhone(AsyncResource):
             calls: ids or `Call` objects from any iterable, async or not; closed with the loop.
             dest: the folder, made if it is not there, with mode 0700; or a URL (``file://``,
                 ``s3://``, ``gs://``, ``az://``) or a `Sink`.
-            concurrency: transfers at a time, at least 1; ``"auto"`` finds out how many are best,
-                up to 256 or what ``connections`` and the file descriptors allow, and keeps to that
-                for everything else that this client does, too.
+            concurrency: transfers at a time; ``"auto"`` finds out how many are best, up to 256 or
+                what ``connections`` and file descriptors allow, for all that this client does.
             wait: seconds to ask again, with growing pauses, for recordings that are not ready
                 yet when all others are settled. Their ids are kept in memory until then.
             overwrite: fetch and replace what is there. A `Sink` of your own decides itself.
@@ -300,12 +299,10 @@ class AsyncAgentPhone(AsyncResource):
         self.session.ready()
         jobs = jobs_of(calls, target_of)
         wait = seconds_of(wait, "wait")
-        destination = place_of(dest, self._disk, fsync=fsync, overwrite=overwrite)
-        async with aclosing(destination) as place:
-            downloader = self.downloader(
+        async with aclosing(place_of(dest, self._disk, fsync=fsync, overwrite=overwrite)) as place:
+            batches = self.downloader(
                 place, concurrency, grace=grace, skip_existing=not overwrite, progress=progress
-            )
-            batches = downloader.batches
+            ).batches
             rounds = patient(batches, jobs, wait) if wait > 0 else batches(jobs)
             async with aclosing(rounds):
                 async for batch in rounds:

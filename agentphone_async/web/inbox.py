@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from anyio.abc import AsyncResource
 
+from agentphone_async.archive.catalog.database import in_transaction
 from agentphone_async.errors import CatalogError, DestinationError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, FOLDER_MODE, destination_errors
@@ -157,7 +158,7 @@ class Inbox(AsyncResource):
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         try:
-            return _transaction(self._connection, work, *args)
+            return in_transaction(self._connection, partial(work, self._connection, *args))
         except sqlite3.Error as error:
             raise _error(error, self.path) from error
 
@@ -182,7 +183,7 @@ def forget(folder: Path, call_ids: Sequence[str]) -> int:
     if connection is None:
         return 0
     try:
-        return _transaction(connection, rows.drop, call_ids)
+        return in_transaction(connection, partial(rows.drop, connection, call_ids))
     except sqlite3.Error as error:
         raise _error(error, path) from error
     finally:
@@ -241,7 +242,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     if version == 0:
-        _transaction(connection, _make)
+        in_transaction(connection, partial(_make, connection))
 
 
 def _make(connection: sqlite3.Connection) -> None:
@@ -252,15 +253,3 @@ def _make(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _transaction(connection: sqlite3.Connection, work: Callable[..., T], *args: Any) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection, *args)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk has rolled back by itself
-            connection.execute("ROLLBACK")
-        raise
-    return result

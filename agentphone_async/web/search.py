@@ -15,13 +15,14 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from agentphone_async.archive.catalog.database import in_transaction
 from agentphone_async.sinks.disk import FILE_MODE
 from agentphone_async.web.words import (
     escaped,
@@ -167,7 +168,7 @@ class Index:
             for row in rows:
                 self._connection.execute(put, {**row, "id": self._number_of(row)})
 
-        self._all_or_nothing(store)
+        in_transaction(self._connection, store)
 
     def _number_of(self, row: Mapping[str, Any]) -> int:
         """The call's number: it has one, or gets one by its beginning."""
@@ -192,7 +193,7 @@ class Index:
         known = self._connection.execute("SELECT id, call_id FROM calls")
         gone = [(row_id,) for row_id, call_id in known if call_id not in call_ids]
         if gone:
-            self._all_or_nothing(lambda: self._remove(gone))
+            in_transaction(self._connection, lambda: self._remove(gone))
         return len(gone)
 
     def _remove(self, gone: Sequence[tuple[int]]) -> None:
@@ -223,7 +224,7 @@ class Index:
                 [(t.wanted, t.summary, t.sentiment, t.successful, t.id) for t in texts],
             )
 
-        self._all_or_nothing(put)
+        in_transaction(self._connection, put)
 
     # ---------------------------------------------------------------- reading
 
@@ -296,16 +297,6 @@ class Index:
         return None if row is None else dict(zip(names, row, strict=True))
 
     # ---------------------------------------------------------------- inside
-
-    def _all_or_nothing(self, work: Callable[[], object]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            work()
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     def _recreate(self) -> None:
         self._connection.close()
