@@ -70,7 +70,6 @@ class ApiModel(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         frozen=True,
-        defer_build=True,
     )
 
     _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
