@@ -46,6 +46,7 @@ from agentphone_async.sinks.interface import (
     Body,
     Keeping,
     Ready,
+    Resumable,
     Sink,
     Staged,
     Target,
@@ -193,6 +194,7 @@ class Transfer:
         kept = await sink.take_up(self.target, expected.mark)
         if kept is not None:
             self._upload, self._head = kept
+            await _note(kept[0], expected.mark)
         return kept is not None
 
     # ---------------------------------------------------------------- receiving
@@ -320,18 +322,25 @@ class Transfer:
                     settled = refuse_other(self.request, expected, head)
                     look_at = math.inf if settled or len(head) >= HEAD_BYTES else HEAD_BYTES
                 if gathered > most:
-                    await self._pass_on(chunks)
+                    await self._pass_on(chunks, expected)
                     gathered = 0
         if length is not None and received != length:
             raise _other_length(self.request, received, length)
         return received
 
-    async def _pass_on(self, chunks: list[bytes]) -> None:
+    async def _pass_on(self, chunks: list[bytes], expected: Expected) -> None:
         if self._upload is None:
             self._head = beginning(chunks)
             self._upload = await self.sink.begin(self.target)
+            await _note(self._upload, expected.mark)
         await self._upload.write(chunks)
         chunks.clear()
+
+
+async def _note(upload: Upload, mark: str | None) -> None:
+    """Let a later run continue with it, even if this process is killed."""
+    if mark is not None and isinstance(upload, Resumable):
+        await upload.note(mark)
 
 
 async def refusal(request: Request, answer: Answer) -> AgentPhoneError:

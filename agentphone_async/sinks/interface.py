@@ -164,6 +164,14 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Resumable(Protocol):
+    """An upload that a later run finds even if this process is killed; uploads need not be."""
+
+    async def note(self, mark: str) -> None:
+        """Note of which body it is a part."""
+
+
+@runtime_checkable
 class Keeping(Protocol):
     """A sink that keeps parts of large recordings for a later run; sinks need not."""
 

@@ -1,7 +1,9 @@
 """Parts of large recordings that outlive a run: the bytes, and a note beside them.
 
 The note tells of which body they are a part, and their SHA-256; bytes that are not what it says are
-worth nothing. Both are private, lie where the recording would lie, and are swept after a week.
+worth nothing. While they are written it names the temporary file instead, for when the process is
+killed: what it wrote is there all the same, unless the machine itself was started again since. All
+are private, lie where the recording would lie, and are swept after a week.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from agentphone_async.protocol.recording import HEAD_BYTES
 from agentphone_async.sinks.disk import create, open_part, remove, write_all
-from agentphone_async.sinks.leftovers import kept_names
+from agentphone_async.sinks.leftovers import boot_id, is_orphan, kept_names, read_note
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -40,6 +42,19 @@ class Part:
     head: bytes
 
 
+def note_part(prefix: str, stem: str, mark: str, temp: str) -> None:
+    """Note what a temporary file is a part of, for when this process is killed.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    boot = boot_id()
+    if boot is not None:
+        kept, note = kept_names(prefix, stem)
+        remove(kept)
+        _write_note(note, {"mark": mark, "temp": os.path.basename(temp), "boot": boot})  # noqa: PTH119 - strings
+
+
 def keep_part(prefix: str, stem: str, mark: str, temp: str, size: int, digest: _Hash) -> None:
     """Let a closed temporary file lie for a later run; the note comes last.
 
@@ -49,10 +64,14 @@ def keep_part(prefix: str, stem: str, mark: str, temp: str, size: int, digest: _
     kept, note = kept_names(prefix, stem)
     remove(note)
     os.replace(temp, kept)  # noqa: PTH105 - strings all the way down here
-    said = json.dumps({"mark": mark, "size": size, "sha256": digest.hexdigest()})
+    _write_note(note, {"mark": mark, "size": size, "sha256": digest.hexdigest()})
+
+
+def _write_note(note: str, said: dict[str, object]) -> None:
+    remove(note)
     fd = create(note)
     try:
-        write_all(fd, [said.encode()])
+        write_all(fd, [json.dumps(said).encode()])
     finally:
         os.close(fd)
 
@@ -67,18 +86,20 @@ def take_part(prefix: str, stem: str, mark: str, temp: str) -> Part | None:
         OSError: the disk failed.
     """
     kept, note = kept_names(prefix, stem)
-    try:
-        with open(note, "rb") as file:  # noqa: PTH123 - strings all the way down here
-            said = json.loads(file.read(4096))
-        if said["mark"] != mark:
-            remove(note)
-            remove(kept)
-            return None
-        os.rename(kept, temp)  # noqa: PTH104
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError):
+    said = read_note(note)
+    if said is None:
         remove(note)
+        return None
+    written = prefix + said["temp"] if "temp" in said else kept
+    if written != kept and not is_orphan(written):
+        return None  # somebody is writing it
+    if said["mark"] != mark or said.get("boot") not in {None, boot_id()}:
+        remove(note)
+        remove(written)
+        return None
+    try:
+        os.rename(written, temp)  # noqa: PTH104
+    except FileNotFoundError:
         return None
     remove(note)
     fd = open_part(temp)
@@ -90,7 +111,7 @@ def take_part(prefix: str, stem: str, mark: str, temp: str) -> Part | None:
             digest.update(block)
             size += len(block)
             head = head or block[:HEAD_BYTES]
-        if size == said["size"] and digest.hexdigest() == said["sha256"]:
+        if written != kept or (size, digest.hexdigest()) == (said["size"], said["sha256"]):
             return Part(fd, size, digest, head)
     except BaseException:
         with suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from agentphone_async.sinks.disk import patiently, remove
 
@@ -58,6 +60,33 @@ def kept_names(folder: str, name: str) -> tuple[str, str]:
     return f"{folder}.agentphone-{digest}.kept", f"{folder}.agentphone-{digest}.note"
 
 
+@lru_cache(maxsize=1)
+def boot_id() -> str | None:
+    """Which start of the machine this is; None where that cannot be told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def read_note(path: str) -> dict[str, Any] | None:
+    """What a note on a part says; None if there is none, or none that says enough."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - strings all the way down here
+            said = json.loads(file.read(4096))
+        named = _TEMP.fullmatch(said["temp"]) if "temp" in said else "size" in said
+        return said if named and "mark" in said and ("sha256" in said or "boot" in said) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def is_orphan(path: str) -> bool:
+    """Whether a temporary file is there, and the process that wrote it is dead."""
+    file = Path(path)
+    match = _TEMP.fullmatch(file.name)
+    return match is not None and file.exists() and _is_dead(match, file)
+
+
 def sweep(folder: Path, noted: set[str] | None = None, suffixes: tuple[str, ...] = ()) -> int:
     """Remove what dead processes left in a folder; return how many such files may not go yet.
 
@@ -68,9 +97,12 @@ def sweep(folder: Path, noted: set[str] | None = None, suffixes: tuple[str, ...]
 
     A process counts as dead if it ran on this host, in this PID namespace, and has no entry in
     the process table any more, or has left its number to this one (in a container, each process
-    is the first); or if its file has not been written to for a day.
+    is the first); or if its file has not been written to for a day. What a note names stays: it is
+    a part of a large recording.
     """
     staying = 0
+    dead: list[str] = []
+    notes: list[str] = []
     with (
         suppress(FileNotFoundError, NotADirectoryError),
         patiently(lambda: os.scandir(folder)) as entries,
@@ -83,13 +115,20 @@ def sweep(folder: Path, noted: set[str] | None = None, suffixes: tuple[str, ...]
             elif not entry.is_file(follow_symlinks=False):
                 continue
             elif match := _TEMP.fullmatch(name):
-                staying += not (_is_dead(match, entry) and remove(entry.path))
+                if _is_dead(match, entry):
+                    dead.append(entry.path)
+                else:
+                    staying += 1
             elif _KEPT.fullmatch(name):
                 if _is_older(entry, KEPT_FOR):
                     remove(entry.path)
-                elif noted is not None:
+                    continue
+                notes.append(entry.path)
+                if noted is not None:
                     noted.add(name)
-    return staying
+    said = [read_note(path) for path in notes if dead and path.endswith(".note")]
+    parts = {note.get("temp") for note in said if note is not None}
+    return staying + sum(not remove(path) for path in dead if os.path.basename(path) not in parts)  # noqa: PTH119
 
 
 def _is_older(entry: os.DirEntry[str], seconds: float) -> bool:
@@ -100,7 +139,7 @@ def _is_older(entry: os.DirEntry[str], seconds: float) -> bool:
     return time.time() - written > seconds
 
 
-def _is_dead(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
+def _is_dead(match: re.Match[str], entry: os.DirEntry[str] | Path) -> bool:
     pid = int(match[2], 16)
     ours = pid == os.getpid()
     try:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.recording import Audio
-from agentphone_async.sinks.disk import destination_errors, write_all
+from agentphone_async.sinks.disk import destination_errors, remove, write_all
 from agentphone_async.sinks.interface import Staged, Target
-from agentphone_async.sinks.kept import Part, keep_part
+from agentphone_async.sinks.kept import Part, keep_part, note_part
 from agentphone_async.sinks.leftovers import kept_names
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class LocalUpload:
         self._target = target
         self._temp = temp
         self._fd: int | None = fd
+        self._note: str | None = None
         self._digest = hashlib.sha256() if part is None else part.digest
         self.size = 0 if part is None else part.size
 
@@ -38,8 +39,12 @@ class LocalUpload:
 
     async def stage(self, audio: Audio) -> Staged:
         """Declare it whole and close it."""
-        await self._sink._pool.run(self._close)
+        await self._sink._pool.run(self._end)
         return Staged(self._target, self.size, audio, self._digest.hexdigest(), self._temp)
+
+    async def note(self, mark: str) -> None:
+        """Note of which body it is a part, so that it is found if this process is killed."""
+        await self._sink._pool.run(self._write_note, mark)
 
     async def abort(self) -> None:
         """Remove what was written."""
@@ -67,10 +72,21 @@ class LocalUpload:
         else:
             self._sink._unpublished.discard(self._temp)
 
+    def _write_note(self, mark: str) -> None:
+        prefix = self._sink._look_at(self._target.folder)
+        self._note = kept_names(prefix, self._target.stem)[1]
+        with contextlib.suppress(OSError):  # it was only worth trying
+            note_part(prefix, self._target.stem, mark, self._temp)
+
     def _abort(self) -> None:
         with contextlib.suppress(DestinationError):  # the file goes anyway
-            self._close()
+            self._end()
         self._sink._discard(self._temp)
+
+    def _end(self) -> None:
+        if self._note is not None:
+            remove(self._note)
+        self._close()
 
     def _close(self) -> None:
         if self._fd is not None:

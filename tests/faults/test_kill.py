@@ -14,6 +14,9 @@ from agentphone_async.archive.rebuild import rebuild
 from agentphone_async.errors import CatalogError
 from tests.faults.command import Command, requested
 from tests.faults.conftest import Scene
+from tests.recordings.test_fetch_resume import offset_of, part, whole
+from tests.support.downloads import wave
+from tests.support.raw_server import RawServer, then_hold
 
 MANY = 100
 
@@ -36,6 +39,26 @@ async def test_sigkill_leaves_only_whole_files_and_the_next_run_goes_on(many: Sc
     assert (await command.ended()).code == -signal.SIGKILL
     many.emulator.settings.latency = 0.0
     await many.oracle.holds(killed=True)
+
+
+async def test_sigkill_in_a_large_recording_costs_only_what_had_not_come(tmp_path):
+    body = wave(10 * 1024 * 1024)
+    script = then_hold(whole(body)[: -len(body) // 2]), whole(body), part(body)
+    async with RawServer(*script) as server:
+        fetch = ("fetch", "call_x", "--dest", str(tmp_path), "--base-url", server.base_url)
+        command = await Command.start(*fetch)
+        async with asyncio.timeout(30):
+            while not list(tmp_path.glob(".agentphone-*.note")):
+                await asyncio.sleep(0.01)
+        command.signal(signal.SIGKILL)
+        await command.ended()
+        (left,) = tmp_path.glob(".agentphone-*.part")
+        size = left.stat().st_size
+        ended = await (await Command.start(*fetch)).ended()
+        assert ended.code == 0, ended.err
+        assert offset_of(server.requests[2]) == size > 0
+    (file,) = tmp_path.iterdir()
+    assert file.read_bytes() == body
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 
 import pytest
 
 from agentphone_async.errors import TransportError
-from agentphone_async.sinks import leftovers
+from agentphone_async.sinks import kept, leftovers
 from tests.recordings.test_fetch_resume import (
     NEW,
     OLD,
@@ -23,6 +24,8 @@ from tests.recordings.test_fetch_resume import (
 )
 from tests.support.downloads import files, impatient, open_files, partial
 from tests.support.raw_server import RawServer, respond, then_hold
+
+DEAD = 2**22 + 1  # no process has so large a number
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 
@@ -62,11 +65,11 @@ async def test_the_next_run_goes_on_with_what_this_one_leaves(tmp_path):
     assert sorted(left) == sorted(partial(tmp_path))
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in left}
     assert modes == {0o600}
-    (kept,) = [body for name, body in left.items() if name.endswith(".kept")]
-    assert OLD.startswith(kept)
+    (part_kept,) = [body for name, body in left.items() if name.endswith(".kept")]
+    assert OLD.startswith(part_kept)
     recording, (first, second) = await fetched((whole(OLD), part(OLD)), tmp_path)
     assert "range" not in first.headers
-    assert offset_of(second) == len(kept)
+    assert offset_of(second) == len(part_kept)
     assert recording.path.read_bytes() == OLD
 
 
@@ -129,6 +132,50 @@ async def test_only_what_the_server_proves_the_same_is_gone_on_with(answers, tmp
         recording = await client.fetch_recording("call_x", tmp_path)
     assert recording.path.read_bytes() in (OLD, NEW)
     assert list(files(tmp_path)) == ["recording-call_x.wav"]
+
+
+async def as_a_kill_leaves_it(folder, *, pid):
+    """What lies there in the middle of a transfer, as if that process had written it."""
+    seen = folder / "seen"
+    answer = whole(OLD)[:-300_000]
+    async with RawServer(then_hold(answer)) as server, impatient(server.base_url) as client:
+        task = asyncio.ensure_future(client.fetch_recording("call_x", seen))
+        while not list(seen.glob("*.note")):
+            await asyncio.wait([task], timeout=0.01)
+        left = files(seen)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    shutil.rmtree(seen)
+    ours, theirs = f"-{os.getpid():x}-", f"-{pid:x}-"
+    for name, content in left.items():
+        (folder / name.replace(ours, theirs)).write_bytes(
+            content.replace(ours.encode(), theirs.encode())
+        )
+
+
+@pytest.mark.parametrize(
+    ("pid", "boot", "answers", "resumed"),
+    [
+        (DEAD, None, (whole(OLD), part(OLD)), True),
+        (DEAD, None, (whole(NEW, etag='"v2"'),), False),
+        (DEAD, "another", (whole(OLD),), False),
+        (1, None, (whole(OLD),), False),
+    ],
+    ids=["dead", "another version", "the machine was started again", "alive"],
+)
+async def test_what_a_killed_run_has_written_is_gone_on_with(
+    pid, boot, answers, resumed, tmp_path, monkeypatch
+):
+    await as_a_kill_leaves_it(tmp_path, pid=pid)
+    assert leftovers.sweep(tmp_path) == (pid != DEAD)
+    if boot is not None:
+        monkeypatch.setattr(kept, "boot_id", lambda: boot)
+    async with RawServer(*answers) as server, impatient(server.base_url) as client:
+        recording = await client.fetch_recording("call_x", tmp_path)
+    assert recording.path.read_bytes() in (OLD, NEW)
+    assert any("range" in request.headers for request in server.requests) is resumed
+    assert len(files(tmp_path)) == 1 + (pid != DEAD)
 
 
 async def test_parts_that_nobody_goes_on_with_are_swept_after_a_week(tmp_path):
