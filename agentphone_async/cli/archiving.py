@@ -180,8 +180,11 @@ class ArchiveJob:
             client,
             running(self.program, watcher.note, lambda: watcher.stopped),
         ):
+            wanted = client, self.selection, self.options
+            if not isinstance(archive, Archive):
+                return await archive.run(*wanted, observer=watcher, ready=watcher.begin)
             watcher.begin()
-            return await archive.run(client, self.selection, self.options, observer=watcher)
+            return await archive.run(*wanted, observer=watcher)
 
 
 def exit_code(report: Report) -> int:

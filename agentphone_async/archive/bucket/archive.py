@@ -123,8 +123,11 @@ class BucketArchive:
         observer: Observer | None = None,
         sidecar_writers: Sequence[SidecarWriter] = (),
         calls: Iterable[Call] | AsyncIterable[Call] | None = None,
+        ready: Callable[[], object] = lambda: None,
     ) -> Report:
         """Archive what is selected and missing, as `Archive.run` does.
+
+        ``ready`` is called when the store has answered, and the API is going to be asked.
 
         Raises:
             DestinationError: the bucket cannot be used; the message says why.
@@ -133,6 +136,7 @@ class BucketArchive:
         """
         options = options or RunOptions()
         async with self.opened(make=not options.dry_run) as there:
+            ready()
             return await self.run_opened(
                 client,
                 selection,
