@@ -19,6 +19,9 @@ from tests.support.archives import DAY as NOON
 from tests.support.archives import CommandLine
 
 PAGE = (ROOT / "docs" / "howto" / "troubleshoot.md").read_text(encoding="utf-8")
+BUCKETS = PAGE[PAGE.index("\n## A bucket") : PAGE.index("\n## One call failed")]
+"""The lines on buckets are provoked by `test_bucket_lines`."""
+
 ROW = re.compile(r"^\| (?:`(?P<line>[^`]+)`) \|", re.MULTILINE)
 ONE = "fetch one -d d --retries 0 --retry-time 0s "
 LIST = "calls list --retries 0 --retry-time 0s "
@@ -118,7 +121,7 @@ def run(
 
 
 def test_every_line_of_the_page_is_provoked_and_the_other_way_round():
-    assert ROW.findall(PAGE) == list(STEPS)
+    assert ROW.findall(PAGE.replace(BUCKETS, "")) == list(STEPS)
 
 
 @pytest.mark.parametrize("line", STEPS)
