@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -87,40 +88,29 @@ class _Item(NamedTuple):
     trust: Trust | None = None
 
 
+@dataclass
 class Downloader:
     """Downloads many recordings from one session to one sink.
 
-    Args:
+    Attributes:
         fetcher: fetches one.
         root: what the paths in outcomes begin with; ``Path()`` if the sink is not a folder.
-        concurrency: workers, at least 1. The session's limits may allow fewer requests at once.
+        concurrency: workers; one at least. The session's limits may allow fewer requests at once.
         grace: how long after a call's end a 404 means "not yet".
         skip_existing: look whether a file is there before asking for it.
         erased: tells which calls must not be stored here; None if there are none.
     """
 
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        root: Path,
-        concurrency: int = 16,
-        *,
-        grace: timedelta = GRACE,
-        skip_existing: bool = True,
-        erased: Erased | None = None,
-    ) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}; use 1 or more")
-        self.fetcher = fetcher
-        self._root = root
-        self._concurrency = concurrency
-        self._grace = grace
-        self._skip_existing = skip_existing
-        self._erased = erased
-        self._ask_all = False
-        self._dropped = False
-        self._workers: anyio.CancelScope | None = None
-        self._unpublished: list[Staged] = []
+    fetcher: Fetcher
+    root: Path
+    concurrency: int = 16
+    grace: timedelta = field(default=GRACE, kw_only=True)
+    skip_existing: bool = field(default=True, kw_only=True)
+    erased: Erased | None = field(default=None, kw_only=True)
+    _ask_all: bool = field(default=False, init=False)
+    _dropped: bool = field(default=False, init=False)
+    _workers: anyio.CancelScope | None = field(default=None, init=False)
+    _unpublished: list[Staged] = field(default_factory=list, init=False)
 
     @property
     def held(self) -> int:
@@ -251,16 +241,16 @@ class Downloader:
         results.done()
 
     async def _look_up(self, wanted: Queue[Job], results: Queue[_Item], jobs: list[Job]) -> None:
-        tombstones = None if self._erased is None else await self._erased.look()
+        tombstones = None if self.erased is None else await self.erased.look()
         there: Sequence[PurePosixPath | None] = [None] * len(jobs)
-        if self._skip_existing:
+        if self.skip_existing:
             there = await self.fetcher.sink.existing(list(map(_TARGET, jobs)))
         for job, name in zip(jobs, there, strict=True):
             call_id, call = job.call_id, job.call
             if tombstones is not None and tombstones.hashes and tombstones.covers(call_id):
                 await results.put(_Item(job, Failed(call_id, erased(call_id), call)))
             elif name is not None:
-                await results.put(_Item(job, AlreadyArchived(call_id, self._root / name, call)))
+                await results.put(_Item(job, AlreadyArchived(call_id, self.root / name, call)))
             elif not (call is None or self._ask_all or call.is_finished):
                 await results.put(_Item(job, NotReadyYet(call_id, call)))
             else:
@@ -282,8 +272,8 @@ class Downloader:
             while True:
                 job = at_work[number] = await wanted.get()
                 first = len(at_work)
-                if wanted.held and first < self._concurrency:
-                    most = min(self._concurrency, limits.concurrency, first + wanted.held)
+                if wanted.held and first < self.concurrency:
+                    most = min(self.concurrency, limits.concurrency, first + wanted.held)
                     for each in range(first, most):
                         at_work.append(None)
                         workers.start_soon(self._work, each, workers, wanted, results, at_work)
@@ -302,7 +292,7 @@ class Downloader:
         try:
             fetched = await self.fetcher.fetch(job.call_id, job.target, elsewhere)
         except RecordingNotFoundError as error:
-            return _Item(job, absence(job.call_id, call, error, self._grace), error.trust)
+            return _Item(job, absence(job.call_id, call, error, self.grace), error.trust)
         except DestinationError:
             raise
         except AgentPhoneError as error:
@@ -346,7 +336,7 @@ class Downloader:
         self.fetcher.budget.release(held)
         for (job, fetched), what in zip(arrived, stored, strict=True):
             if what.new:
-                recording = fetched.recording(job.call_id, self._root, what)
+                recording = fetched.recording(job.call_id, self.root, what)
                 done.append(Settled(job, Archived(job.call_id, recording, job.call)))
             else:
                 done.append(Settled(job, self._not_stored(job, what)))
@@ -370,8 +360,8 @@ class Downloader:
 
     def _not_stored(self, job: Job, stored: Stored) -> Outcome:
         """Its name was taken meanwhile: another process was faster, or something is in the way."""
-        path = self._root / stored.name
-        if stored.in_the_way is not None and self._skip_existing:
+        path = self.root / stored.name
+        if stored.in_the_way is not None and self.skip_existing:
             error = RecordingError(obstacle_line(path, stored.in_the_way))
             return Failed(job.call_id, error, job.call)
         return AlreadyArchived(job.call_id, path, job.call, sha256=stored.sha256)
