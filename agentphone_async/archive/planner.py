@@ -338,4 +338,5 @@ def adopted_row(
 
 def job_of(task: Task, *, dated: bool) -> Job:
     """What the downloader is to do; a file that is ``dated`` gets the time of its call's end."""
-    return Job(task.call.id, task.call, task.target(dated=dated), task)
+    call = task.call
+    return Job(call.id, call, task.target(dated=dated), task, call.duration_seconds)

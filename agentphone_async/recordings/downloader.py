@@ -188,7 +188,7 @@ class Downloader:
                 await self.fetcher.sink.discard(self._unpublished.pop())
 
     async def _run(self, jobs: Jobs, outcomes: Queue[list[Settled]]) -> None:
-        wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _seconds))
+        wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _SECONDS))
         results = Queue[_Item](BATCH, producers=2)
         at_work: list[Job | None] = [None]
         try:
@@ -368,10 +368,7 @@ class Downloader:
 
 
 _TARGET = attrgetter("target")
-
-
-def _seconds(job: Job) -> float | None:
-    return None if job.call is None else job.call.duration_seconds
+_SECONDS = attrgetter("seconds")
 
 
 def _left(job: Job) -> _Item:

@@ -52,12 +52,14 @@ class Job(NamedTuple):
         call: what the API says about it; None if nobody asked.
         target: the name that it is to have.
         payload: the caller's own; it comes back with the outcome.
+        seconds: how long the recording is; None if nobody knows. The longest goes first.
     """
 
     call_id: str
     call: Call | None
     target: Target
     payload: Any = None
+    seconds: float | None = None
 
 
 class Settled(NamedTuple):
@@ -113,7 +115,7 @@ def jobs_of(calls: Calls, target_of: Callable[[str, Call | None], Target]) -> Jo
             return Job(item, None, target_of(item, None))
         if not isinstance(getattr(item, "id", None), str):
             raise ConfigurationError(f"calls has {type(item).__name__}; use ids, or Call objects")
-        return Job(item.id, item, target_of(item.id, item))
+        return Job(item.id, item, target_of(item.id, item), seconds=item.duration_seconds)
 
     async def one_by_one(given: AsyncIterable[str | Call]) -> AsyncGenerator[Job]:
         iterator = aiter(given)
@@ -273,7 +275,10 @@ def _erased_in(sink: Sink) -> Erased | None:
 
     if isinstance(sink, LocalSink):
         folder = Path(os.path.realpath(sink.folder))
-        if not _lies_in_objects(folder):
+        for top in (folder, *folder.parents):
+            if os.path.lexists(top / IDENTITY_OBJECT):  # an archive made as file:///folder
+                break
+        else:
             return ErasedHere(sink.folder)
         url = folder.as_uri()
     else:
@@ -285,11 +290,6 @@ def _erased_in(sink: Sink) -> Erased | None:
     from agentphone_async.sinks.erased_objects import ErasedInBucket  # noqa: PLC0415 - optional
 
     return ErasedInBucket(url)
-
-
-def _lies_in_objects(folder: Path) -> bool:
-    """Whether a folder is, or lies in, an archive that was made as ``file:///folder``."""
-    return any(os.path.lexists(top / IDENTITY_OBJECT) for top in (folder, *folder.parents))
 
 
 def _path_in(url: str) -> str:

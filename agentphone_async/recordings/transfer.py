@@ -205,8 +205,13 @@ class Transfer:
         That is if an earlier run has left a part of it, or if the answer may be another's.
         """
         self.etag = answer.headers.get("ETag")
-        if answer.status == 200 and (body := self._take(answer)) is not None:
-            return body
+        whole = answer.whole if answer.status == 200 else None
+        if whole is not None and (audio := usual_wave(whole, size := len(whole))) is not None:
+            fits = self.max_file_size is None or size <= self.max_file_size
+            if fits and self.budget.try_acquire(size):  # as nearly always
+                if self.tell is not None:
+                    self.tell(size)
+                return Body(self.target, (whole,), size, audio)
         if not is_whole(answer.status, answer.headers):
             error = await refusal(self.request, answer)
             if not answer.trust.repeats or error.transient or self._apart:
@@ -222,18 +227,6 @@ class Transfer:
                 if await self._take_up(expected):
                     return None
         return await self._drain(answer, expected)
-
-    def _take(self, answer: Answer) -> Body | None:
-        """What came in one piece, and is plainly a recording, if there is memory for it."""
-        whole = answer.whole
-        if whole is None or (audio := usual_wave(whole, size := len(whole))) is None:
-            return None
-        limit = self.max_file_size
-        if (limit is not None and size > limit) or not self.budget.try_acquire(size):
-            return None
-        if self.tell is not None:
-            self.tell(size)
-        return Body(self.target, (whole,), size, audio)
 
     async def _drain(self, answer: Answer, expected: Expected) -> Ready:
         """Read what remains of the body into memory or, if it is large, into an upload."""

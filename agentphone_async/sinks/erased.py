@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -82,17 +82,15 @@ class Erased(Protocol):
         """Those that were erased from the archive that it is, or lies in."""
 
 
+@dataclass(slots=True)
 class ErasedHere:
     """Tombstones of the archives that a folder is, or lies in, by its path or by its real one.
 
     They are looked for once, and read again only after they have changed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        # The functions of `os.path` take names that are too long, which `Path` does not.
-        by_name = Path(os.path.abspath(folder))  # noqa: PTH100 - see above
-        real = Path(os.path.realpath(folder))
-        self._tops = dict.fromkeys((real, *real.parents, by_name, *by_name.parents))
+    folder: Path
+    _tops: dict[Path, None] = field(default_factory=dict, init=False)
 
     async def look(self) -> Tombstones:
         """Those of the innermost archive as they are now; a file that is not read costs a `stat`.
@@ -100,6 +98,11 @@ class ErasedHere:
         Raises:
             CatalogError: as `Tombstones.load`.
         """
+        if not self._tops:
+            # The functions of `os.path` take names that are too long, which `Path` does not.
+            by_name = Path(os.path.abspath(self.folder))  # noqa: PTH100, ASYNC240 - see above
+            real = Path(os.path.realpath(self.folder))  # noqa: ASYNC240 - once
+            self._tops = dict.fromkeys((real, *real.parents, by_name, *by_name.parents))
         for top in self._tops:
             path = os.path.join(top, ERASED_NAME)  # noqa: PTH118 - for every folder above, each time
             there = os.path.lexists(path)  # noqa: ASYNC240 - microseconds, a hop takes more

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio, extension_of
+from agentphone_async.protocol.formats import EXTENSIONS
+from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 
 SMALL = 128 * 1024
 """Bytes; to store a file of up to this size costs less than to hand it to a thread."""
@@ -45,8 +46,9 @@ class Target(NamedTuple):
 
     def file_name(self, media_type: str) -> str:
         """The name, without the folder, for audio of this type."""
-        extension = extension_of(media_type) if self.extension is None else self.extension
-        return self.stem + extension
+        if self.extension is not None:
+            return self.stem + self.extension
+        return self.stem + EXTENSIONS.get(media_type, ALL_EXTENSIONS[0])
 
     def file_names(self) -> tuple[str, ...]:
         """All names, without the folder, that it may get."""

@@ -94,7 +94,7 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         self.redirected = False
         trust = response.trust if isinstance(response, FastResponse) else latest_trust()
-        self.trust = trust or Trust(first=True)
+        self.trust = trust or Trust(first=True, proved=True)
         named = _NAMED.search(self.headers.get("Content-Disposition", ""))
         call_id = request.call_id
         if named is not None and call_id is not None:

@@ -20,6 +20,7 @@ import asyncio
 import inspect
 import select
 import time
+import weakref
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -81,6 +82,7 @@ class CountingHandler(ResponseHandler):
         self.believed = False
         self.trust: Trust | None = None
         self.served = 0
+        self._itself = weakref.ref(self)
         self._given: list[Trust] = []
         self._awaits_head = False
         self._left: int | None = 0
@@ -101,7 +103,8 @@ class CountingHandler(ResponseHandler):
             whole: whether its answer may come as a `PlainAnswer`.
             params: see aiohttp; always the same ones with ``whole``.
         """
-        trust = Trust(first=self.served == 0, connection=self)
+        first = self.served == 0
+        trust = Trust(first, first, self._itself)
         self.served += 1
         self.trust = trust
         self._given.append(trust)
@@ -133,7 +136,8 @@ class CountingHandler(ResponseHandler):
                     body = LargeBody(self, answer, self.read_timeout)
                     super().feed_data((answer, body))  # type: ignore[arg-type] # in place of both
                 else:
-                    self.body_came()
+                    if self.trust is not None:
+                        self.trust.ended_at = time.monotonic()
                     super().feed_data((answer, answer))  # type: ignore[arg-type] # likewise
                 return
             self._left = whole_size(data)

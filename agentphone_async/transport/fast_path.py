@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
@@ -22,7 +23,6 @@ from aiohttp import ClientRequest, hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
@@ -31,6 +31,7 @@ from agentphone_async.protocol.endpoints import Request
 from agentphone_async.transport.connection import CheckedConnector, CountingHandler
 from agentphone_async.transport.framing import PlainAnswer
 from agentphone_async.transport.large_body import LargeBody
+from agentphone_async.transport.trust import Trust
 
 CALLED = (
     (ClientRequest, {"method", "url", "headers", "loop", "session"}),
@@ -50,29 +51,20 @@ CALLED = (
 _SESSION_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - to see that nobody replaced it
 
 
+@dataclass(slots=True)
 class FastResponse:
     """A response whose head has arrived: the part of `aiohttp.ClientResponse` that is needed.
 
     If all of its body has, too, its connection is not its own any more.
     """
 
-    __slots__ = ("_connection", "_connector", "_handler", "content", "headers", "status", "trust")
-
-    def __init__(
-        self,
-        connector: CheckedConnector,
-        connection: Connection,
-        handler: CountingHandler,
-        message: RawResponseMessage | PlainAnswer,
-        content: StreamReader | PlainAnswer | LargeBody,
-    ) -> None:
-        self._connector = connector
-        self._connection = connection
-        self._handler = handler
-        self.trust = handler.trust
-        self.content = content
-        self.status = message.code
-        self.headers: Mapping[str, str] = message.headers
+    status: int
+    headers: Mapping[str, str]
+    content: StreamReader | PlainAnswer | LargeBody
+    trust: Trust | None
+    _connector: CheckedConnector
+    _connection: Connection
+    _handler: CountingHandler
 
     def release(self) -> None:
         """Give the connection back, when the body was read to its end."""
@@ -194,7 +186,15 @@ class FastPath:
             else:
                 if isinstance(content, PlainAnswer):
                     self._connector.keep(connection, handler)
-                return FastResponse(self._connector, connection, handler, message, content)
+                return FastResponse(
+                    message.code,
+                    message.headers,
+                    content,
+                    handler.trust,
+                    self._connector,
+                    connection,
+                    handler,
+                )
 
     async def _connect(self) -> tuple[Connection, CountingHandler]:
         try:

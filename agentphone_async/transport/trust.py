@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-import weakref
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 QUIET = 0.1
@@ -93,6 +94,11 @@ class Giver(Protocol):
         """Carry no other request."""
 
 
+def _nobody() -> None:
+    """In place of a reference to a connection, where there is none."""
+
+
+@dataclass(slots=True, eq=False)
 class Trust:
     """Whether an answer may be believed to be the one to its request.
 
@@ -106,26 +112,15 @@ class Trust:
         ended_at: when its last byte came, in monotonic seconds; until then, when it began.
     """
 
-    __slots__ = (
-        "_before",
-        "_connection",
-        "_distrusted",
-        "content",
-        "ended_at",
-        "first",
-        "named",
-        "proved",
-        "repeats",
-    )
-
-    def __init__(self, *, first: bool, connection: Giver | None = None) -> None:
-        self._connection = _nobody if connection is None else weakref.ref(connection)
-        self.first = first
-        self.proved = first
-        self.named = self.repeats = self._distrusted = False
-        self.content: Content | None = None
-        self._before: Trust | None = None
-        self.ended_at = time.monotonic()
+    first: bool
+    proved: bool
+    _connection: Callable[[], Giver | None] = _nobody
+    named: bool = False
+    repeats: bool = False
+    content: Content | None = None
+    ended_at: float = field(default_factory=time.monotonic)
+    _distrusted: bool = False
+    _before: Trust | None = None
 
     @property
     def distrusted(self) -> bool:
@@ -191,7 +186,3 @@ class Trust:
             else:
                 self.repeats = True
                 connection.force_close()
-
-
-def _nobody() -> None:
-    """In place of a reference to a connection, where there is none."""

@@ -17,6 +17,7 @@ from agentphone_async.errors import ConfigurationError, NotAudioError
 from agentphone_async.models import Call, CallPage
 from agentphone_async.recordings import jobs
 from agentphone_async.recordings.outcomes import AlreadyArchived, Archived, NoRecording
+from agentphone_async.sinks import local
 from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import files, impatient, wave
 from tests.support.raw_server import RawServer, respond
@@ -200,13 +201,13 @@ def test_descriptors_are_asked_for_up_to_what_is_allowed():
 
 async def test_many_single_recordings_share_threads_and_read_the_folder_once(tmp_path, monkeypatch):
     read = []
-    real = LocalSink._read
+    real = local.sweep
 
-    def counted(sink, folder, prefix):
-        read.append(prefix)
-        return real(sink, folder, prefix)
+    def counted(folder, *more):
+        read.append(folder)
+        return real(folder, *more)
 
-    monkeypatch.setattr(LocalSink, "_read", counted)
+    monkeypatch.setattr(local, "sweep", counted)
     async with RawServer(THERE) as server, impatient(server.base_url) as client:
         await asyncio.gather(
             *(client.fetch_recording(f"call_{number}", tmp_path) for number in range(60))
