@@ -14,8 +14,6 @@ from decimal import Decimal
 
 from agentphone_async.protocol.display import printable
 
-__all__ = ["QuantityError", "counted", "duration_text", "parse_duration", "parse_size", "size_text"]
-
 _AMOUNT = r"(?:[0-9]{1,12}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})"
 _SECONDS: dict[str, Decimal | int] = {
     "w": 604_800,

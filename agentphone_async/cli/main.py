@@ -133,6 +133,3 @@ def _forget_unwritten() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-__all__ = ["USAGE", "cli", "main"]

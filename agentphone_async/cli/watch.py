@@ -22,12 +22,10 @@ from agentphone_async.cli.options import (
     transfer_options,
 )
 from agentphone_async.cli.param_types import File, Seconds
-from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.places import archive_of, catalog_option
 from agentphone_async.cli.showing import Logs
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.archive import Archive
-    from agentphone_async.archive.bucket.archive import BucketArchive
     from agentphone_async.web.listen import Address
     from agentphone_async.web.watch import Watch, WatchOptions
 
@@ -81,6 +79,7 @@ def command(
     \b
     agentphone-async watch ~/calls --secret-file webhook-secret
     """
+    from agentphone_async.archive.archive import Archive
     from agentphone_async.web.listen import Address
     from agentphone_async.web.receiver import read_secrets
     from agentphone_async.web.watch import Watch, WatchOptions
@@ -92,9 +91,8 @@ def command(
         behind_proxy=settings["behind_proxy"],
     )
     options = replace(options, run=_run_options(dest, options, transfers, settings))
-    if isinstance(dest, Path):
-        refuse_cache(cache)
-    archive = _archive(dest, cache)
+    place = archive_of(dest, cache)
+    archive = Archive(place) if isinstance(place, Path) else place
     client = transfers.client(connection)
     replace(logs, log_level=logs.log_level or "info").start()
     watch = Watch(archive, client, options)
@@ -105,16 +103,6 @@ def command(
 
     run_interruptible(_watch(watch, dest), stop, patient=True)
     return DONE
-
-
-def _archive(dest: Path | str, cache: Path | None) -> Archive | BucketArchive:
-    from agentphone_async.archive.archive import Archive
-
-    if isinstance(dest, Path):
-        return Archive(dest)
-    from agentphone_async.archive.bucket.archive import BucketArchive
-
-    return BucketArchive(dest, cache)
 
 
 def _run_options(

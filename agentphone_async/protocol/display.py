@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import codecs
 
-__all__ = ["hint", "printable", "sample"]
-
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _HINT_LENGTH = 8
 

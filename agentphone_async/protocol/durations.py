@@ -22,8 +22,6 @@ from agentphone_async.protocol.frames import (
     vbr_seconds,
 )
 
-__all__ = ["Facts", "measure"]
-
 _W64_FORMAT = bytes.fromhex("666d7420f3acd3118cd100c04f8edb8a")
 _W64_FACT = bytes.fromhex("66616374f3acd3118cd100c04f8edb8a")
 _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")

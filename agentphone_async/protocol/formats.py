@@ -14,8 +14,6 @@ import math
 
 from agentphone_async.protocol.frames import Sight, adts_frame, mpeg_frame
 
-__all__ = ["EXTENSIONS", "look_like"]
-
 EXTENSIONS = {
     "audio/wav": ".wav",
     "audio/mpeg": ".mp3",

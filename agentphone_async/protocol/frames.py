@@ -65,16 +65,6 @@ class Sight:
         return self.tail[offset - start :][:most] if start <= offset else b""
 
 
-__all__ = [
-    "Frame",
-    "adts_frame",
-    "amr_frame",
-    "amr_wb_frame",
-    "mpeg_frame",
-    "row_seconds",
-    "vbr_seconds",
-]
-
 MOST = 30_000
 """Frames that are counted at most (some 30 ms); more of one length are computed."""
 

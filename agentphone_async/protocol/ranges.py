@@ -16,16 +16,6 @@ from enum import Enum, auto
 
 from agentphone_async.protocol.retry_after import parse_http_date
 
-__all__ = [
-    "ContentRange",
-    "Resume",
-    "Validator",
-    "is_whole",
-    "judge_resume",
-    "parse_content_range",
-    "resume_headers",
-]
-
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\U0010ffff]*"')
 _CONTENT_RANGE = re.compile(
     r"bytes +(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)", re.IGNORECASE

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["of", "parse", "parse_http_date"]
-
 _DELTA = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _DATE = re.compile(r"[a-z]{3,9},? .*[0-9]{2}:[0-9]{2}:[0-9]{2}.*", re.IGNORECASE | re.ASCII)
 

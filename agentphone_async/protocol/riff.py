@@ -10,8 +10,6 @@ import struct
 from dataclasses import dataclass
 from enum import Enum, auto
 
-__all__ = ["FORMS", "Layout", "Stop", "chunks_fill", "read_layout"]
-
 FORMS = frozenset({b"RIFF", b"RIFX", b"RF64", b"BW64"})
 
 _LITTLE = (struct.Struct("<4sI"), struct.Struct("<HHIIH"), struct.Struct("<H"))

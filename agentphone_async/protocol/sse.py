@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["MAX_EVENT_SIZE", "SseDecoder", "SseEvent", "SseOverflowError"]
-
 MAX_EVENT_SIZE = 1_048_576
 """Bytes that one event, or one line, may have."""
 

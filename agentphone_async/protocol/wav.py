@@ -17,8 +17,6 @@ from enum import Enum
 
 from agentphone_async.protocol.riff import FORMS, Layout, Stop, chunks_fill, read_layout
 
-__all__ = ["HEAD_SIZE", "Verdict", "WaveFacts", "inspect"]
-
 HEAD_SIZE = 65_536
 """How many bytes of a file `inspect` is meant to see: enough for every header met in practice."""
 
