@@ -37,7 +37,12 @@ class FilePool:
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a thread: one hop, finished even when the caller is cancelled."""
         loop = asyncio.get_running_loop()
-        hop = loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+        try:
+            hop = loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+        except RuntimeError as error:
+            if "after shutdown" not in str(error):
+                raise
+            raise RuntimeError("this sink is closed; make another") from None
         try:
             return await asyncio.shield(hop)
         except asyncio.CancelledError:

@@ -7,6 +7,7 @@ import gc
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from unittest.mock import Mock
 
 import pytest
 
@@ -74,6 +75,8 @@ async def test_numbers_that_are_none_are_refused(wait, concurrency, tmp_path):
         ("call_x", {"dest": ""}, "dest is empty"),
         ("call_x", {"dest": b"d"}, "dest is bytes"),
         ("call_x", {"dest": 7}, "dest is int"),
+        ("call_x", {"dest": LocalSink}, "dest is the class LocalSink; make a sink of it"),
+        ("call_x", {"dest": Mock(spec=["publish", "stage"])}, "lacks existing, begin, discard, ac"),
         ("call_x", {"path": "d/"}, "not the path of a file"),
         ("call_x", {"path": ""}, "not the path of a file"),
         ("call_x", {"path": "."}, "not the path of a file"),

@@ -358,3 +358,13 @@ async def test_overwriting_replaces_an_object(emulator, bucket):
     async with AsyncAgentPhone(base_url=emulator.base_url) as client:
         await client.fetch_recording("call_0", bucket.url, overwrite=True)
     assert recordings(bucket) == {"recording-call_0.wav": emulator.expected_audio("call_0")}
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+async def test_a_sink_that_was_closed_says_so(emulator, bucket, tmp_path, kind):
+    fill(emulator, 1)
+    sink = LocalSink(tmp_path) if kind == "folder" else ObjectSink(bucket)
+    await sink.aclose()
+    async with AsyncAgentPhone(base_url=emulator.base_url) as client:
+        with pytest.raises(RuntimeError, match="this sink is closed; make another"):
+            await client.fetch_recording("call_0", sink)
