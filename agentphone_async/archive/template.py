@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import DEVICE_NAMES, digest, safe_component
@@ -107,28 +108,61 @@ class TemplateError(ValueError):
     """A template that cannot name files; the message says in one line what to change."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Fields:
+    """What one call fills a template with."""
+
+    def __init__(self, value_of: Callable[[str], object], zone: tzinfo, call_id: str) -> None:
+        self.value_of = value_of
+        self.call_id = call_id
+        self._zone = zone
+        self._dates: dict[str, datetime | None] = {}
+
+    def date(self, field: str) -> datetime | None:
+        """A moment in the zone, converted once."""
+        if field not in self._dates:
+            self._dates[field] = _moment(self.value_of(field), self._zone)
+        return self._dates[field]
+
+
+class _Text(NamedTuple):
+    """Text of the template's own."""
+
     text: str
 
-
-@dataclass(frozen=True, slots=True)
-class _Id:
-    pass
+    def of(self, _: _Fields) -> str:
+        return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class _Date:
+class _Id(NamedTuple):
+    """Where the call's id stands."""
+
+    def of(self, fields: _Fields) -> str:
+        return safe_component(fields.call_id)
+
+
+class _Date(NamedTuple):
+    """A moment; `continues` if an earlier component holds the first part of the same one."""
+
     field: str
     format: str
     pattern: str  # the format, for `str.format`
-    continues: bool  # an earlier component holds the first part of the same date
+    continues: bool
+
+    def of(self, fields: _Fields) -> str:
+        moment = fields.date(self.field)
+        if moment is None:
+            return _UNKNOWN
+        return self.pattern.format(moment, moment.isocalendar())
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
+class _Value(NamedTuple):
+    """Any other field; `banned` are characters that end it inside a component."""
+
     field: str
     banned: str = ""
+
+    def of(self, fields: _Fields) -> str:
+        return _clean(fields.value_of(self.field), self.banned)
 
 
 _Part = _Text | _Id | _Date | _Value
@@ -184,30 +218,12 @@ class Template:
 
     def path(self, value_of: Callable[[str], object], zone: tzinfo, call_id: str) -> PurePosixPath:
         """The same for what knows the value of each field, or None."""
-        dates: dict[str, datetime | None] = {}
-
-        def text_of(part: _Part) -> str:
-            match part:
-                case _Text(text):
-                    return text
-                case _Id():
-                    return safe_component(call_id)
-                case _Value(field, banned):
-                    return _clean(value_of(field), banned)
-                case _Date(field, _, pattern):
-                    if field not in dates:
-                        dates[field] = _moment(value_of(field), zone)
-                    moment = dates[field]
-                    if moment is None:
-                        return _UNKNOWN
-                    return pattern.format(moment, moment.isocalendar())
-
+        fields = _Fields(value_of, zone, call_id)
         names: list[str] = []
         for component in self._components:
-            name = "".join(map(text_of, component))
-            match component:
-                case (_Date(continues=True),) if name == _UNKNOWN:
-                    continue  # the component before says so already
+            name = "".join([part.of(fields) for part in component])
+            if name == _UNKNOWN and isinstance(component[0], _Date) and component[0].continues:
+                continue  # the component before says so already
             names.append(_fit(name))
         return PurePosixPath("/".join(names))
 
