@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +18,24 @@ from agentphone_async.archive.catalog.settings import known_scope_key, scope_key
 from agentphone_async.archive.erasure.erase import resume
 from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.marks import keep_marks, restore_marks
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import RunOptions, SidecarWriter
-from agentphone_async.archive.prefetch import BATCH, SMALL_BATCH, GivenCalls, Listing, Prefetcher
+from agentphone_async.archive.prefetch import GivenCalls, Prefetcher
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.run import Run
 from agentphone_async.archive.scope import Environment, Scope
 from agentphone_async.archive.selection import Selection
-from agentphone_async.archive.settings_file import load_settings, remember, resolved
+from agentphone_async.archive.settings_file import (
+    keep_marks,
+    load_settings,
+    remember,
+    resolved,
+    restore_marks,
+)
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import ArchiveLockedError, ConfigurationError, DestinationError
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
-from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.sinks.disk import refuse_unwritable
 from agentphone_async.sinks.local import Fsync
 
@@ -137,38 +142,34 @@ class Archive:
         Raises:
             ConfigurationError: ``since_last``, and no run was complete so far.
             ArchiveLockedError: another run is at work here.
-            CatalogError: the catalog is somebody else's, damaged, newer than we are, or was
-                replaced while the run was at work.
+            CatalogError: it is somebody else's, damaged, too new, or was replaced meanwhile.
             DestinationError: the disk is full, read-only or not permitted. What was written into
                 the catalog before is on the disk, and nothing partial is left.
             AuthenticationError, PermissionDeniedError: the API key was refused.
             AgentPhoneError: not even the first page of calls could be fetched.
         """
-        if calls is not None:
-            refuse_single(calls, "calls", "use a list of calls")
-        if self._at_work:
-            raise RuntimeError("this archive is at work already")
-        self._at_work = True
-        try:
+        listing = client.calls.list() if calls is None else GivenCalls(calls)
+        with self._alone():
             there = self._look(dry=bool(options and options.dry_run))
             options = resolved(options or RunOptions(), load_settings(self.folder))
             scope = await self._scope(client, selection or Selection(), options, there=there)
             if calls is not None:
                 scope = replace(scope, recent=False, covers=False)
             wish = _Wish(client, scope, options, IsolatedObserver(observer), sidecar_writers)
-            listing = client.calls.list() if calls is None else GivenCalls(calls)
-            return await self._listed(wish, listing, there=there)
+            async with aclosing(Prefetcher(listing, recent=scope.recent)) as prefetcher:
+                self._prefetcher = prefetcher
+                return await self._with_list(wish, prefetcher, there=there)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._at_work:
+            raise RuntimeError("this archive is at work already")
+        self._at_work = True
+        try:
+            yield
         finally:
             self._prefetcher = self._stopped = None
             self._at_work = False
-
-    async def _listed(self, wish: _Wish, listing: Listing, *, there: bool) -> Report:
-        prefetcher = Prefetcher(listing, SMALL_BATCH if wish.scope.recent else BATCH)
-        self._prefetcher = prefetcher
-        try:
-            return await self._with_list(wish, prefetcher, there=there)
-        finally:
-            await prefetcher.aclose()
 
     async def _with_list(self, wish: _Wish, prefetcher: Prefetcher, *, there: bool) -> Report:
         await prefetcher.open()

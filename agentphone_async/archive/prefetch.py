@@ -23,12 +23,14 @@ from agentphone_async.errors import (
 from agentphone_async.models import Call, RowProblem
 from agentphone_async.protocol.endpoints import PAGE_SIZE_LIMIT
 from agentphone_async.protocol.paging import OVERLAP
+from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.recordings.pipeline import Closed, Queue
 
 BATCH = 256
 """Calls that are looked up in the catalog at once."""
 
 SMALL_BATCH = 40
+"""The same in a run that may leave the list early."""
 
 FATAL = (AuthenticationError, PermissionDeniedError, ConfigurationError)
 """Errors of the list after which the rest of the run makes no sense."""
@@ -54,9 +56,14 @@ class Listing(Protocol):
 
 
 class GivenCalls:
-    """Calls that the caller has chosen, in the place of a list."""
+    """Calls that the caller has chosen, in the place of a list.
+
+    Raises:
+        ConfigurationError: it is one call, or nothing to iterate over.
+    """
 
     def __init__(self, calls: Iterable[Call] | AsyncIterable[Call]) -> None:
+        refuse_single(calls, "calls", "use a list of calls")
         self._calls = calls
         self.complete = False
         self.problems: list[RowProblem] = []
@@ -77,18 +84,18 @@ class Prefetcher:
 
     Args:
         listing: the calls.
-        batch: how many are given at once; with `SMALL_BATCH`, no more than one page is fetched
-            ahead of what was taken.
+        recent: the rest of the list may turn out not to be needed: no more than one page is
+            fetched ahead of what was taken.
 
     Attributes:
         listed: calls so far.
         error: what ended the walk early; None if nothing did.
     """
 
-    def __init__(self, listing: Listing, batch: int = BATCH) -> None:
+    def __init__(self, listing: Listing, *, recent: bool = False) -> None:
         self._listing = listing
-        self._batch = batch
-        self._queue = Queue[Call](batch)
+        self._batch = SMALL_BATCH if recent else BATCH
+        self._queue = Queue[Call](self._batch)
         self._task: asyncio.Task[None] | None = None
         self._first: list[Call] = []
         self.listed = 0

@@ -37,9 +37,8 @@ from agentphone_async.archive.files.sidecar_files import (
     TRANSCRIPT_TEXT,
     sha256_of,
 )
-from agentphone_async.archive.marks import restore_marks
 from agentphone_async.archive.names import stem_of
-from agentphone_async.archive.settings_file import load_settings
+from agentphone_async.archive.settings_file import load_settings, restore_marks
 from agentphone_async.errors import CatalogError
 from agentphone_async.models import Call
 from agentphone_async.protocol.recording import ALL_EXTENSIONS
