@@ -200,7 +200,9 @@ class Downloader:
                     self._workers = workers.cancel_scope
                     if self._dropped:
                         workers.cancel_scope.cancel()
-                    workers.start_soon(self._work, 0, workers, wanted, results, at_work)
+                    crew = workers, wanted, results, at_work
+                    with self.fetcher.session.limits.growing(partial(self._recruit, *crew)):
+                        await self._work(0, *crew)
                 if self._dropped:  # else nothing is left: workers go on until there is no more
                     await self._leave(at_work, wanted, results)
                 results.done()
@@ -258,6 +260,19 @@ class Downloader:
 
     # ---------------------------------------------------------------- working
 
+    def _recruit(
+        self,
+        workers: TaskGroup,
+        wanted: Queue[Job],
+        results: Queue[_Item],
+        at_work: list[Job | None],
+    ) -> None:
+        """Let more work, if there is more that may begin at once."""
+        first, may_begin = len(at_work), self.fetcher.session.limits.concurrency
+        for number in range(first, min(self.concurrency, may_begin, first + wanted.held)):
+            at_work.append(None)
+            workers.start_soon(self._work, number, workers, wanted, results, at_work)
+
     async def _work(
         self,
         number: int,
@@ -267,16 +282,11 @@ class Downloader:
         at_work: list[Job | None],
     ) -> None:
         """Take one job after another, and colleagues if there is more that may begin at once."""
-        limits = self.fetcher.session.limits
         with suppress(Closed):
             while True:
                 job = at_work[number] = await wanted.get()
-                first = len(at_work)
-                if wanted.held and first < self.concurrency:
-                    most = min(self.concurrency, limits.concurrency, first + wanted.held)
-                    for each in range(first, most):
-                        at_work.append(None)
-                        workers.start_soon(self._work, each, workers, wanted, results, at_work)
+                if wanted.held and len(at_work) < self.concurrency:
+                    self._recruit(workers, wanted, results, at_work)
                 item = await self._fetch(job)
                 try:
                     await results.put(item)

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import math
 
+from agentphone_async.transport.slow_start import BUSY_SHARE, START, SlowStart
+
 MOST = 256
 """Requests at a time beyond which it never goes, unless told to."""
-
-START = 8
-"""Requests at a time to begin with."""
-
-FIRST_ANSWERS = 24
-"""Answers until there are more at a time, and then so many. A host that allows 20 a second refuses
-some of these, and no more than were under way."""
 
 WORTHWHILE = 0.12
 """Going up must gain at least this share of what it would gain if nothing were in the way."""
@@ -30,18 +25,6 @@ FEWEST_SAMPLES = 8
 CHANGED = 0.15
 CLEAR, LIKELY = 3.0, 1.0
 BACK_OFF = 0.7
-
-GROWTH = 2
-"""Slow start goes on with so many times as many."""
-
-SHORTEST_ROUND = 0.05
-"""Seconds between two doublings: where answers come sooner, there is no hurry."""
-
-SLOWER = 1.5
-"""Slow start ends when the quickest answers take so many times as long as they did."""
-
-BUSY_SHARE = 0.85
-"""Slots count as all used when the requests of a stretch fill this much of slots x time."""
 
 CORRELATION = 2.0
 """Requests that run side by side share their luck: a mean of them is this much less certain."""
@@ -123,9 +106,8 @@ class SampleWindow:
 class AdaptiveConcurrency:
     """Climbs while goodput climbs, and comes down when it does not.
 
-    After the first 24 answers it doubles whenever half of the slots were answered, for as long as
-    the quickest answers remain as quick, so that short lists gain, too. Slower answers, a 429 or a
-    time-out end that: from then on it measures until it is sure.
+    It begins with a `SlowStart`, so that short lists gain, too. A 429 or a time-out ends that: from
+    then on it measures until it is sure.
 
     It compares *goodput* (see `SampleWindow.gain_over`), not errors: a server that answers
     everything, ever more slowly, is found out as well as one that says 429.
@@ -144,10 +126,7 @@ class AdaptiveConcurrency:
         self.limit = start
         self._base: SampleWindow | None = None
         self._probing = False
-        self._doubling = True
-        self._answered = 0
-        self._awaited = FIRST_ANSWERS
-        self._quickest = self._usual = math.inf
+        self._start = SlowStart(start, maximum) if start < maximum else None
         self._upward = True
         self._ratio = COARSE
         self._hold = SHORTEST_HOLD
@@ -185,8 +164,8 @@ class AdaptiveConcurrency:
         window = self._window
         if in_flight is None:
             in_flight = self.limit
-        if self._doubling:
-            self._slow_start(now, took, in_flight)
+        if self._start is not None:
+            self._start.completed(took)
             return
         if in_flight > self.limit and self._draining:
             window.began = self._counts_from = now
@@ -201,32 +180,36 @@ class AdaptiveConcurrency:
         ):
             self._judge(now, window)
 
-    def _slow_start(self, now: float, took: float, in_flight: int) -> None:
-        """Double, unless answers get slower: the quickest, since others open a connection first."""
-        self._answered += 1
-        self._quickest = min(self._quickest, took)
-        if self._answered < self._awaited or now - self._counts_from < SHORTEST_ROUND:
+    @property
+    def starting(self) -> bool:
+        """True while `look` is of use."""
+        return self._start is not None
+
+    def begin(self) -> None:
+        """Somebody will `look` from now on: forget what was seen, unless the start is over."""
+        if self._start is not None:
+            self._start = SlowStart(self.limit, self.maximum)
+
+    def look(self, now: float, received: int, in_flight: int) -> None:
+        """See `SlowStart.look`."""
+        start = self._start
+        if start is None:
             return
-        if self._quickest > SLOWER * self._usual:  # they wait for each other
-            self._doubling = False
-            self._upward, self._ratio = False, MEDIUM
-            self._move(now, max(self.minimum, self.limit // GROWTH))
-        elif in_flight >= BUSY_SHARE * self.limit:
-            more = min(self.maximum, max(GROWTH * self.limit, self._awaited))
-            if more == self.maximum:  # all of them count: for a while, none is tried without
-                self._doubling = False
+        start.look(received, in_flight)
+        if start.over:
+            self._start = None
+            if start.limit == self.maximum:  # all of them count: for a while, none is tried without
                 self._hold_until = now + self._hold
-            self._move(now, more)
-        self._usual = min(self._usual, self._quickest)
-        self._quickest = math.inf
-        self._answered, self._awaited = 0, self.limit // 2
+        if start.limit != self.limit or start.over:
+            self._move(now, start.limit)
 
     def cap(self, maximum: int) -> None:
         """Never more than ``maximum`` at a time from now on (at least 1)."""
         self.maximum = max(1, maximum)
         self.minimum = min(self.minimum, self.maximum)
-        if self.limit > self.maximum:
+        if self.limit >= self.maximum:
             self.limit = self.maximum
+            self._start = None
             self._base = None
             self._probing = False
 
@@ -246,7 +229,7 @@ class AdaptiveConcurrency:
             in_flight: requests that are still under way: so many are borne at least.
             rate: requests a second that are allowed from now on, if that is known.
         """
-        self._doubling = False
+        self._start = None
         if now - self._backed_off_at > 2.0 + pause:
             if in_flight is not None:
                 self.limit = max(self.minimum, min(self.limit, in_flight))
@@ -260,7 +243,7 @@ class AdaptiveConcurrency:
 
     def timed_out(self, now: float) -> None:
         """A request was given up: too slow, or silent."""
-        self._doubling = False
+        self._start = None
         if now - self._backed_off_at > max(2.0, 2 * self._typical):
             self._retreat(now, BACK_OFF)
 

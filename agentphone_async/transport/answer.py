@@ -212,6 +212,7 @@ class Answer:
         try:
             while chunk := await read():
                 size += len(chunk)
+                self._limits.received += len(chunk)
                 if len(first) < EDGE:
                     first += chunk[: EDGE - len(first)]
                 last = chunk[-EDGE:] if len(chunk) >= EDGE else (last + chunk)[-EDGE:]

@@ -21,16 +21,17 @@ import logging
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from agentphone_async.errors import RunStoppedError
-from agentphone_async.transport.adaptive import START, AdaptiveConcurrency
+from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.circuit import CircuitBreaker, Refusals
 from agentphone_async.transport.observer import Observers
 from agentphone_async.transport.pace import AdaptivePace
 from agentphone_async.transport.rate import RateLimiter
+from agentphone_async.transport.slow_start import LOOK, START
 from agentphone_async.transport.stop import Stop
 
 CAP_DOUBLES_AFTER = 5.0
@@ -102,6 +103,7 @@ class HostLimits:
         self._rated = tpslimit is not None
         self._bytes = RateLimiter(bwlimit, clock, sleep)
         self.limited_bytes = bwlimit is not None
+        self.received = 0
         self.observers = Observers()
 
     # ---------------------------------------------------------------- stopping
@@ -172,6 +174,41 @@ class HostLimits:
         elif maximum is not None:
             self._controller.cap(maximum)
         self._apply_limit()
+
+    @contextmanager
+    def growing(self, more: Callable[[], None]) -> Iterator[None]:
+        """While many are asked for, look often in the beginning whether more may go at a time.
+
+        Args:
+            more: called when there may be.
+        """
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
+        before = self.received
+        if self._controller is not None:
+            self._controller.begin()
+
+        def look() -> None:
+            nonlocal timer
+            timer = None
+            controller = self._controller
+            if controller is None or not controller.starting:
+                return
+            limit = self._limit
+            busy = self._held - self._at_gates
+            controller.look(self._clock(), self.received - before, busy)
+            self._apply_limit()
+            if self._limit > limit:
+                more()
+            timer = loop.call_later(LOOK, look)
+
+        look_first = self._controller is not None and self._controller.starting
+        timer = loop.call_later(LOOK, look) if look_first else None
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     @property
     def held(self) -> int:
@@ -376,6 +413,7 @@ class HostLimits:
 
     def connection_worked(self) -> None:
         """A response head arrived, whatever its status: the host is there."""
+        self.received += 1
         if not self._circuit.healthy:
             if self.in_outage:
                 _log.info("the host answers again")

@@ -74,7 +74,7 @@ class TokenBucket:
         elif rate is not None:
             self._at, self._level = now, self._queued
         self.rate = rate
-        self._burst = max(self._smallest, (rate or 0.0) * BURST_SECONDS)
+        self._burst = self._smallest or (rate or 0.0) * BURST_SECONDS
 
     def reserve(self, now: float, amount: float) -> float:
         """Take a place for ``amount`` behind everyone else; `remaining` tells how long it is."""

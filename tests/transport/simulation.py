@@ -16,6 +16,7 @@ from typing import Protocol
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.pace import AdaptivePace
 from agentphone_async.transport.rate import TokenBucket
+from agentphone_async.transport.slow_start import LOOK
 
 NEVER = math.inf
 RETRY_AFTER = 1.0
@@ -132,6 +133,9 @@ class Simulation:
         self._bucket = TokenBucket(rate, 0.0, smallest=1.0)
         self._served = 0.0  # bytes that each transfer under way since ever would have got
         self._transfers: list[tuple[float, int, float, int]] = []
+        self._received = 0  # bytes of what is complete, and one for each head
+        if not isinstance(concurrency, int):
+            self._later(LOOK, "look")
 
     @property
     def limit(self) -> int:
@@ -219,16 +223,29 @@ class Simulation:
             size = int(network.median_bytes * math.exp(self.draw.gauss(0, network.sigma)))
         self._later(self.now + latency, "head", self.now, size)
 
+    def _look(self) -> None:
+        """As `HostLimits.growing` does it."""
+        if isinstance(self.control, int) or not self.control.starting or not self._in_flight:
+            return
+        partial = sum(self._served - (end - size) for end, _, _, size in self._transfers)
+        busy = self._in_flight - self._in_line
+        self.control.look(self.now, self._received + int(partial), busy)
+        self._later(self.now + LOOK, "look")
+
     def _happen(self, kind: str, sent: float, size: int) -> None:
-        if kind == "again":
+        if kind == "look":
+            self._look()
+        elif kind == "again":
             self._send()
         elif kind == "go":
             self._go()
         elif kind == "throttled":
             self._throttled(sent)
         elif size == 0:
+            self._received += 1
             self._completed(sent, 0)
         else:
+            self._received += 1
             self._order += 1
             entry = (self._served + size, self._order, sent, size)
             heapq.heappush(self._transfers, entry)
@@ -241,6 +258,7 @@ class Simulation:
             if isinstance(self.control, AdaptiveConcurrency):
                 self.control.timed_out(self.now)
             return
+        self._received += size
         self.tally.bytes += size
         self.tally.requests += 1
         if isinstance(self.control, AdaptiveConcurrency):
@@ -264,7 +282,9 @@ class Simulation:
         self.tally.throttled += 1
         self._paused_until = max(self._paused_until, self.now + RETRY_AFTER)
         if isinstance(self.control, AdaptiveConcurrency):
-            self.control.throttled(self.now, pause=RETRY_AFTER)
+            busy = self._in_flight - self._in_line
+            rate = self.pace.rate if isinstance(self.pace, AdaptivePace) else None
+            self.control.throttled(self.now, pause=RETRY_AFTER, in_flight=busy, rate=rate)
         if isinstance(self.pace, AdaptivePace):
             self.pace.throttled(self.now, pause=RETRY_AFTER, sent=sent)
 

@@ -8,6 +8,7 @@ import pytest
 
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.pace import AdaptivePace
+from agentphone_async.transport.slow_start import LOOK
 from tests.transport import simulation
 from tests.transport.simulation import MOVES_AT, Simulation
 
@@ -98,19 +99,9 @@ PROFILES = {
 @pytest.mark.parametrize(
     ("profile", "items", "good"),
     [
-        ("20 ms", 1_500, 0.9),
-        ("global cap", 1_500, 0.9),
-        ("rate limit", 1_500, 0.85),
-        # From 8 to 256 it takes seven round trips, and the best fixed number needs ten in all:
-        # what is missing is the price of not knowing. To begin with more would be quicker, and
-        # bring a burst of refusals where requests are limited.
-        ("80 ms", 1_500, 0.75),
-        ("200 ms", 1_500, 0.57),
-        ("connection cap", 1_500, 0.65),
-        ("20 ms", 10_000, 0.95),
-        ("80 ms", 10_000, 0.95),
-        ("200 ms", 10_000, 0.85),
-        ("connection cap", 10_000, 0.87),
+        *((profile, 1_500, 0.9) for profile in PROFILES),
+        *((each, 10_000, 0.95) for each in ("20 ms", "200 ms", "connection cap", "rate limit")),
+        ("80 ms", 10_000, 0.94),
     ],
 )
 def test_a_list_takes_little_longer_than_with_the_best_fixed_number(profile, items, good):
@@ -120,11 +111,11 @@ def test_a_list_takes_little_longer_than_with_the_best_fixed_number(profile, ite
     tally = run.run(1e6)
     assert tally.requests == items
     assert best / run.now >= good
-    if profile in {"global cap", "rate limit"}:
+    if profile == "global cap":
         assert run.most_in_flight <= 128
 
 
-def test_the_start_doubles_once_a_round_trip_while_that_helps():
+def test_the_start_goes_on_with_more_each_round_trip_while_that_helps():
     control = AdaptiveConcurrency()
     feed(control, now=0.0, seconds=2.0, in_flight=lambda limit: limit, took=lambda n: 0.1)
     assert control.limit == 256
@@ -136,13 +127,13 @@ def test_the_start_doubles_once_a_round_trip_while_that_helps():
         in_flight=lambda limit: limit,
         took=lambda n: 0.1 * max(n, 16) / 16,
     )
-    assert control.limit <= 32
+    assert control.limit <= 40
 
 
 def test_a_429_ends_the_doubling():
     control = AdaptiveConcurrency()
-    now = feed(control, now=0.0, seconds=0.4, in_flight=lambda limit: limit, took=lambda n: 0.1)
-    assert 16 <= control.limit < 256
+    now = feed(control, now=0.0, seconds=0.25, in_flight=lambda limit: limit, took=lambda n: 0.1)
+    assert 8 < control.limit < 256
     reached = control.limit
     control.throttled(now, pause=1.0)
     assert control.limit < reached
@@ -155,7 +146,7 @@ def test_a_429_ends_the_doubling():
     ("kind", "good"),
     # The stricter two refuse what a bucket forgives, so that the learned pace must lie lower,
     # and each refusal by a window costs the rest of it: 1 s of the 60.
-    [("bucket", GOOD), ("tight bucket", 0.88), ("window", 0.89)],
+    [("bucket", 0.93), ("tight bucket", 0.88), ("window", 0.87)],
 )
 def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good, seed):
     network = simulation.rate_limited(kind)
@@ -164,7 +155,7 @@ def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good, see
     tally = run.run(120)
     assert tally.requests / 60 >= good * simulation.ALLOWED
     assert tally.throttled_share < 0.01
-    assert first.throttled_share < 0.04
+    assert first.throttled_share < 0.065  # once, and the host is 150 ms away
 
 
 def test_a_request_rate_that_rises_is_found_out():
@@ -190,8 +181,13 @@ def test_a_request_rate_that_falls_is_found_out():
 def feed(control, *, now, seconds, in_flight, took):
     """Answers that take ``took(in_flight)``, one after the other, for a while."""
     end = now + seconds
+    looked, received = now, 0
     while now < end:
         busy = in_flight(control.limit)
+        received += 1000
+        if now >= looked + LOOK:
+            looked += LOOK
+            control.look(now, received, busy)
         now += took(busy) / busy
         control.completed(now, 1000, took(busy), in_flight=busy)
     return now

@@ -109,7 +109,8 @@ def test_a_controller_sets_the_slots_and_a_cap_holds_it_down():
                     limits.completed(1000, asyncio.get_running_loop().time() - at)
 
         assert (limits.concurrency, limits.max_concurrency) == (4, 32)
-        await while_workers_run(20, worker, count=40)
+        with limits.growing(lambda: None):
+            await while_workers_run(20, worker, count=40)
         assert limits.concurrency == peak == 32
         limits.concurrency = 5
         assert (limits.concurrency, limits.max_concurrency) == (5, 5)
