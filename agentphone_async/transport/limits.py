@@ -21,8 +21,8 @@ import logging
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 
 from agentphone_async.errors import RunStoppedError
@@ -31,7 +31,7 @@ from agentphone_async.transport.circuit import CircuitBreaker, Refusals
 from agentphone_async.transport.observer import Observers
 from agentphone_async.transport.pace import AdaptivePace
 from agentphone_async.transport.rate import RateLimiter
-from agentphone_async.transport.slow_start import LOOK, START
+from agentphone_async.transport.slow_start import START, looking
 from agentphone_async.transport.stop import Stop
 
 CAP_DOUBLES_AFTER = 5.0
@@ -175,40 +175,28 @@ class HostLimits:
             self._controller.cap(maximum)
         self._apply_limit()
 
-    @contextmanager
-    def growing(self, more: Callable[[], None]) -> Iterator[None]:
+    def growing(self, more: Callable[[], None]) -> AbstractContextManager[None]:
         """While many are asked for, look often in the beginning whether more may go at a time.
 
         Args:
-            more: called when there may be.
+            more: called when they may.
         """
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle | None = None
         before = self.received
         if self._controller is not None:
             self._controller.begin()
 
-        def look() -> None:
-            nonlocal timer
-            timer = None
-            controller = self._controller
+        def look() -> bool:
+            controller, limit = self._controller, self._limit
             if controller is None or not controller.starting:
-                return
-            limit = self._limit
+                return False
             busy = self._held - self._at_gates
             controller.look(self._clock(), self.received - before, busy)
             self._apply_limit()
             if self._limit > limit:
                 more()
-            timer = loop.call_later(LOOK, look)
+            return True
 
-        look_first = self._controller is not None and self._controller.starting
-        timer = loop.call_later(LOOK, look) if look_first else None
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
+        return looking(look)
 
     @property
     def held(self) -> int:

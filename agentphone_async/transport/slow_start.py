@@ -1,11 +1,14 @@
 """How many requests at a time to begin with, before there is anything to measure.
 
-Pure: no clock, no await, no randomness; its owner lets it look every `LOOK` seconds.
+`SlowStart` is pure: no clock, no await, no randomness; `looking` lets it look every `LOOK` seconds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 START = 8
@@ -20,6 +23,9 @@ LOOK = 0.025
 
 LATE = 3
 """Looks without any answer, after which the host must be far away: waiting for it costs time."""
+
+FAR = 32
+"""Requests at a time at the first answer, from which on half of what is due is enough of them."""
 
 UNSEEN = 160
 """Requests at a time until the first answer comes, at most."""
@@ -75,7 +81,7 @@ class SlowStart:
     """
 
     def __init__(self, limit: int, maximum: int) -> None:
-        self.limit = self._first = limit
+        self.limit = limit
         self.over = False
         self._maximum = maximum
         self._looks = [_Look(0, 0, 0, math.inf)]
@@ -109,7 +115,7 @@ class SlowStart:
             return
         self._way = self._way or now
         due = looks[-self._way].used - looks[-self._way - 1].used  # sent a round trip ago
-        enough = ENOUGH if self.limit == self._first else due / 2
+        enough = ENOUGH if self.limit < FAR else due / 2
         answers_tell = self._answered >= enough
         stretch = max(self._way, STRETCH) if answers_tell else STRETCH
         share = self._share_by_answers(stretch) if answers_tell else self._share_by_bytes(stretch)
@@ -148,3 +154,20 @@ class SlowStart:
         each = came / max(1, used)
         self._best = max(self._best, each)
         return each / self._best if self._best else None
+
+
+@contextmanager
+def looking(look: Callable[[], bool]) -> Iterator[None]:
+    """Call ``look`` every `LOOK` seconds, as long as it returns True."""
+    loop = asyncio.get_running_loop()
+
+    def again() -> None:
+        nonlocal timer
+        if look():
+            timer = loop.call_later(LOOK, again)
+
+    timer = loop.call_later(LOOK, again)
+    try:
+        yield
+    finally:
+        timer.cancel()
