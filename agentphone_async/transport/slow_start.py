@@ -160,14 +160,14 @@ class SlowStart:
 def looking(look: Callable[[], bool]) -> Iterator[None]:
     """Call ``look`` every `LOOK` seconds, as long as it returns True."""
     loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
 
     def again() -> None:
-        nonlocal timer
         if look():
-            timer = loop.call_later(LOOK, again)
+            timers[:] = [loop.call_later(LOOK, again)]
 
-    timer = loop.call_later(LOOK, again)
+    timers.append(loop.call_later(LOOK, again))
     try:
         yield
     finally:
-        timer.cancel()
+        timers.pop().cancel()
