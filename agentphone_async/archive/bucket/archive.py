@@ -222,9 +222,9 @@ class BucketArchive:
     def _open(self, *, make: bool, only: str) -> bool:
         if not self._store.open(make=make):
             return False
+        self._store.pull(only)  # first, since it drops what was erased meanwhile
         if make:
             self._store.push()  # what a run that was killed has not sent
-        self._store.pull(only)
         return True
 
     async def _keep_sending(self) -> None:
