@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from agentphone_async.archive.bucket.archive import BucketArchive, meanwhile
 from agentphone_async.archive.bucket.planning import SHARD_SIZE, write_plan
-from agentphone_async.archive.bucket.shards import Plan, Shards
+from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.work import Remaining, Worker, add
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.report import Report
@@ -143,29 +143,26 @@ def archive(
             not begun is cancelled, and what was stored is safe.
         AgentPhoneError: the list could not be walked.
     """
-    options = options or RunOptions()
-    if rate is not None and not rate > 0:
-        raise ConfigurationError(f"rate is {rate}; it takes more than 0 requests a second")
-    if options.since_last or options.dry_run:
-        raise ConfigurationError("a cluster can neither resume from the last run nor do a dry run")
     began = time.monotonic()
-    worker = worker or WorkerClient()
+    options, worker = options or RunOptions(), worker or WorkerClient()
+    _refuse(options, rate)
     if base_url is not None:
         worker = replace(worker, base_url=base_url)
     bucket = Bucket.from_url(dest, allow_overwrite=allow_overwrite)
     if plan is None:
         place = BucketArchive(bucket, cache, hash_ids=hash_ids)
-        found = asyncio.run(_plan(place, selection, options, shard_size, worker.open(api_key)))
-    else:
-        found = Shards(bucket).latest(plan)
-    terms = Terms(dest, found.name, allow_overwrite, rate, options, worker)
-    done = Shards(bucket).done(found.name)
-    report = Report(complete=True)
-    _Submitter(client, terms, report, progress).run(
-        number for number in range(found.shards) if number not in done
-    )
+        plan = asyncio.run(_plan(place, selection, options, shard_size, worker.open(api_key)))
+    terms = Terms(dest, plan, allow_overwrite, rate, options, worker)
+    report = _Submitter(client, terms, progress).run(Shards(bucket).left(plan))
     report.seconds = time.monotonic() - began
     return report
+
+
+def _refuse(options: RunOptions, rate: float | None) -> None:
+    if rate is not None and not rate > 0:
+        raise ConfigurationError(f"rate is {rate}; it takes more than 0 requests a second")
+    if options.since_last or options.dry_run:
+        raise ConfigurationError("a cluster can neither resume from the last run nor do a dry run")
 
 
 async def _plan(
@@ -174,7 +171,7 @@ async def _plan(
     options: RunOptions,
     shard_size: int,
     client: AsyncAgentPhone,
-) -> Plan:
+) -> str:
     async with client:
         made = await write_plan(
             place,
@@ -184,7 +181,7 @@ async def _plan(
             archived=options.refresh,
             zone=options.zone,
         )
-    return made.plan
+    return made.plan.name
 
 
 class _Submitter:
@@ -194,19 +191,19 @@ class _Submitter:
         self,
         client: Client,
         terms: Terms,
-        report: Report,
         progress: Callable[[Report], object] | None,
     ) -> None:
         self._client: Any = client  # its methods have no types
         self._terms = terms
-        self._report = report
+        self._report = Report(complete=True)
         self._progress = progress
         self._pending: set[Any] = set()
-        self._rest = Remaining(terms.options, report)
+        self._rest = Remaining(terms.options, self._report)
 
-    def run(self, numbers: Iterator[int]) -> None:
+    def run(self, shards: Sequence[int]) -> Report:
         from distributed import as_completed  # noqa: PLC0415 - an extra
 
+        numbers = iter(shards)
         completed: Any = as_completed  # untyped, too
         waiting = completed(map(self._submit, islice(numbers, self._room())))
         try:
@@ -223,6 +220,7 @@ class _Submitter:
             self._client.cancel(list(self._pending), force=True)
             for future in tuple(self._pending):
                 self._release(future)
+        return self._report
 
     def _release(self, future: Any) -> None:
         """Held by nobody, it is not run again when its worker dies (dask/distributed#7870)."""

@@ -130,15 +130,11 @@ async def write_plan(
         )
         for listing in listings:
             await writer.take(listing)
-        about = {"since": _text(selection, "since"), "until": _text(selection, "until")}
-        about["zone"] = getattr(zone, "key", None)
-        plan = Plan(writer.name, writer.shards, writer.calls, now.isoformat(), about)
         if walks is not None and walks.are_several:
             total = (await client.calls.list(limit=1)).total
         else:
             total = listings[0].total
-        await writer.pool.run(writer.target.finish, plan)
-        writer.pool.close()
+        plan = await writer.finish(now, zone)
     return Planned(
         plan,
         writer.listed,
@@ -191,6 +187,15 @@ class _Writer:
             await self._write(self._waiting[: self._size])
             self._waiting = self._waiting[self._size :]
 
+    async def finish(self, now: datetime, zone: tzinfo | None) -> Plan:
+        """Write the plan of all shards."""
+        about = {name: _text(self._selection, name) for name in ("since", "until")}
+        about["zone"] = getattr(zone, "key", None)
+        plan = Plan(self.name, self.shards, self.calls, now.isoformat(), about)
+        await self.pool.run(self.target.finish, plan)
+        self.pool.close()
+        return plan
+
     async def _add(self, batch: Sequence[Call]) -> None:
         ids = [call.id for call in batch]
         there = set() if self._archived else await self._archive.ask(_archived, ids)
@@ -212,6 +217,6 @@ def _archived(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     return {call_id for call_id, row in rows.items() if row[STATE] in ON_DISK}
 
 
-def _text(selection: Selection | None, name: str) -> str | None:
-    moment = None if selection is None else getattr(selection, name)
+def _text(selection: Selection, name: str) -> str | None:
+    moment = getattr(selection, name)
     return None if moment is None else moment.isoformat()

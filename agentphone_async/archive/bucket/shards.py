@@ -146,6 +146,15 @@ class Shards:
         names = (head.path.rpartition("/")[2] for head in self.bucket.list(f"{DONE}/{plan}"))
         return {int(name[:-5]) for name in names if _DONE.fullmatch(name)}
 
+    def left(self, plan: str) -> list[int]:
+        """The shards that are not done.
+
+        Raises:
+            ConfigurationError: there is no such plan.
+        """
+        done = self.done(plan)
+        return [number for number in range(self.latest(plan).shards) if number not in done]
+
     def finish_shard(self, plan: str, number: int, counts: Mapping[str, int]) -> None:
         """Note that nothing is left to do in a shard."""
         self.bucket.create_now(f"{DONE}/{plan}/{number:06}.json", json.dumps(counts).encode(), JSON)
