@@ -16,7 +16,7 @@ import asyncio
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import ClientRequest, hdrs
@@ -105,7 +105,12 @@ class FastPath:
             connect=timeouts.connect + timeouts.head,  # name look-up and a turn in the pool, too
             sock_connect=timeouts.connect,
         )
-        self._read_buffer = read_buffer
+        self._parameters: dict[str, Any] = {
+            "read_until_eof": True,
+            "auto_decompress": False,
+            "read_timeout": timeouts.read,
+            "read_bufsize": read_buffer,
+        }
         url = URL(base_url, encoded=True)
         # Tells the connector host, port and TLS, and by these which pooled connections fit.
         self._model = ClientRequest(
@@ -131,37 +136,25 @@ class FastPath:
                 return None
         return cls(client, base_url, headers, timeouts, read_buffer)
 
-    @staticmethod
-    def takes(request: Request) -> bool:
-        """Whether this path can carry a request."""
-        return (
-            request.method == "GET"
-            and not request.authenticated
-            and not request.query
-            and request.body is None
-            and not request.live
-            and not request.patience
-            and aiohttp.ClientSession._request is _SESSION_REQUEST  # noqa: SLF001 - see above
-        )
-
-    async def get(self, request: Request) -> FastResponse:
+    async def get(self, request: Request) -> FastResponse | None:
         """Send a request and return when the response head is there, whatever its status.
+
+        Returns None, and sends nothing, if the request is more than this path can carry.
 
         A kept connection that turns out to be dead is replaced once, invisibly (RFC 9112
         section 9.3.1), as `aiohttp.ClientSession` does it; and what that raises, this raises.
         """
+        public = request.method == "GET" and not request.authenticated
+        more = request.query or request.body is not None or request.live or request.patience
+        replaced = aiohttp.ClientSession._request is not _SESSION_REQUEST  # noqa: SLF001 - see above
+        if more or replaced or not public:
+            return None
         head = f"{self._before}{request.path}{self._between}{request.accept}\r\n\r\n".encode()
         again = False
         while True:
             connection, handler = self._connector.take() or await self._connect()
             try:
-                handler.set_response_params(
-                    whole=True,
-                    read_until_eof=True,
-                    auto_decompress=False,
-                    read_timeout=self._timeouts.read,
-                    read_bufsize=self._read_buffer,
-                )
+                handler.set_response_params(whole=True, **self._parameters)
                 handler.send(head, self._timeouts.read, self._timeouts.head)
                 try:
                     message, content = await handler.read()
@@ -186,15 +179,8 @@ class FastPath:
             else:
                 if isinstance(content, PlainAnswer):
                     self._connector.keep(connection, handler)
-                return FastResponse(
-                    message.code,
-                    message.headers,
-                    content,
-                    handler.trust,
-                    self._connector,
-                    connection,
-                    handler,
-                )
+                said = message.code, message.headers, content, handler.trust
+                return FastResponse(*said, self._connector, connection, handler)
 
     async def _connect(self) -> tuple[Connection, CountingHandler]:
         try:

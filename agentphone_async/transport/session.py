@@ -268,15 +268,16 @@ class Session(AsyncResource):
             TransportError: there was no answer.
             UnexpectedResponseError: it was not HTTP, or a redirect that is not followed.
         """
-        first = None
+        first = response = None
         fast = None if headers or apart or start else self.ready().fast
-        if fast is not None and fast.takes(request):
+        if fast is not None:
             try:
                 response = await fast.get(request)
             except FOREIGN as error:
                 ours = translated(error, request, self.host)
                 self._doubt_the_pool(ours)
                 raise ours from error
+        if response is not None:
             self.limits.connection_worked()
             first = Answer(response, request, self.host, self.settings.timeouts, self.limits)
             if first.status not in REDIRECTS:

@@ -22,7 +22,6 @@ from agentphone_async.config import Settings, Timeouts
 from agentphone_async.errors import AgentPhoneError, ConnectionFailedError, TimedOutError
 from agentphone_async.protocol import endpoints
 from agentphone_async.transport import fast_path
-from agentphone_async.transport.fast_path import FastPath
 from agentphone_async.transport.session import Session
 from tests.support.raw_server import (
     Connection,
@@ -384,15 +383,21 @@ async def test_who_replaces_the_requests_of_all_sessions_gets_these_too():
             assert len(mocked.requests) == 1
 
 
-def test_only_what_is_plain_and_public_takes_the_lane():
-    assert FastPath.takes(endpoints.get_recording("call_1"))
-    for request in (
-        endpoints.get_call("call_1"),
-        endpoints.get_transcript("call_1"),
-        endpoints.stream_transcript("call_1"),
-        endpoints.end_call("call_1"),
-        endpoints.get_recording("call_1")._replace(authenticated=True),
-        endpoints.get_recording("call_1")._replace(query=(("a", "b"),)),
-        endpoints.get_recording("call_1")._replace(method="POST", body={}),
-    ):
-        assert not FastPath.takes(request)
+async def test_only_what_is_plain_and_public_takes_the_lane():
+    async with Session(Settings(base_url="http://127.0.0.1:9")) as session:
+        fast = session.ready().fast
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await fast.get(endpoints.get_recording("call_1"))
+        for request in OTHERS:
+            assert await fast.get(request) is None
+
+
+OTHERS = (
+    endpoints.get_call("call_1"),
+    endpoints.get_transcript("call_1"),
+    endpoints.stream_transcript("call_1"),
+    endpoints.end_call("call_1"),
+    endpoints.get_recording("call_1")._replace(authenticated=True),
+    endpoints.get_recording("call_1")._replace(query=(("a", "b"),)),
+    endpoints.get_recording("call_1")._replace(method="POST", body={}),
+)
