@@ -54,13 +54,15 @@ def test_an_emulated_network_is_measured_when_no_ids_are_given(tmp_path):
 
 
 def test_given_ids_are_measured_where_they_are(given, server, tmp_path):
-    result = bench(*given, "--transfers", "2,auto", "--seconds", "0.1", "--dest", str(tmp_path))
+    dest = tmp_path / "new"
+    result = bench(*given, "--transfers", "2,auto", "--seconds", "0.1", "--dest", str(dest))
     assert result.exception is None, result.output
     assert result.return_value == 0
     heading, two, auto = [line.split("\t") for line in result.stdout.splitlines()][:3]
     assert (heading[:2], two[0], auto[0][:4]) == (["transfers", "MB/s"], "2", "auto")
     assert "stored on disk" in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["ids.txt"]  # nothing is left
+    assert not list(dest.iterdir()), "nothing is left"
+    assert dest.stat().st_mode & 0o777 == 0o700
     assert not any(call.id in result.output for call in server.calls)
     assert all(request.headers.get("authorization") is None for request in server.requests)
 
