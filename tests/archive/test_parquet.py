@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, timedelta
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,15 @@ from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ConfigurationError, DestinationError
 from tests.support.archives import DAY, archived, execute, fill
 
-pa = pytest.importorskip("pyarrow")
-from pyarrow import dataset  # noqa: E402 - only if it is there
+pytestmark = pytest.mark.skipif(find_spec("pyarrow") is None, reason="pyarrow is not installed")
+
+
+@pytest.fixture
+def dataset() -> Any:
+    """It brings pandas, so it is imported where it is used."""
+    from pyarrow import dataset
+
+    return dataset
 
 
 async def exported(folder: Path, to: Path, **options: object) -> int:
@@ -35,7 +44,7 @@ async def archive(emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path) -
     return folder
 
 
-async def test_it_is_partitioned_by_day_with_real_types(archive: Path, tmp_path: Path):
+async def test_it_is_partitioned_by_day_with_real_types(archive: Path, tmp_path: Path, dataset):
     to = tmp_path / "calls.parquet"
     assert await exported(archive, to, ids=True) == 4
     assert sorted(path.name for path in to.iterdir()) == [
@@ -58,7 +67,7 @@ async def test_it_is_partitioned_by_day_with_real_types(archive: Path, tmp_path:
 
 
 async def test_ids_are_written_on_demand_only(
-    archive: Path, emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+    archive: Path, emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, dataset
 ):
     to = tmp_path / "calls.parquet"
     await exported(archive, to)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,11 +28,13 @@ from tests.support.archives import fill
 from tests.transport.slots import slot_of
 from tests.transport.virtual_time import run_virtually
 
-distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed")
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
+    import distributed  # takes long, and only these tests need it
+
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as running:
@@ -41,7 +44,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def client(cluster: Any, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     names = [name for name in os.environ if name.startswith("AWS_")]
-    with distributed.Client(cluster) as client:
+    with cluster.get_client() as client:
         client.wait_for_workers(2)
         # Workers have an environment of their own, in which keys are found.
         client.run(_set, {name: os.environ[name] for name in names})

@@ -10,7 +10,6 @@ import pytest
 
 from tests.web.reading import HOSTILE, make, serving
 
-playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
@@ -34,6 +33,7 @@ async def until(page, truth):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 async def test_a_call_is_found_read_and_heard(tmp_path):
+    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
     folder = tmp_path / "archive"
     await make(folder)
     async with (
