@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from agentphone_async.archive.bucket.manifest import VERSION
 from agentphone_async.archive.bucket.objects import BucketFiles
 from agentphone_async.archive.bucket.shards import LEASE, Plan, Shards, slice_of
 from agentphone_async.archive.bucket.store import Store
+from agentphone_async.archive.catalog.opening import connect
 from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 
@@ -133,6 +135,19 @@ def test_a_cache_of_another_archive_is_refused(bucket, tmp_path):
     other = Bucket.from_url(f"memory://store/{next(_numbers)}")
     with pytest.raises(CatalogError, match="belongs to another archive"):
         Store(other, tmp_path).open()
+
+
+def test_the_catalog_of_a_folder_is_no_cache(bucket, tmp_path):
+    with closing(connect(tmp_path, write=True)) as catalog:
+        catalog.execute(
+            "INSERT INTO calls (id, raw, first_seen, last_seen) VALUES ('x', '{}', 'a', 'b')"
+        )
+    with pytest.raises(CatalogError, match="belongs to another archive"):
+        Store(bucket, tmp_path).open()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "catalog.sqlite3").write_text("no database" * 100)
+    with pytest.raises(CatalogError, match="remove it: it is made again from the bucket"):
+        Store(bucket, tmp_path / "torn").open()
 
 
 def test_looking_at_no_archive_makes_none(bucket, tmp_path):

@@ -29,7 +29,7 @@ from agentphone_async.archive.bucket.tombs import (
     paths_of,
     put_tombstones,
 )
-from agentphone_async.archive.catalog.opening import catalog_errors, connect, path_of
+from agentphone_async.archive.catalog.opening import REBUILD, catalog_errors, connect, path_of
 from agentphone_async.archive.catalog.rows import id_to_text
 from agentphone_async.archive.catalog.settings import get_setting, set_setting
 from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
@@ -41,6 +41,8 @@ from agentphone_async.sinks.erased import Tombstones, id_hash
 OURS = "_catalog/"
 ASIDE = "_catalog/aside"
 """Where bad objects are kept when others took their places: in a folder for each call."""
+
+_HAS_ROWS = "SELECT 1 FROM calls UNION ALL SELECT 1 FROM runs"
 
 _WRONG_ROWS = (
     sqlite3.IntegrityError,
@@ -150,9 +152,8 @@ class Store:
             next(self.bucket.list(PARTS), None)
         with destination_errors(self.cache):
             self.cache.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        connection = connect(self.cache, write=True)
-        self._connection = connection
         with self._errors():
+            connection = self._connection = connect(self.cache, write=True)
             for pragma in (
                 "foreign_keys = OFF",
                 "temp_store = FILE",  # a million rows are more than memory should hold
@@ -161,7 +162,7 @@ class Store:
             ):
                 connection.execute(f"PRAGMA {pragma}")
             known = get_setting(connection, "bucket")
-            if known not in {None, self.identity.id}:
+            if known != self.identity.id and (known or connection.execute(_HAS_ROWS).fetchone()):
                 raise CatalogError(
                     f"the catalog {path_of(self.cache)} belongs to another archive; remove it, or "
                     "name another with --catalog",
@@ -380,5 +381,9 @@ class Store:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        with catalog_errors(path_of(self.cache)):
-            yield
+        try:
+            with catalog_errors(path_of(self.cache)):
+                yield
+        except CatalogError as error:
+            line = str(error).replace(REBUILD, "remove it: it is made again from the bucket")
+            raise CatalogError(line, filename=error.filename) from error.__cause__

@@ -29,7 +29,7 @@ BUSY_SECONDS = 30.0
 """How long a write waits for another process's transaction."""
 
 _MAGIC = b"SQLite format 3\0"
-_REBUILD = "put it aside and run 'agentphone-async catalog rebuild'"
+REBUILD = "put it aside and run 'agentphone-async catalog rebuild'"
 _FULL = frozenset({sqlite3.SQLITE_FULL})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
@@ -76,7 +76,7 @@ def inspect(folder: Path) -> bool:
     if not header.startswith(_MAGIC) or len(header) < 100:
         raise CatalogError(
             f"{shown} is not a catalog of ours, or its beginning is damaged; if the archive is "
-            f"yours, {_REBUILD}, otherwise choose another destination",
+            f"yours, {REBUILD}, otherwise choose another destination",
             filename=os.fspath(path),
         )
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
@@ -356,7 +356,7 @@ def catalog_error(error: sqlite3.Error, path: Path) -> CatalogError:
     elif code in _READ_ONLY:
         line = f"the catalog {shown} may not be written; check owner, mode and file system"
     elif code in _DAMAGED:
-        line = f"the catalog {shown} is damaged ({said}); {_REBUILD}"
+        line = f"the catalog {shown} is damaged ({said}); {REBUILD}"
     elif code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         line = f"the catalog {shown} is held by another process; run again when it is done"
     elif code in _LACKING:
@@ -365,7 +365,7 @@ def catalog_error(error: sqlite3.Error, path: Path) -> CatalogError:
             "to another file system, or mount this one otherwise"
         )
     else:
-        line = f"the catalog {shown} cannot be used: {said}; check the disk, or {_REBUILD}"
+        line = f"the catalog {shown} cannot be used: {said}; check the disk, or {REBUILD}"
     return CatalogError(line, filename=os.fspath(path))
 
 
