@@ -37,7 +37,7 @@ COMMAND = (sys.executable, "-m", "agentphone_async")
 AT_ONCE = 32
 MIB = 2**20
 DAY = datetime(2026, 3, 14, 12, tzinfo=UTC)
-ALL = ("--since", "1970-01-01", "--quiet")
+ALL = ("--since", "1970-01-01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def puts(given: argparse.Namespace) -> None:
 
 def memory(given: argparse.Namespace) -> None:
     with store() as url, api(2, duration=given.megabytes * 1e6 / 16_000):
-        cost = run(("archive", url(), *ALL))
+        cost = run(("archive", url(), *ALL, "--quiet"))
     print(f"2 recordings of {given.megabytes} MB: {cost.rss:.0f} MiB (≤ 150)")
 
 
@@ -230,7 +230,7 @@ def shards(given: argparse.Namespace) -> None:
     sharded: list[tuple[Cost, Cost]] = []
     with store() as url, api(given.ids):
         for _ in range(given.rounds):
-            whole.append(run(("archive", url(), *ALL)))
+            whole.append(run(("archive", url(), *ALL, "--quiet")))
             place = url()
             planned = run(("archive", "plan", place, *ALL))
             sharded.append((planned, run(("archive", "work", place, "--quiet"))))
