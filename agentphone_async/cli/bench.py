@@ -183,7 +183,7 @@ def command(
     interrupted = False
     try:
         run_interruptible(_measure(job, steps, compared))
-    except KeyboardInterrupt:
+    except click.Abort:
         interrupted = True
     if _only_absent(steps):
         click.echo("none of the ids has a recording; name calls that were recorded", err=True)

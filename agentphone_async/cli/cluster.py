@@ -31,6 +31,8 @@ def run_on_cluster(job: ArchiveJob, address: str, showing: Showing) -> int:
     try:
         with _client(distributed, address) as client:
             report = _archive(job, client, display)
+    except KeyboardInterrupt:
+        raise click.Abort from None
     finally:
         display.close()
     conclude(report, display, quiet=showing.quiet, dry_run=False)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import click
+
 from agentphone_async.cli.exit_codes import INTERRUPTED
 
 T = TypeVar("T")
@@ -41,11 +43,11 @@ def run_interruptible(
     it gets as long as it takes. A second signal ends the process at once.
 
     Raises:
-        KeyboardInterrupt: ``work`` was cancelled by a signal; everything in it is closed.
+        click.Abort: ``work`` was cancelled by a signal; everything in it is closed.
     """
     finished = run(_interruptible(work, stop, patient=patient))
     if not finished:
-        raise KeyboardInterrupt
+        raise click.Abort
     return finished[0]
 
 

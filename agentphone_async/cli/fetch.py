@@ -115,7 +115,7 @@ class FetchJob:
         summary = self._display.summary
         failure = None
         try:
-            with suppress(KeyboardInterrupt):  # the token knows of it, too
+            with suppress(click.Abort):  # the token knows of it, too
                 run_interruptible(self._fetch(), self._stop)
         except DestinationError as error:
             failure = error
