@@ -75,8 +75,9 @@ class AdaptivePace:
         self._answered += 1
         if self._throttled_at == -math.inf:
             return
-        if self.rate is None or (now <= self._quiet_from and self._ceiling == math.inf):
+        if now <= self._quiet_from and self._ceiling == math.inf:
             self._spread()
+        if self.rate is None or now <= self._quiet_from:
             return
         self._interval_answered += 1
         quiet = now - self._interval_from
@@ -109,7 +110,8 @@ class AdaptivePace:
         if self._since is not None:
             until = max(self._quiet_from, self._throttled_at + SHORTEST_WINDOW)
             self._search = self._answered < PLAUSIBLE
-            self._set(max(FIRST_PACE, self._answered / (until - self._since)))
+            took = max(until - self._since, SHORTEST_WINDOW)
+            self._set(max(FIRST_PACE, self._answered / took))
 
     def _slow_down(self, now: float, too_fast: float) -> None:
         if self._answered < FEWEST_ANSWERS or now <= self._quiet_from or self._since is None:

@@ -52,6 +52,10 @@ Attempt = Callable[[int], Awaitable[T]]
 HOSTS = 3
 """This many 503s in a row, without any answer between them, are the host's."""
 
+SERVED = 20
+"""This many others that were answered, and few refused, since the first 429 to one request: these
+are its own."""
+
 FIRST_LOOK = 1.0
 """Seconds that everybody waits meanwhile; who was refused waits as asked."""
 
@@ -253,7 +257,7 @@ class Retrier:
         tries.refused_itself += 1
         others = refusals.refusals - tries.refused_itself
         rate = isinstance(error, RateLimitError)
-        if rate or before is None:
+        if before is None:
             tries.refused = (refusals.answers, others)
         if not rate and error.status != 503:
             return False
@@ -262,10 +266,8 @@ class Retrier:
         answered, refused = 0, 0
         if before is not None:
             answered, refused = refusals.answers - before[0], others - before[1]
-            if (answered >= 10 and not refused) if rate else answered > 4 * refused:
+            if answered > 4 * refused and (answered >= SERVED or not rate):
                 tries.spent += asked or 0.0  # it gets half the patience
-                if rate:
-                    limits.pause(0.0, learn=True, status=error.status, sent=sent)
                 return False  # nearly all others are served: it is this one's own
         if not asked and not answered and not refused:
             tries.failures += 1  # it does not say when, and who knows of anybody else?
@@ -321,8 +323,8 @@ class _Tries:
         spent: seconds of patience that these have cost.
         delay: seconds until it is sent again.
         refused_itself: how many of these were answered with 429 or 5xx.
-        refused: answers to others, and refusals of others, when it was refused: with 429 last, with
-            503 first; None if it was not.
+        refused: answers to others, and refusals of others, when it was refused: first; None if
+            it was not.
         pending: the first failure, until the loop has seen it.
     """
 
