@@ -22,7 +22,7 @@ import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 
 from agentphone_async.errors import RunStoppedError
@@ -181,9 +181,10 @@ class HostLimits:
         Args:
             more: called when they may.
         """
+        if self._controller is None:
+            return nullcontext()
         before = self.received
-        if self._controller is not None:
-            self._controller.begin()
+        self._controller.begin()
 
         def look() -> bool:
             controller, limit = self._controller, self._limit
