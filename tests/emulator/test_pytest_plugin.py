@@ -58,7 +58,7 @@ def test_the_fixture_serves_sync_async_and_marked_tests(pytester, monkeypatch):
     pytester.makeini(
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
     )
-    result = pytester.runpytest_inprocess(*_loaded(), "--strict-markers")
+    result = pytester.runpytest_subprocess(*_loaded(), "--strict-markers")
     result.assert_outcomes(passed=3)
 
 
