@@ -73,7 +73,7 @@ def annotated(name: str) -> Iterator[tuple[str, Any]]:
             continue
         if inspect.get_annotations(each):
             yield name, each
-        for member, value in vars(each).items():
+        for member, value in list(vars(each).items()):  # pydantic may add to them
             function = getattr(value, "fget", None) or getattr(value, "__func__", value)
             shown = not member.startswith("_") or member == "__init__"
             if shown and inspect.isfunction(function) and function.__module__ == each.__module__:
