@@ -108,6 +108,7 @@ class Downloader:
     skip_existing: bool = field(default=True, kw_only=True)
     erased: Erased | None = field(default=None, kw_only=True)
     _ask_all: bool = field(default=False, init=False)
+    _linger: float = field(default=LINGER, init=False)
     _dropped: bool = field(default=False, init=False)
     _workers: anyio.CancelScope | None = field(default=None, init=False)
     _unpublished: list[Staged] = field(default_factory=list, init=False)
@@ -155,6 +156,7 @@ class Downloader:
             BaseException: whatever iterating over ``jobs`` raises.
         """
         self._ask_all = ask_all
+        self._linger = max(LINGER, linger / 8)  # nobody waits for the single one
         outcomes = Queue[list[Settled]](WAITING, producers=PUBLISHERS)
         run = asyncio.create_task(self._run(jobs, outcomes), name="agentphone-download")
         over = False
@@ -317,7 +319,7 @@ class Downloader:
                 # No name for what is drained: it would keep these bytes while the next ones come,
                 # outside of the budget.
                 await outcomes.put(
-                    await self._outcomes_of(await results.drain(BATCH, linger=LINGER))
+                    await self._outcomes_of(await results.drain(BATCH, linger=self._linger))
                 )
         outcomes.done()
 
