@@ -77,7 +77,8 @@ class AdaptivePace:
             return
         if now <= self._quiet_from and self._ceiling == math.inf:
             self._spread()
-        if self.rate is None or now <= self._quiet_from:
+            return
+        if self.rate is None:
             return
         self._interval_answered += 1
         quiet = now - self._interval_from

