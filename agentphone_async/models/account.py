@@ -88,7 +88,7 @@ class _Page(ApiModel, Generic[Row]):
         problems: the rows that could not be read.
     """
 
-    _row: ClassVar[str]
+    _row: ClassVar[str] = "a row"
 
     data: list[Row] = Field(default_factory=list)
     has_more: Flag = None
