@@ -76,6 +76,18 @@ def _write_note(note: str, said: dict[str, object]) -> None:
         os.close(fd)
 
 
+def left_of(prefix: str, stem: str) -> list[str]:
+    """Names of what may lie there of the part of a recording; what is being written is left out."""
+    kept, note = kept_names("", stem)
+    said = read_note(prefix + note)
+    if said is None or "temp" not in said:
+        return [kept, note]
+    written = prefix + said["temp"]
+    if os.path.lexists(written) and not is_orphan(written):
+        return [kept]
+    return [kept, said["temp"], note]
+
+
 def take_part(prefix: str, stem: str, mark: str, temp: str) -> Part | None:
     """Make what was kept under this mark a temporary file of this process; None if nothing was.
 

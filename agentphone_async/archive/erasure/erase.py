@@ -1,10 +1,10 @@
 """Calls are erased for good: on demand (`forget`), by age (`prune`), or not at all (`hold`).
 
 The tombstone comes first, so that nothing brings a call back whatever happens next. Then go its
-recordings in all versions, the files beside them, bad files that were kept aside, and what partial
-files lie there; then its rows, its lines in sums and index, and what old catalogs know of it. Each
-step may be the last one: whoever works on the archive next continues (`resume`). What is left is an
-entry that says what was erased when, and not whose it was.
+recordings in all versions, the files beside them, bad files that were kept aside, and parts of
+large ones that wait for a run to go on with them; then its rows, its lines in sums and index, and
+what old catalogs know of it. Each step may be the last one: whoever works on the archive next
+continues (`resume`). What is left is an entry that says what was erased when, and not whose it was.
 """
 
 from __future__ import annotations

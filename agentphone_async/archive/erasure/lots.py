@@ -15,6 +15,7 @@ from agentphone_async.archive.files.call_files import CallFiles
 from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.sinks.disk import destination_errors, sync_folder
+from agentphone_async.sinks.leftovers import sweep
 
 BATCH = 200
 """Calls that are looked up at once."""
@@ -22,12 +23,20 @@ BATCH = 200
 
 @dataclass(slots=True)
 class Lot:
-    """All that there is of one call."""
+    """All that there is of one call.
+
+    Attributes:
+        known: the catalog has it.
+        recordings, sidecars, others: its files.
+        looked_in: the folders in which it, and others with it, may have had some.
+        bytes: of its files.
+    """
 
     known: bool
     recordings: list[PurePosixPath]
     sidecars: list[PurePosixPath]
     others: list[PurePosixPath]
+    looked_in: Sequence[PurePosixPath] = ()
     bytes: int = 0
 
     def erased(self) -> Erased:
@@ -51,10 +60,12 @@ def lots_of(connection: CatalogConnection, folder: Path, ids: Sequence[str]) -> 
     calls: dict[str, CallRow] = {}
     for start in range(0, len(ids), BATCH):
         calls |= get_calls(connection, ids[start : start + BATCH])
-    found = CallFiles(connection, folder).of({one: calls.get(one) for one in ids})
+    files = CallFiles(connection, folder)
+    found = files.of({one: calls.get(one) for one in ids})
+    folders = files.folders
     lots: list[Lot] = []
     for one in ids:
-        lot = Lot(one in calls, [], [], [])
+        lot = Lot(one in calls, [], [], [], folders)
         for path, kind, size in found.get(one, ()):
             lot.bytes += size
             by_kind = {"recording": lot.recordings, "sidecar": lot.sidecars}
@@ -64,13 +75,20 @@ def lots_of(connection: CatalogConnection, folder: Path, ids: Sequence[str]) -> 
 
 
 def remove_files(_: CatalogConnection, folder: Path, lots: Sequence[Lot]) -> None:
-    """Remove all files of some calls, for good."""
+    """Remove all files of some calls, for good.
+
+    What dead processes left half written in their folders goes, too: nobody can tell whose it is.
+    """
     changed: set[PurePosixPath] = set()
     for lot in lots:
         for path in lot.paths:
             with destination_errors(folder / path), suppress(FileNotFoundError):
                 (folder / path).unlink()
             changed.add(path.parent)
+    for one in {place for lot in lots for place in lot.looked_in}:
+        with destination_errors(folder / one):
+            sweep(folder / one)
+        changed.add(one)
     for one in changed:
         with destination_errors(folder / one), suppress(FileNotFoundError):
             sync_folder(folder / one)

@@ -6,7 +6,7 @@ Blocking, for the catalog's thread.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path, PurePosixPath
 
@@ -14,12 +14,14 @@ from agentphone_async.archive.catalog.paths import CatalogConnection, path_of_ro
 from agentphone_async.archive.catalog.rows import CallRow, id_from_text, id_to_text, parsed_call
 from agentphone_async.archive.catalog.settings import known_hash_key
 from agentphone_async.archive.files.on_disk import ASIDE_ENDING, size_of
-from agentphone_async.archive.names import Names
-from agentphone_async.archive.settings_file import load_settings
+from agentphone_async.archive.names import Names, version_stem
+from agentphone_async.archive.settings_file import load_settings, zone_of
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import CatalogError, ConfigurationError
 from agentphone_async.recordings.naming import hashed_id, safe_component
 from agentphone_async.sinks.disk import destination_errors
+from agentphone_async.sinks.kept import left_of
+from agentphone_async.sinks.leftovers import is_temp
 
 CallFile = tuple[PurePosixPath, str, int]
 """Where it is, relative to the archive; ``recording``, ``sidecar`` or ``other``; its bytes."""
@@ -53,15 +55,22 @@ class CallFiles:
         strangers: dict[PurePosixPath, list[tuple[str, PurePosixPath]]] = {}
         for call_id, row in calls.items():
             mine = found[call_id] = dict(known.get(call_id, {}))
-            for base, path in self._named(call_id, row, mine):
+            stems = self._stems(call_id, row, mine)
+            for base, path in self._named(stems):
                 if path not in mine:
                     strangers.setdefault(base, []).append((call_id, path))
+            mine.update(dict.fromkeys(self._parts(stems, mine), "other"))
         owners = self._owners([base.as_posix() for base in strangers])
         for base, claims in strangers.items():
             for call_id, path in claims:
                 if owners.get(base.as_posix(), call_id) == call_id:
                     found[call_id][path] = "other"
         return {call_id: list(self._sized(mine)) for call_id, mine in found.items()}
+
+    @property
+    def folders(self) -> list[PurePosixPath]:
+        """Those that were read, and in which something lies."""
+        return [folder for folder, names in self._roots.items() if names]
 
     def _known(self, ids: Sequence[str]) -> dict[str, dict[PurePosixPath, str]]:
         """What the catalog has of them."""
@@ -79,12 +88,12 @@ class CallFiles:
             known.setdefault(id_from_text(text), {})[place] = kind
         return known
 
-    def _named(
-        self, call_id: str, row: CallRow | None, known: Mapping[PurePosixPath, str]
-    ) -> Iterator[tuple[PurePosixPath, PurePosixPath]]:
-        """Files that have a call's name, and the names without what says that they are bad."""
+    def _stems(
+        self, call_id: str, row: CallRow | None, known: Iterable[PurePosixPath]
+    ) -> set[PurePosixPath]:
+        """What the names of a call's files begin with; at the top lies what `fetch` left."""
         stems = {path.parent / _stem(path.name) for path in known}
-        folders = {path.parent for path in known}
+        folders = {path.parent for path in known} | {PurePosixPath()}
         if row is not None:
             place = self._names.stem(parsed_call(row))
             stems.add(place)
@@ -94,11 +103,29 @@ class CallFiles:
             shown.add(hashed_id(call_id, self._key))
         for folder in folders:
             stems.update(folder / f"{prefix}-{one}" for prefix in _PREFIXES for one in shown)
+        return stems
+
+    def _named(
+        self, stems: Iterable[PurePosixPath]
+    ) -> Iterator[tuple[PurePosixPath, PurePosixPath]]:
+        """Files that have a call's name, and the names without what says that they are bad."""
         for stem in stems:
             for name in self._in(stem.parent).get(stem.name.partition(".")[0], ()):
                 rest = _REST.fullmatch(name.removeprefix(stem.name))
                 if name.startswith(stem.name) and rest is not None:
                     yield stem.parent / f"{stem.name}{rest[1]}", stem.parent / name
+
+    def _parts(
+        self, stems: Iterable[PurePosixPath], known: Collection[PurePosixPath]
+    ) -> Iterator[PurePosixPath]:
+        """Parts of large recordings that were kept under a call's names, and the notes on them."""
+        versions = range(1, len(known) + 2)
+        names = {version_stem(stem, version) for stem in stems for version in versions}
+        for place in names.union(known):
+            if there := set(filter(is_temp, self._in(place.parent).get("", ()))):
+                prefix = f"{self._folder / place.parent}/"
+                for name in there.intersection(left_of(prefix, place.name)):
+                    yield place.parent / name
 
     def _in(self, folder: PurePosixPath) -> dict[str, list[str]]:
         """The names in a folder, by what stands before their first dot."""
@@ -147,9 +174,9 @@ def _stem(name: str) -> str:
 
 
 def _names(folder: Path, key: bytes | None) -> Names:
-    said = load_settings(folder).template
+    said = load_settings(folder)
     try:
-        template = Template.parse(said or DEFAULT_TEMPLATE)
+        template = Template.parse(said.template or DEFAULT_TEMPLATE)
     except ConfigurationError:
         template = Template.parse(DEFAULT_TEMPLATE)
-    return Names(template, UTC, key)
+    return Names(template, zone_of(said) or UTC, key)
