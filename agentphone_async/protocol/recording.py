@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from agentphone_async.errors import (
     NotAudioError,
@@ -25,6 +25,9 @@ from agentphone_async.protocol.formats import EXTENSIONS, look_like, tag_size
 from agentphone_async.protocol.ranges import Validator
 from agentphone_async.protocol.riff import FORMS
 from agentphone_async.protocol.wav import Verdict, WaveFacts, inspect
+
+Chunk: TypeAlias = bytes | bytearray
+"""Some bytes of a body; of a large one, the very buffer that they were received into."""
 
 HEAD_BYTES = 64 * 1024
 """How much of a body's beginning is needed to tell what it is; and of its end."""
@@ -141,7 +144,7 @@ def judge(
     expected: Expected,
     head: bytes,
     size: int,
-    chunks: Sequence[bytes] = (),
+    chunks: Sequence[Chunk] = (),
 ) -> Audio:
     """Decide what a complete body is.
 
@@ -213,7 +216,7 @@ def _suspicion(facts: WaveFacts, expected: Expected) -> str | None:
 
 
 def _judge_other(
-    request: Request, expected: Expected, head: bytes, size: int, chunks: Sequence[bytes]
+    request: Request, expected: Expected, head: bytes, size: int, chunks: Sequence[Chunk]
 ) -> Audio:
     if len(head) < size == sum(map(len, chunks)):
         head = b"".join(chunks)  # all of it is in memory: some formats are counted to their end
@@ -225,7 +228,7 @@ def _judge_other(
     return Audio(media_type, facts.duration_seconds, facts.sample_rate, facts.channels, suspect)
 
 
-def beginning(chunks: Sequence[bytes]) -> bytes:
+def beginning(chunks: Sequence[Chunk]) -> bytes:
     """Enough of a body's beginning to `judge` it; copies only if the first chunk is too short."""
     if not chunks:
         return b""
@@ -239,9 +242,9 @@ def beginning(chunks: Sequence[bytes]) -> bytes:
     return bytes(head)
 
 
-def ending(chunks: Sequence[bytes]) -> bytes:
+def ending(chunks: Sequence[Chunk]) -> bytes:
     """The last `HEAD_BYTES` of these."""
-    tail = b""
+    tail: Chunk = b""
     for chunk in reversed(chunks):
         tail = chunk[-(HEAD_BYTES - len(tail)) :] + tail
         if len(tail) >= HEAD_BYTES:

@@ -22,6 +22,7 @@ from agentphone_async.protocol.ranges import is_whole
 from agentphone_async.protocol.recording import (
     FIRST_LOOK,
     HEAD_BYTES,
+    Chunk,
     Expected,
     expected_body,
     not_audio,
@@ -162,12 +163,12 @@ async def streamed(session: Session, call_id: str) -> AsyncGenerator[bytes]:
             async for chunk in chunks:
                 received += len(chunk)
                 refuse_size(request, received, session.settings.max_file_size)
-                yield chunk
+                yield bytes(chunk)
         if expected.length is not None and received < expected.length:
             raise short(request, received, expected.length)
 
 
-async def _judged(request: Request, expected: Expected, answer: Answer) -> AsyncGenerator[bytes]:
+async def _judged(request: Request, expected: Expected, answer: Answer) -> AsyncGenerator[Chunk]:
     """The chunks, the first ones held back until they are known to be audio."""
     head = b""
     enough = FIRST_LOOK

@@ -32,6 +32,7 @@ from agentphone_async.protocol.recording import (
     FIRST_LOOK,
     HEAD_BYTES,
     Audio,
+    Chunk,
     Expected,
     beginning,
     expected_body,
@@ -235,7 +236,7 @@ class Transfer:
         held = await self._memory(length if small and length is not None else 2 * STEP)
         most = SHORT_STEP if not held else held if small else STEP
         budget = self.budget
-        chunks: list[bytes] = []
+        chunks: list[Chunk] = []
         try:
             received = await self._read(answer, expected, chunks, most)
             head = self._head or beginning(chunks)
@@ -279,7 +280,7 @@ class Transfer:
             return 0
         return amount
 
-    async def _stage(self, chunks: list[bytes], audio: Audio) -> Staged:
+    async def _stage(self, chunks: list[Chunk], audio: Audio) -> Staged:
         upload = self._upload
         if upload is None:
             upload = self._upload = await self.sink.begin(self.target)
@@ -290,7 +291,7 @@ class Transfer:
         return staged
 
     async def _read(
-        self, answer: Answer, expected: Expected, chunks: list[bytes], most: int
+        self, answer: Answer, expected: Expected, chunks: list[Chunk], most: int
     ) -> int:
         """Collect chunks; pass them on to the upload whenever more than ``most`` bytes are there.
 
@@ -321,7 +322,7 @@ class Transfer:
             raise _other_length(self.request, received, length)
         return received
 
-    async def _pass_on(self, chunks: list[bytes], expected: Expected) -> None:
+    async def _pass_on(self, chunks: list[Chunk], expected: Expected) -> None:
         if self._upload is None:
             self._head = beginning(chunks)
             self._upload = await self.sink.begin(self.target)

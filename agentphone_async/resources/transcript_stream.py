@@ -145,7 +145,7 @@ class TranscriptStream:
             while chunk := await self._in_time(anext(chunks, b"")):
                 self._heard_at = time.monotonic()
                 try:
-                    decoded = decoder.feed(chunk)
+                    decoded = decoder.feed(bytes(chunk))
                 except SseOverflowError as error:
                     raise UnexpectedResponseError(
                         f"{what_was_asked(self._request)}: {error}", status=answer.status

@@ -14,10 +14,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.display import printable
+
+if TYPE_CHECKING:
+    from agentphone_async.protocol.recording import Chunk
 
 T = TypeVar("T")
 
@@ -209,7 +212,7 @@ def _in_event_loop() -> bool:
     return True
 
 
-def write_all(fd: int, chunks: Sequence[bytes]) -> None:
+def write_all(fd: int, chunks: Sequence[Chunk]) -> None:
     """Write all chunks, however many calls the system wants for that."""
     if len(chunks) == 1:
         written = os.write(fd, chunks[0])
@@ -223,7 +226,7 @@ def write_all(fd: int, chunks: Sequence[bytes]) -> None:
             _write_rest(fd, memoryview(b"".join(pending))[-left:])
 
 
-def _write_some(fd: int, chunks: Sequence[bytes]) -> int:
+def _write_some(fd: int, chunks: Sequence[Chunk]) -> int:
     if hasattr(os, "writev"):
         return os.writev(fd, chunks)
     return os.write(fd, b"".join(chunks))

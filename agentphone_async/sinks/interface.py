@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from agentphone_async.protocol.formats import EXTENSIONS
-from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
+from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio, Chunk
 
 SMALL = 128 * 1024
 """Bytes; to store a file of up to this size costs less than to hand it to a thread."""
@@ -70,13 +70,14 @@ class Body(NamedTuple):
 
     Attributes:
         target: the name that it is to have.
-        chunks: its bytes, in order.
+        chunks: its bytes, in order; each is a `bytes`, or a `bytearray` that nobody changes any
+            more: large bodies come in the buffer that they were received into.
         size: their number.
         audio: what it was judged to be.
     """
 
     target: Target
-    chunks: Sequence[bytes]
+    chunks: Sequence[Chunk]
     size: int
     audio: Audio
 
@@ -127,8 +128,8 @@ class Upload(Protocol):
     def size(self) -> int:
         """Bytes written so far."""
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        """Add bytes to the end."""
+    async def write(self, chunks: Sequence[Chunk]) -> None:
+        """Add bytes to the end; what chunks are, `Body` says."""
 
     async def stage(self, audio: Audio) -> Staged:
         """Declare it whole; the upload is over."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agentphone_async.errors import DestinationError
-from agentphone_async.protocol.recording import Audio
+from agentphone_async.protocol.recording import Audio, Chunk
 from agentphone_async.sinks.disk import destination_errors, remove, write_all
 from agentphone_async.sinks.interface import Staged, Target
 from agentphone_async.sinks.kept import Part, keep_part, note_part
@@ -33,7 +33,7 @@ class LocalUpload:
         self._digest = hashlib.sha256() if part is None else part.digest
         self.size = 0 if part is None else part.size
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[Chunk]) -> None:
         """Write and hash, in one hop."""
         await self._sink._pool.run(self._write, chunks)
 
@@ -51,7 +51,7 @@ class LocalUpload:
         if self._fd is not None or self._temp in self._sink._unpublished:
             await self._sink._pool.run(self._abort)
 
-    def _write(self, chunks: Sequence[bytes]) -> None:
+    def _write(self, chunks: Sequence[Chunk]) -> None:
         if self._fd is None:
             raise ValueError("this upload is over")
         with destination_errors(self._temp):

@@ -24,7 +24,7 @@ import anyio
 
 from agentphone_async.errors import DestinationError
 from agentphone_async.protocol.display import printable
-from agentphone_async.protocol.recording import Audio
+from agentphone_async.protocol.recording import Audio, Chunk
 from agentphone_async.sinks.bucket import LARGEST_OBJECT, Bucket, Head
 from agentphone_async.sinks.bucket_errors import BucketError
 from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
@@ -74,7 +74,7 @@ class ObjectSink:
         self._spool = Spool(spool)
         self._own_pool = pool is None
         self._pool = pool or FilePool()
-        self._held: dict[str, bytes] = {}
+        self._held: dict[str, Chunk] = {}
         self._numbers = itertools.count()
         self._error: DestinationError | None = None
 
@@ -289,7 +289,7 @@ class ObjectUpload:
         """Bytes written so far."""
         return self._file.size
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[Chunk]) -> None:
         """Write and hash, in one hop."""
         await self._pool.run(self._file.write, chunks)
 
@@ -328,7 +328,7 @@ def next_version(target: Target) -> Target:
     return target._replace(stem=f"{target.stem[: found.start()]}.v{int(found[1]) + 1}")
 
 
-def _joined(chunks: Sequence[bytes]) -> bytes:
+def _joined(chunks: Sequence[Chunk]) -> Chunk:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -12,10 +12,14 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from agentphone_async.errors import DestinationError
 from agentphone_async.sinks.disk import create, destination_errors, make_folder, remove, write_all
 from agentphone_async.sinks.leftovers import sweep, temp_names
+
+if TYPE_CHECKING:
+    from agentphone_async.protocol.recording import Chunk
 
 
 class Spool:
@@ -81,7 +85,7 @@ class SpoolFile:
         """Of the bytes so far, in hexadecimal."""
         return self._digest.hexdigest()
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[Chunk]) -> None:
         """Add bytes to the end. After a failure, only failing is left: bytes are missing."""
         if self._error is not None:
             raise self._error

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
@@ -28,6 +28,9 @@ from agentphone_async.transport.large_body import LargeBody
 from agentphone_async.transport.limits import HostLimits
 from agentphone_async.transport.speed import SpeedWatch
 from agentphone_async.transport.trust import EDGE, Content, Trust, checksum_of
+
+if TYPE_CHECKING:
+    from agentphone_async.protocol.recording import Chunk
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one JSON answer; a page of 100 calls has about 60 kB."""
@@ -169,7 +172,7 @@ class Answer:
             raise
         return self.trust
 
-    def chunks(self, most: int = PIECE, told: Told = nobody) -> AsyncGenerator[bytes]:
+    def chunks(self, most: int = PIECE, told: Told = nobody) -> AsyncGenerator[Chunk]:
         """The body in pieces, within the byte rate, decoded if necessary.
 
         Args:
@@ -186,11 +189,11 @@ class Answer:
             return self._raw_chunks(most, told)
         return self._decoded_chunks(coding, told)
 
-    async def _decoded_chunks(self, coding: str, told: Told) -> AsyncGenerator[bytes]:
+    async def _decoded_chunks(self, coding: str, told: Told) -> AsyncGenerator[Chunk]:
         try:
             decoder = Decoder(coding)
             async for chunk in self._raw_chunks(PIECE, nobody):
-                for piece in decoder.decode(chunk):
+                for piece in decoder.decode(bytes(chunk)):
                     told(len(piece))
                     yield piece
             for piece in decoder.finish():
@@ -204,9 +207,10 @@ class Answer:
                 status=self.status,
             ).about(self._request) from error
 
-    async def _raw_chunks(self, most: int, told: Told) -> AsyncGenerator[bytes]:
+    async def _raw_chunks(self, most: int, told: Told) -> AsyncGenerator[Chunk]:
         limited = self._limits.limited_bytes and not self._request.live
-        size, first, last = 0, b"", b""
+        size, first = 0, b""
+        last: Chunk = b""
         watch = self._watch()
         read = self._reader(min(most, PIECE) if limited else most, told, watch)
         try:
@@ -219,7 +223,7 @@ class Answer:
                 if limited:
                     await self._limits.take_bytes(len(chunk))
                 yield chunk
-            self._came(size, checksum_of(first, last))
+            self._came(size, checksum_of(first, bytes(last)))
         except FOREIGN as error:
             raise translated(error, self._request, self._host) from error
         finally:
@@ -237,7 +241,7 @@ class Answer:
 
     def _reader(
         self, most: int, told: Told, watch: SpeedWatch | None
-    ) -> Callable[[], Awaitable[bytes]]:
+    ) -> Callable[[], Awaitable[Chunk]]:
         """What reads the next piece, and tells of it; of a large one, while it arrives."""
         content = self._response.content
         large = isinstance(content, LargeBody)
@@ -249,11 +253,11 @@ class Answer:
                     watch.wait()
             told(size)
 
-        async def read() -> bytes:
+        async def read() -> Chunk:
             if watch is not None:
                 watch.wait()
             if isinstance(content, LargeBody):
-                piece = await content.read(most)
+                piece: Chunk = await content.read(most)
                 if watch is not None:
                     watch.came(0)
             else:
@@ -277,7 +281,7 @@ class Answer:
         Raises:
             TransportError, UnexpectedResponseError: as for `chunks`; or it exceeds ``limit``.
         """
-        pieces: list[bytes] = []
+        pieces: list[Chunk] = []
         size = 0
         async for chunk in self.chunks():
             pieces.append(chunk)
@@ -291,7 +295,7 @@ class Answer:
 
     async def beginning(self, size: int = SMALL_LEFTOVER) -> bytes:
         """Up to about ``size`` bytes of the body; what follows them is not wanted."""
-        pieces: list[bytes] = []
+        pieces: list[Chunk] = []
         left = size
         async for chunk in self.chunks():
             pieces.append(chunk)

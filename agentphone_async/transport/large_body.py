@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -71,7 +71,7 @@ class LargeBody(asyncio.BufferedProtocol):
             self._error = error
         self._wake()
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int) -> bytearray:
         """The next ``most`` bytes, or all that are left; fewer only if the connection breaks then.
 
         Raises:
@@ -86,7 +86,7 @@ class LargeBody(asyncio.BufferedProtocol):
                 if missing == whole and self._error is not None:
                     raise self._error
                 del buffer[-missing:]
-        return cast(bytes, buffer)  # what is done to bodies can be done to both; a copy is dear
+        return buffer
 
     async def _fill(self, view: memoryview) -> int:
         """Receive until a buffer is full, or no more comes; how many bytes are missing then."""
