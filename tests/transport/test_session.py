@@ -37,7 +37,7 @@ CALL = respond(body={"id": "call_1"})
 WAV = respond(body=b"RIFF", content_type="audio/wav")
 
 
-RECORDING = wave(300_044)
+RECORDING = wave(16_044)
 
 
 async def test_redirects_on_the_same_host_are_followed(client_of):
@@ -121,9 +121,9 @@ async def test_every_way_to_a_recording_keeps_to_the_byte_rate(client_of, tmp_pa
             case "in memory":
                 await client.calls.get_recording("c")
             case "stream":
-                pieces = [piece async for piece in client.stream_recording("c")]
-                assert b"".join(pieces) == RECORDING
-                assert set(map(type, pieces)) == {bytes}
+                assert (
+                    b"".join([chunk async for chunk in client.stream_recording("c")]) == RECORDING
+                )
             case _:
                 await client.fetch_recording("c", tmp_path)
     assert sum(taken) == len(RECORDING)
