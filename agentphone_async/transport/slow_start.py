@@ -36,7 +36,7 @@ FAR_GROWTH = 1.6
 MOST_GROWTH = 4.0
 """Afterwards, each round trip goes on with so many times as many, at most."""
 
-DOUBLES_IN = 1.6
+DOUBLES_IN = 2.4
 """Looks in which it doubles, if the way is longer than that."""
 
 STRETCH = 3

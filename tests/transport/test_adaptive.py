@@ -99,9 +99,9 @@ PROFILES = {
 @pytest.mark.parametrize(
     ("profile", "items", "good"),
     [
-        *((profile, 1_500, 0.9) for profile in PROFILES),
-        *((each, 10_000, 0.95) for each in ("20 ms", "200 ms", "connection cap")),
-        *((each, 10_000, 0.94) for each in ("80 ms", "rate limit")),
+        *((each, 1_500, 0.9) for each in PROFILES if each != "rate limit"),
+        ("rate limit", 1_500, 0.87),
+        *((each, 10_000, 0.95) for each in PROFILES),
     ],
 )
 def test_a_list_takes_little_longer_than_with_the_best_fixed_number(profile, items, good):
@@ -127,7 +127,7 @@ def test_the_start_goes_on_with_more_each_round_trip_while_that_helps():
         in_flight=lambda limit: limit,
         took=lambda n: 0.1 * max(n, 16) / 16,
     )
-    assert control.limit <= 64
+    assert control.limit <= 40
 
 
 def test_a_429_ends_the_doubling():
@@ -146,7 +146,7 @@ def test_a_429_ends_the_doubling():
     ("kind", "good"),
     # The stricter two refuse what a bucket forgives, so that the learned pace must lie lower,
     # and each refusal by a window costs the rest of it: 1 s of the 60.
-    [("bucket", 0.9), ("tight bucket", 0.85), ("window", 0.83)],
+    [("bucket", GOOD), ("tight bucket", 0.88), ("window", 0.88)],
 )
 def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good, seed):
     network = simulation.rate_limited(kind)
@@ -174,7 +174,7 @@ def test_a_request_rate_that_falls_is_found_out():
     )
     run.run(MOVES_AT + 60)
     tally = run.run(MOVES_AT + 120)
-    assert tally.requests / 60 >= 0.89 * simulation.ALLOWED / 5
+    assert tally.requests / 60 >= 0.9 * simulation.ALLOWED / 5
     assert tally.throttled_share < 0.01
 
 

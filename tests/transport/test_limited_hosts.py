@@ -130,8 +130,8 @@ def unsaid(seconds: float) -> None:
     ("kind", "wait", "latency", "within", "most"),
     [
         ("bucket", math.ceil, 0.002, 20, 12),
-        ("bucket", math.ceil, 0.05, 20, 13),
-        ("bucket", unsaid, 0.002, 20, 16),
+        ("bucket", math.ceil, 0.05, 20, 12),
+        ("bucket", unsaid, 0.002, 20, 12),
         ("window", math.ceil, 0.002, 25, 12),
         ("window", unsaid, 0.02, 25, 12),
         ("tight", math.ceil, 0.02, 35, 12),
@@ -146,7 +146,7 @@ def test_20_requests_a_second_are_found_out_with_few_refusals(
     assert host.seconds < within
 
 
-@pytest.mark.parametrize(("latency", "auto", "most"), [(0.05, True, 12), (0.05, False, 16)])
+@pytest.mark.parametrize(("latency", "auto", "most"), [(0.05, True, 8), (0.05, False, 16)])
 def test_4_at_a_time_are_found_out_from_the_first_burst(latency, auto, most):
     host = run(Host(latency, by_number(4)), 120, workers=16, auto=auto)
     assert (len(host.served), host.failed) == (120, {})
