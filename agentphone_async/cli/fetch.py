@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -121,7 +122,8 @@ class FetchJob:
             failure = error
         finally:
             self._display.close()
-        if failure is not None and not any(summary.counts.values()):
+        began = any(summary.counts.values()) or os.path.isdir(self._dest)  # noqa: PTH112 - which raises at long names
+        if failure is not None and not began:
             raise failure  # with nothing to sum up
         summary.seconds = time.monotonic() - started
         summary.unread = self._unread()
