@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from agentphone_async.archive.bucket import holds, manifest
 from agentphone_async.archive.bucket.identity import identify
@@ -150,6 +151,8 @@ def test_a_store_without_create_only_is_refused_before_anything_is_written(
     assert careful.read("a") == b"1"
 
 
+MUCH = {"table": "calls", "id": "x", "raw": " " * 500, "first_seen": "", "last_seen": ""}
+
 DAMAGED = {
     "cut": lambda lines: manifest.compress(b"\n".join(lines) + b"\n")[:-20],
     "empty": lambda _: b"",
@@ -162,8 +165,19 @@ DAMAGED = {
     "a number too large": lambda lines: packed(
         lines[0], {"table": "calls", "id": "x", "raw": 10**30, "first_seen": "", "last_seen": ""}
     ),
+    "much of it": lambda lines: packed(lines[0], *[MUCH] * 200),
+    "much of it, untold": lambda lines: untold(packed(lines[0], *[MUCH] * 200)),
+    "a long line": lambda lines: packed(lines[0], MUCH | {"raw": " " * 30_000}),
+    "a long head": lambda lines: packed(lines[0] + b" " * 30_000),
+    "an object too large": lambda _: b"\0" * 100_001,
     "an odd head": lambda lines: packed(json.dumps(json.loads(lines[0]) | {"covers": 5}).encode()),
 }
+
+
+def untold(data: bytes) -> bytes:
+    """The same in a frame whose head does not say how much is in it."""
+    lines = zstandard.ZstdDecompressor().decompress(data)
+    return zstandard.ZstdCompressor(write_content_size=False).compress(lines)
 
 
 def packed(head: bytes, *rows: dict[str, object]) -> bytes:
@@ -172,7 +186,9 @@ def packed(head: bytes, *rows: dict[str, object]) -> bytes:
 
 
 @pytest.mark.parametrize("how", DAMAGED)
-def test_a_manifest_that_is_damaged_is_named_and_the_others_are_merged(tmp_path, how):
+def test_a_manifest_that_is_damaged_is_named_and_the_others_are_merged(tmp_path, how, monkeypatch):
+    for name, size in {"LARGEST": 100_000, "LONGEST": 20_000, "_AT_ONCE": 1_000}.items():
+        monkeypatch.setattr(manifest, name, size)
     where = Bucket.from_url(f"memory://damaged/{tmp_path.name}")
     writer = Store(where, tmp_path / "a")
     writer.open()

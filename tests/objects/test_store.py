@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agentphone_async.archive.bucket import columnar, manifest
 from agentphone_async.archive.bucket import store as store_module
 from agentphone_async.archive.bucket.identity import HEAD
 from agentphone_async.archive.bucket.manifest import VERSION
@@ -82,6 +83,39 @@ def test_what_was_not_sent_before_a_kill_is_sent_by_the_next_run(bucket, tmp_pat
     again = opened(bucket, tmp_path / "a")
     assert again.push() == 2
     again.close()
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_no_manifest_is_larger_than_a_reader_takes(bucket, tmp_path, monkeypatch, parquet):
+    if parquet:
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(manifest, "_TEXT", 3_000)
+    monkeypatch.setattr(manifest, "LARGEST", 40_000 if parquet else 12_000)
+    first, second = opened(bucket, tmp_path / "a"), opened(bucket, tmp_path / "b")
+    for number in range(20):
+        add(first, number)
+    first.connection.execute("UPDATE calls SET raw = ?", (json.dumps({"id": "é" * 300}),))
+    assert first.push() >= 40
+    assert second.pull() > 10
+    assert rows(second) == rows(first)
+    assert first.compact(parquet=parquet) > 10
+    third = opened(bucket, tmp_path / "c")
+    assert third.pull() > 10
+    assert rows(third) == rows(first)
+    monkeypatch.setattr(manifest, "LARGEST", 3_000)
+    fourth = opened(bucket, tmp_path / "d")
+    with pytest.raises(CatalogError, match=r"_catalog/parts/.* is damaged \(it has more than"):
+        fourth.pull()
+    if parquet:
+        part = next(iter(bucket.list("_catalog/parts")))
+        with pytest.raises(CatalogError, match="it has more than"):
+            columnar.head_of(bucket.read(part.path), part.path)
+    monkeypatch.setattr(manifest, "LONGEST", 3_000)
+    first.connection.execute("UPDATE calls SET raw = ?", (json.dumps({"id": "é" * 1_000}),))
+    with pytest.raises(CatalogError, match=r"a row has .* bytes; a manifest takes 3000 at most"):
+        first.push()
+    for store in (first, second, third, fourth):
+        store.close()
 
 
 @pytest.mark.parametrize("parquet", [False, True])

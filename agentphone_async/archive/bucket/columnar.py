@@ -83,8 +83,11 @@ def decode(data: bytes, name: str) -> Iterator[Row]:
         table, dot, rest = column.partition(".")
         if dot:
             names.setdefault(table, []).append((column, rest))
+    size = 0
     try:
         for batch in file.iter_batches(_ROWS):
+            size += batch.nbytes
+            manifest.refuse_size(size, name)
             for row in batch.to_pylist():
                 yield _deep(row, names.get(row["table"], []))
     except (OSError, ValueError) as error:
@@ -103,9 +106,13 @@ def _deep(row: Row, names: Sequence[tuple[str, str]]) -> Row:
 def _open(data: bytes, name: str) -> Any:
     _, parquet = _pyarrow(name)
     try:
-        return parquet.ParquetFile(io.BytesIO(data))
+        file = parquet.ParquetFile(io.BytesIO(data))
+        groups = map(file.metadata.row_group, range(file.num_row_groups))
+        size = sum(group.total_byte_size for group in groups)
     except (OSError, ValueError) as error:
         raise manifest.torn(name, printable(str(error), 80)) from None
+    manifest.refuse_size(size, name)
+    return file
 
 
 def _head(file: Any, name: str) -> Row:

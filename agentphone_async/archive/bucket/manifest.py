@@ -18,6 +18,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -34,6 +35,15 @@ _NAME = re.compile(r"_catalog/parts/([0-9A-Za-z-]+)/(\d+)-(\d+)(\.jsonl\.zst|\.p
 
 _AT_ONCE = 512 * 1024
 """Bytes of lines that are parsed at a time."""
+
+LARGEST = 128 * 1024 * 1024
+"""Bytes that a manifest may have, unpacked; one of 40,000 rows has about 50 MB."""
+
+LONGEST = 32 * 1024 * 1024
+"""Bytes of one of its lines."""
+
+_TEXT = 32 * 1024 * 1024
+"""Characters in the rows of a manifest that we write; JSON in JSON may take twice as many bytes."""
 
 Row = dict[str, Any]
 
@@ -71,11 +81,34 @@ class Part:
 
 
 def encode(part: Part, rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """A manifest's bytes."""
+    """A manifest's bytes.
+
+    Raises:
+        CatalogError: a row is so large that no reader would take it.
+    """
     lines = [_dump(head(part))]
     lines.extend(map(_dump, rows))
     lines.append(_dump({"rows": len(lines) - 1}))
+    longest = max(map(len, lines))
+    if longest > LONGEST:
+        raise CatalogError(
+            f"a row has {longest} bytes; a manifest takes {LONGEST} at most", filename=part.name
+        )
     return compress(b"\n".join(lines) + b"\n")
+
+
+def portions(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
+    """Rows in portions, each for a manifest of no more than so many; at least one, if empty."""
+    some: list[Row] = []
+    text = 0
+    for row in rows:
+        size = sum(len(value) for value in row.values() if type(value) is str)
+        if some and (len(some) == most or text + size > _TEXT):
+            yield some
+            some, text = [], 0
+        some.append(row)
+        text += size
+    yield some
 
 
 def head(part: Part) -> Row:
@@ -95,7 +128,7 @@ def head(part: Part) -> Row:
 def head_of(data: bytes, name: str) -> Part:
     """The head of a manifest, with what it covers."""
     with decompress(data, name) as reader:
-        return part_of(checked(reader.readline(), name))
+        return part_of(checked(line_of(reader, name), name))
 
 
 def part_of(head: Row) -> Part:
@@ -121,8 +154,8 @@ def decode(data: bytes, name: str) -> Iterator[Row]:
     count = 0
     end: int | None = None
     with decompress(data, name) as reader:
-        checked(reader.readline(), name)
-        while some := reader.read(_AT_ONCE) + reader.readline():
+        checked(line_of(reader, name), name)
+        while some := reader.read(_AT_ONCE) + line_of(reader, name):
             rows = _load_many(some, name)
             if end is not None:
                 raise torn(name, "lines after its end")
@@ -140,9 +173,30 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(data: bytes, name: str) -> io.BufferedReader:
-    """A reader of what `compress` made; errors come while reading."""
-    reader = _zstandard().ZstdDecompressor().stream_reader(io.BytesIO(data))
+    """A reader of what `compress` made; errors come while reading.
+
+    Raises:
+        CatalogError: it says that it unpacks to more than `LARGEST`.
+    """
+    zstandard = _zstandard()
+    with suppress(zstandard.ZstdError):  # no frame at all: said while reading
+        refuse_size(zstandard.frame_content_size(data), name)
+    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data))
     return io.BufferedReader(_Guarded(reader, name), 256 * 1024)
+
+
+def refuse_size(size: int, name: str) -> None:
+    """Refuse a manifest that has so many bytes, packed or not, if that is too much."""
+    if size > LARGEST:
+        raise torn(name, f"it has more than {LARGEST // 1024**2} MiB")
+
+
+def line_of(reader: io.BufferedReader, name: str) -> bytes:
+    """The next line, or what is left of one; nothing at the end."""
+    line = reader.readline(LONGEST + 1)
+    if len(line) > LONGEST:
+        raise torn(name, f"a line of more than {LONGEST // 1024**2} MiB")
+    return line
 
 
 class _Guarded(io.RawIOBase):
@@ -151,15 +205,19 @@ class _Guarded(io.RawIOBase):
     def __init__(self, reader: Any, name: str) -> None:
         self._reader = reader
         self._name = name
+        self._size = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return cast("int", self._reader.readinto(buffer))
+            size = cast("int", self._reader.readinto(buffer))
         except Exception as error:  # noqa: BLE001 - ZstdError, which only the extra knows
             raise torn(self._name, printable(str(error), 80)) from None
+        self._size += size
+        refuse_size(self._size, self._name)
+        return size
 
 
 def _zstandard() -> Any:

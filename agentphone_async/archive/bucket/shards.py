@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -215,7 +216,8 @@ def _unpacked(data: bytes, where: str) -> list[dict[str, Any]]:
     """
     try:
         with manifest.decompress(data, where) as reader:
-            first, *lines = [json.loads(line) for line in reader]
+            come = iter(partial(manifest.line_of, reader, where), b"")
+            first, *lines = map(json.loads, come)
         version, count = int(first["version"]), first["calls"]
         sound = count == len(lines) and all(isinstance(call["id"], str) for call in lines)
     except (CatalogError, KeyError, TypeError, RecursionError) as error:

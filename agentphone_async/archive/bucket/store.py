@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -205,13 +204,12 @@ class Store:
             CatalogError: one is damaged or newer than we are; what was merged before it stays.
         """
         known = {name for (name,) in self.connection.execute("SELECT name FROM bucket_parts")}
-        names = [
-            head.path
-            for head in self.bucket.list(only.rpartition("/")[0] or PARTS)
-            if head.path.startswith(only)
-            and head.path not in known
-            and Part.of_name(head.path) is not None
-        ]
+        names = []
+        for head in self.bucket.list(only.rpartition("/")[0] or PARTS):
+            name = head.path
+            if name.startswith(only) and name not in known and Part.of_name(name) is not None:
+                manifest.refuse_size(head.size, f"{self.bucket.url}/{name}")
+                names.append(name)
         tombstones = fetch_tombstones(self.bucket, self.cache, self.key)
         fresh = tombstones.hashes != self._tombstones.hashes
         self._tombstones = tombstones
@@ -300,13 +298,22 @@ class Store:
         sent = 0
         with self._errors():
             while journal.waiting(self.connection) >= max(1, least):
-                changes = journal.collect(self.connection, PUSHED, datetime.now(UTC))
+                changes = self._changes()
                 name = self._write(changes.rows)
                 self.connection.execute("BEGIN IMMEDIATE")
                 journal.sent(self.connection, changes, name)
                 self.connection.execute("COMMIT")
                 sent += len(changes.rows)
         return sent
+
+    def _changes(self) -> journal.Changes:
+        """What comes next: as much as fits into one manifest."""
+        most = PUSHED
+        while True:
+            changes = journal.collect(self.connection, most, datetime.now(UTC))
+            if len(next(manifest.portions(changes.rows, PUSHED))) == len(changes.rows):
+                return changes
+            most = max(1, most // 2)
 
     def _write(self, rows: Sequence[manifest.Row]) -> str:
         """Store rows as a manifest, and return its name."""
@@ -357,14 +364,12 @@ class Store:
             for head in self.bucket.list(PARTS)
             if Part.of_name(head.path) is not None and self._knows(head.path)
         )
-        rows = journal.everything(self.connection)
-        some = list(islice(rows, FOLDED))
-        while True:  # the last one covers what is folded: all of it is stored by then
-            following = list(islice(rows, FOLDED))
-            self._fold(some, () if following else covered, ending)
-            if not following:
-                break
+        portions = manifest.portions(journal.everything(self.connection), FOLDED)
+        some = next(portions)
+        for following in portions:
+            self._fold(some, (), ending)
             some = following
+        self._fold(some, covered, ending)  # by then all of what is folded is stored
         for name in covered:
             self.bucket.remove(name)
         return len(covered)
