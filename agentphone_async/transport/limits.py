@@ -20,9 +20,9 @@ import asyncio
 import logging
 import random
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from agentphone_async.errors import RunStoppedError
@@ -31,6 +31,7 @@ from agentphone_async.transport.circuit import CircuitBreaker, Refusals
 from agentphone_async.transport.observer import Observers
 from agentphone_async.transport.pace import AdaptivePace
 from agentphone_async.transport.rate import RateLimiter
+from agentphone_async.transport.slots import Slots
 from agentphone_async.transport.slow_start import START, looking
 from agentphone_async.transport.stop import Stop
 
@@ -57,6 +58,7 @@ class HostLimits:
         rng: source of jitter.
 
     Attributes:
+        slots: how many requests may be under way, are, and wait to be.
         refusals: what the host has said to requests of one kind, by the endpoint's name.
         limited_bytes: whether there is a ``bwlimit``.
         observers: who is told about pauses, outages and retries.
@@ -76,16 +78,14 @@ class HostLimits:
         rng: random.Random | None = None,
     ) -> None:
         self._clock = clock
-        self._controller = concurrency if isinstance(concurrency, AdaptiveConcurrency) else None
-        self._wanted = _checked(
-            concurrency.limit if isinstance(concurrency, AdaptiveConcurrency) else concurrency
-        )
+        self._controller = None
+        if isinstance(concurrency, AdaptiveConcurrency):
+            self._controller, concurrency = concurrency, concurrency.limit
+        self._wanted = _checked(concurrency)
         self._cap: int | None = None
         self._cap_doubles_at = 0.0
-        self._limit = self._wanted
-        self._held = 0
+        self.slots = Slots(self._wanted)
         self._at_gates = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
         self._stop = Stop(sleep)
         self._paused_until = float("-inf")
         self._circuit = CircuitBreaker(
@@ -120,10 +120,7 @@ class HostLimits:
         What is under way continues. Closing twice is fine.
         """
         self._stop.close()
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(RunStoppedError())
+        self.slots.send_away()
 
     def reopen(self) -> None:
         """Let requests begin again."""
@@ -146,7 +143,7 @@ class HostLimits:
         When it shrinks, nothing that is under way is interrupted: slots are not lent again
         until enough have come back. A controller takes an assigned number as its new maximum.
         """
-        return self._limit
+        return self.slots.limit
 
     @concurrency.setter
     def concurrency(self, limit: int) -> None:
@@ -162,8 +159,7 @@ class HostLimits:
 
     def grow(self, concurrency: int) -> None:
         """Let at least this many requests be under way at a time, each with its connection."""
-        most = self._wanted if self._controller is None else self._controller.maximum
-        if concurrency > most:
+        if concurrency > self.max_concurrency:
             self.concurrency = concurrency
 
     def adapt(self, maximum: int | None = None) -> None:
@@ -187,27 +183,17 @@ class HostLimits:
         self._controller.begin()
 
         def look() -> bool:
-            controller, limit = self._controller, self._limit
+            controller, limit = self._controller, self.slots.limit
             if controller is None or not controller.starting:
                 return False
-            busy = self._held - self._at_gates
+            busy = self.slots.held - self._at_gates
             controller.look(self._clock(), self.received - before, busy)
             self._apply_limit()
-            if self._limit > limit:
+            if self.slots.limit > limit:
                 more()
             return True
 
         return looking(look)
-
-    @property
-    def held(self) -> int:
-        """Slots that are lent now."""
-        return self._held
-
-    @property
-    def waiting(self) -> int:
-        """Tasks that wait for a slot now."""
-        return len(self._waiters)
 
     async def acquire(self, check: Callable[[], None] | None = None) -> None:
         """Take a slot and permission to send one request now.
@@ -224,11 +210,12 @@ class HostLimits:
         """
         if self._stop.closed:
             raise RunStoppedError
-        free = self._held < self._limit and not self._waiters
+        slots = self.slots
+        free = slots.held < slots.limit and not slots.waiters
         if free:
-            self._held += 1
+            slots.held += 1
         else:
-            await self._slot()
+            await slots.wait()
         if self._rated or not (free and self._clear) or self._stop.closed:
             self._at_gates += 1
             try:
@@ -244,33 +231,12 @@ class HostLimits:
         """Give the slot back, in the task that acquired it."""
         if self._circuit.prober is not None:
             self._circuit.left()
-        if self._held <= 0:
+        slots = self.slots
+        if slots.held <= 0:
             raise RuntimeError("a slot was released that nobody had acquired")
-        self._held -= 1
-        if self._waiters:
-            self._admit()
-
-    async def _slot(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except BaseException:
-            if not waiter.done() or waiter.cancelled():
-                with suppress(ValueError):  # closing has removed it
-                    self._waiters.remove(waiter)
-            elif waiter.exception() is None:
-                self._held -= 1  # granted in the same moment as cancelled: pass it on
-            self._admit()
-            raise
-
-    def _admit(self) -> None:
-        waiters = self._waiters
-        while self._held < self._limit and waiters:
-            if waiters[0].done():  # cancelled; it removes itself and calls here again
-                return
-            waiters.popleft().set_result(None)
-            self._held += 1
+        slots.held -= 1
+        if slots.waiters:
+            slots.admit()
 
     async def _pass_gates(self, check: Callable[[], None]) -> None:
         while True:
@@ -328,7 +294,7 @@ class HostLimits:
             self._apply_rate()
             if self._controller is None:
                 self._controller = AdaptiveConcurrency(start=self._wanted, maximum=self._wanted)
-            busy = self._held - self._at_gates
+            busy = self.slots.held - self._at_gates
             self._controller.throttled(now, pause=seconds, in_flight=busy, rate=self._pace.rate)
             self._apply_limit()
 
@@ -341,7 +307,7 @@ class HostLimits:
         """
         now = self._clock()
         if self._controller is not None:
-            busy = self._held - self._at_gates
+            busy = self.slots.held - self._at_gates
             self._controller.completed(now, size, took, in_flight=busy)
             self._apply_limit()
         if self._cap is not None and now >= self._cap_doubles_at:
@@ -363,7 +329,7 @@ class HostLimits:
         """
         now = self._clock()
         if self._cap is None or now >= self._cap_doubles_at:
-            self._cap_at(max(1, self._held // 2), now)
+            self._cap_at(max(1, self.slots.held // 2), now)
 
     def _cap_at(self, cap: int, now: float) -> None:
         self._cap = cap if cap < self._wanted else None
@@ -374,9 +340,9 @@ class HostLimits:
         if self._controller is not None:
             self._wanted = self._controller.limit
         limit = self._wanted if self._cap is None else min(self._wanted, self._cap)
-        if limit != self._limit:
-            self._limit = limit
-            self._admit()
+        if limit != self.slots.limit:
+            self.slots.limit = limit
+            self.slots.admit()
 
     def limit_rate(self, tpslimit: float | None) -> None:
         """Continue at another ``tpslimit``; it takes effect within a second."""

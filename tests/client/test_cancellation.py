@@ -40,7 +40,7 @@ async def test_a_request(client_of, sent: bytes):
         await server.until(lambda: bool(server.requests))
         await cancelled(work)
         await server.left()
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
 
 
 async def test_a_pause_between_attempts(client_of):
@@ -58,7 +58,7 @@ async def test_a_pause_between_attempts(client_of):
         work = asyncio.ensure_future(client.calls.get("c"))
         await sleeping.wait()
         await cancelled(work)
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
 
 
 async def test_cancellation_is_never_tried_again_nor_turned_into_an_error(client_of):
@@ -76,7 +76,7 @@ async def test_a_timeout_of_the_callers(client_of):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await client.calls.get("c")
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
 
 
 async def test_a_stream_that_is_broken_out_of(client_of):
@@ -119,7 +119,7 @@ async def test_a_stream_that_is_cancelled_while_it_opens(client_of):
         await server.until(lambda: bool(server.requests))
         await cancelled(work)
         await server.left()
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
 
 
 async def test_a_stream_that_ends_closes_its_connection_before_the_caller_is_told(client_of):
@@ -151,7 +151,7 @@ async def test_a_listing_that_is_broken_out_of_while_it_fetches_ahead(client_of)
                 if call.id == "call_7":
                     await server.until(lambda: len(server.requests) == 2)
                     break
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
         for connection in server.connections[1:]:
             await connection.gone.wait()
 
@@ -177,7 +177,7 @@ async def test_a_listing_that_is_cancelled(client_of):
         work = asyncio.ensure_future(walk())
         await server.until(lambda: len(server.requests) == 2)
         await cancelled(work)
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
 
 
 async def test_a_page_ahead_that_fails_unseen_is_no_complaint(client_of, caplog):

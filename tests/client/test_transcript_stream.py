@@ -305,7 +305,7 @@ async def test_following_many_calls_holds_up_nothing_else(client_of):
         streams = [client.calls.stream_transcript("c") for _ in range(5)]
         for stream in streams:
             await anext(stream)
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
         assert (await client.calls.get_recording("c")).content == b"RIFF"
         for stream in streams:
             await stream.aclose()

@@ -20,8 +20,8 @@ def server():
 async def client(server):
     async with impatient(server.base_url) as made:
         yield made
-        assert made.session.limits.held == 0
-        assert made.session.limits.waiting == 0
+        assert made.session.limits.slots.held == 0
+        assert not made.session.limits.slots.waiters
 
 
 @pytest.fixture

@@ -83,8 +83,8 @@ def assert_clean(client, folder, *, published=()):
     assert partial(folder) == []
     assert open_files(folder) == []
     assert client._budget.held == 0
-    assert client.session.limits.held == 0
-    assert client.session.limits.waiting == 0
+    assert client.session.limits.slots.held == 0
+    assert not client.session.limits.slots.waiters
     ours = [task for task in asyncio.all_tasks() if task.get_name().startswith("agentphone")]
     assert ours == []
 
@@ -289,7 +289,7 @@ async def test_while_waiting_for_a_slot_or_for_memory(tmp_path):
         first = asyncio.create_task(fetch(client, tmp_path))  # has the slot, waits for memory
         await server.until(lambda: len(server.requests) > 0)
         second = asyncio.create_task(fetch(client, tmp_path))  # waits for the slot
-        while not limits.waiting:
+        while not limits.slots.waiters:
             await asyncio.sleep(0)
         second.cancel()
         await cancelled(second)

@@ -105,7 +105,7 @@ async def test_what_may_pass_is_tried_to_the_end_of_the_attempts(script, error, 
         with pytest.raises(error) as caught:
             await client.fetch_recording("call_x", tmp_path)
         assert client._budget.held == 0
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
     assert caught.value.attempts == 3
     assert caught.value.call_id == "call_x"
     assert len(server.requests) == (6 if script in UNSEEN else 3)

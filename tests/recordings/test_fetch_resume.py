@@ -86,7 +86,7 @@ async def fetched(script, tmp_path, **options):
     async with RawServer(*script) as server, impatient(server.base_url, **options) as client:
         recording = await client.fetch_recording("call_x", tmp_path)
         assert client._budget.held == 0
-        assert client.session.limits.held == 0
+        assert client.session.limits.slots.held == 0
     assert list(files(tmp_path)) == ["recording-call_x.wav"]
     assert open_files(tmp_path) == []
     return recording, server.requests

@@ -125,7 +125,7 @@ def test_in_an_outage_one_probe_at_a_time_goes_out_and_backs_off():
         await asyncio.sleep(20)
         assert all(worker.done() and worker.exception() is None for worker in workers)
         assert not host.limits.in_outage
-        assert host.limits.held == 0
+        assert host.limits.slots.held == 0
 
     run_virtually(main())
 
@@ -177,7 +177,7 @@ def test_when_the_budget_is_spent_everybody_fails_at_once(answered, budget):
         await asyncio.gather(*(worker() for _ in range(100)))
         assert ends == pytest.approx([budget] * 100, abs=0.1)
         assert host.limits.outage_exhausted
-        assert host.limits.held == 0
+        assert host.limits.slots.held == 0
         knocks = len(host.knocks)
         for _ in range(1000):
             with pytest.raises(ConnectionFailedError):
@@ -225,7 +225,7 @@ def test_a_cancelled_probe_hands_over_to_another_waiter(moment):
         await asyncio.sleep(2)
         assert prober.cancelled()
         assert all(other.done() for other in others)
-        assert host.limits.held == 0
+        assert host.limits.slots.held == 0
 
     run_virtually(main())
 
@@ -242,7 +242,7 @@ def test_cancelling_one_who_waits_for_the_probe_cancels_nobody_else():
         await asyncio.wait(waiters, timeout=5)
         assert [waiter.cancelled() for waiter in waiters] == [False, False, True, False]
         assert all(waiter.done() for waiter in waiters)
-        assert host.limits.held == 0
+        assert host.limits.slots.held == 0
 
     run_virtually(main())
 

@@ -28,7 +28,7 @@ def test_never_more_than_the_limit_and_first_come_first_served():
             nonlocal peak
             async with slot_of(limits):
                 order.append(name)
-                peak = max(peak, limits.held)
+                peak = max(peak, limits.slots.held)
                 await asyncio.sleep(1)
 
         started = asyncio.get_running_loop().time()
@@ -38,7 +38,7 @@ def test_never_more_than_the_limit_and_first_come_first_served():
         assert order == list(range(10))
         assert peak == 3
         assert asyncio.get_running_loop().time() - started == pytest.approx(4)
-        assert (limits.held, limits.waiting) == (0, 0)
+        assert (limits.slots.held, len(limits.slots.waiters)) == (0, 0)
 
     run_virtually(main())
 
@@ -49,7 +49,7 @@ def test_a_free_slot_needs_no_task_switch():
         step = limits.acquire()
         with pytest.raises(StopIteration):
             step.send(None)
-        assert limits.held == 1
+        assert limits.slots.held == 1
 
     run_virtually(main())
 
@@ -90,9 +90,9 @@ def test_a_cancelled_waiter_never_loses_a_slot(moment):
         await turn()
         assert first.cancelled()
         assert second.done()
-        assert limits.held == 1
+        assert limits.slots.held == 1
         limits.release()
-        assert (limits.held, limits.waiting) == (0, 0)
+        assert (limits.slots.held, len(limits.slots.waiters)) == (0, 0)
 
     run_virtually(main())
 
@@ -108,7 +108,7 @@ def test_a_waiter_cancelled_just_before_a_release_does_not_block_the_next():
         limits.release()
         await turn()
         assert second.done()
-        assert limits.held == 1
+        assert limits.slots.held == 1
 
     run_virtually(main())
 
@@ -127,7 +127,7 @@ def test_a_newcomer_does_not_overtake_while_a_cancelled_waiter_stands_in_line():
         newcomer.close()
         await turn()
         assert second.done()
-        assert (limits.held, limits.waiting) == (1, 0)
+        assert (limits.slots.held, len(limits.slots.waiters)) == (1, 0)
 
     run_virtually(main())
 
@@ -137,15 +137,15 @@ def test_growing_lets_waiters_in_at_once_and_shrinking_interrupts_nobody():
         limits = limits_of(1)
         tasks = [asyncio.create_task(limits.acquire()) for _ in range(4)]
         await turn()
-        assert limits.held == 1
+        assert limits.slots.held == 1
         limits.concurrency = 3
         await turn()
-        assert limits.held == 3
+        assert limits.slots.held == 3
         limits.concurrency = 1
         limits.release()
         limits.release()
         await turn()
-        assert limits.held == 1
+        assert limits.slots.held == 1
         assert not tasks[3].done()
         limits.release()
         await tasks[3]
@@ -207,10 +207,10 @@ def test_cancelling_during_a_pause_gives_the_slot_back():
         limits.pause(10)
         task = asyncio.create_task(limits.acquire())
         await turn()
-        assert limits.held == 1
+        assert limits.slots.held == 1
         task.cancel()
         await turn()
         assert task.cancelled()
-        assert limits.held == 0
+        assert limits.slots.held == 0
 
     run_virtually(main())

@@ -62,7 +62,7 @@ def test_whoever_waits_is_told_at_once(reason):
     async def main() -> None:
         loop = asyncio.get_running_loop()
         limits, wait = await reason()
-        held = limits.held
+        held = limits.slots.held
         waiting = [asyncio.ensure_future(wait()) for _ in range(3)]
         await asyncio.sleep(0.1)
         assert not any(task.done() for task in waiting)
@@ -72,10 +72,10 @@ def test_whoever_waits_is_told_at_once(reason):
         assert loop.time() - closed_at < 0.01
         assert [type(result) for result in results] == [RunStoppedError] * 3
         assert len({id(result) for result in results}) == 3
-        assert (limits.held, limits.waiting) == (held, 0)
+        assert (limits.slots.held, len(limits.slots.waiters)) == (held, 0)
         with pytest.raises(RunStoppedError):
             await limits.acquire()
-        assert limits.held == held
+        assert limits.slots.held == held
 
     run_virtually(main())
 
@@ -96,7 +96,7 @@ def test_what_is_under_way_goes_on_and_reopening_lets_others_in():
         limits.release()
         limits.pause(5)
         await limits.acquire()  # sleeps again, too
-        assert limits.held == 1
+        assert limits.slots.held == 1
 
     run_virtually(main())
 
@@ -111,7 +111,7 @@ def test_a_slot_that_was_granted_in_the_moment_of_the_stop_is_not_lost():
         limits.close()
         results = await asyncio.gather(waiter, return_exceptions=True)
         assert isinstance(results[0], RunStoppedError)
-        assert limits.held == 0
+        assert limits.slots.held == 0
         limits.reopen()
         await asyncio.wait_for(limits.acquire(), 1)
 

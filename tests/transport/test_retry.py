@@ -194,13 +194,13 @@ async def test_the_slot_is_given_back_while_pausing(sleeps: Sleeps):
     held: list[int] = []
 
     async def sleep(seconds: float) -> None:
-        held.append(again._limits.held)
+        held.append(again._limits.slots.held)
         await sleeps(seconds)
 
     again._limits._stop._sleep = sleep
     await again.run(GET, Attempts(ServerError("x", status=500)))
     assert held == [0]
-    assert again._limits.held == 0
+    assert again._limits.slots.held == 0
 
 
 async def test_out_of_file_descriptors_means_fewer_at_a_time(sleeps: Sleeps):
@@ -210,7 +210,7 @@ async def test_out_of_file_descriptors_means_fewer_at_a_time(sleeps: Sleeps):
         await limits.acquire()
 
     async def sleep(seconds: float) -> None:
-        for _ in range(limits.held):
+        for _ in range(limits.slots.held):
             limits.release()  # the others end meanwhile
         await sleeps(seconds)
 
