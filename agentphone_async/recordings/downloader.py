@@ -49,7 +49,7 @@ from agentphone_async.recordings.outcomes import (
     without_frames,
 )
 from agentphone_async.recordings.pipeline import Closed, LongestFirst, Queue, first_of
-from agentphone_async.sinks.erased import Erased
+from agentphone_async.sinks.erased import Erased, Tombstones
 from agentphone_async.sinks.interface import Ready, Staged, Stored
 from agentphone_async.sinks.threads import wait_uncancelled
 from agentphone_async.sinks.whole import obstacle_line
@@ -333,6 +333,8 @@ class Downloader:
                 if item.trust is not None and not item.trust.proved:
                     await self._believe(batch)
                     break
+            if self.erased is not None and (tombstones := await self.erased.look()):
+                self._refuse_erased(batch, tombstones)
             for job, came, _ in batch:
                 if isinstance(came, Fetched):
                     arrived.append((job, came))
@@ -353,6 +355,14 @@ class Downloader:
             else:
                 done.append(Settled(job, self._not_stored(job, what)))
         return done
+
+    def _refuse_erased(self, batch: list[_Item], tombstones: Tombstones) -> None:
+        """What was erased while it came is not published."""
+        for number, item in enumerate(batch):
+            call_id = item.job.call_id
+            if isinstance(item.came, Fetched) and tombstones.covers(call_id):
+                self._give_up(item)
+                batch[number] = _Item(item.job, Failed(call_id, erased(call_id), item.job.call))
 
     async def _believe(self, batch: list[_Item]) -> None:
         """Ask again for those whose answers turn out to be another request's.

@@ -46,7 +46,7 @@ async def store_one(
     fetcher: Fetcher, place: Place, call_id: str, target: Target, wait: float, *, overwrite: bool
 ) -> Recording:
     """See `AsyncAgentPhone.fetch_recording`."""
-    if place.erased is not None and (await place.erased.look()).covers(call_id):
+    if await _is_erased(place, call_id):
         raise erased(call_id)
     if not overwrite:
         taken = (await place.sink.existing([target]))[0]
@@ -54,6 +54,9 @@ async def store_one(
             raise _exists(call_id, place.root / taken)
     fetched = await _patiently(lambda: _believed(fetcher, call_id, target), wait)
     try:
+        if await _is_erased(place, call_id):  # while it came
+            await place.sink.discard(fetched.ready)
+            raise erased(call_id)
         stored = (await place.sink.publish([fetched.ready]))[0]
     finally:
         fetcher.budget.release(fetched.held)
@@ -63,6 +66,10 @@ async def store_one(
     if not stored.new:
         raise _exists(call_id, path)
     return fetched.recording(call_id, place.root, stored)
+
+
+async def _is_erased(place: Place, call_id: str) -> bool:
+    return place.erased is not None and (await place.erased.look()).covers(call_id)
 
 
 async def _believed(fetcher: Fetcher, call_id: str, target: Target) -> Fetched:

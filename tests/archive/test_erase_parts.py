@@ -14,12 +14,15 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import known_hash_key
 from agentphone_async.archive.erasure.erase import ErasureReport, forget, hold, prune
+from agentphone_async.archive.erasure.tombstones import bury
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.emulator import Emulator
+from agentphone_async.errors import RecordingErasedError
 from agentphone_async.recordings.naming import hashed_id
 from agentphone_async.sinks.kept import keep_part, note_part
 from agentphone_async.sinks.leftovers import temp_names
-from tests.support.archives import archived, execute, fill
+from agentphone_async.sinks.local import LocalSink
+from tests.support.archives import DAY, archived, execute, fill
 
 NOBODY = 2**31 - 1
 """No process has this number."""
@@ -54,6 +57,36 @@ async def by_id(folder: Path, *, dry_run: bool = True) -> ErasureReport:
 
 async def by_age(folder: Path, *, dry_run: bool = True) -> ErasureReport:
     return await prune(folder, timedelta(0), dry_run=dry_run)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+@pytest.mark.parametrize("size", [1_000, 6_000_000], ids=["in memory", "staged"])
+async def test_what_is_erased_while_it_comes_is_not_published(
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, *, many, size
+):
+    fill(emulator, 1)
+    await archived(client, tmp_path)
+    emulator.add_call(id="call_1", started_at=DAY, duration=size / 16_000)
+    sink = ErasesMeanwhile(tmp_path, "call_1")
+    if many:
+        outcomes = [one async for one in client.download_recordings(["call_1"], sink)]
+        assert isinstance(outcomes[0].error, RecordingErasedError)
+    else:
+        with pytest.raises(RecordingErasedError):
+            await client.fetch_recording("call_1", sink)
+    await sink.aclose()
+    assert not list(tmp_path.glob("*.wav"))
+    assert bytes_left(tmp_path) == set()
+
+
+class ErasesMeanwhile(LocalSink):
+    def __init__(self, folder: Path, call_id: str) -> None:
+        super().__init__(folder)
+        self._call_id = call_id
+
+    async def existing(self, targets):
+        bury(self.folder, [self._call_id], DAY)
+        return await super().existing(targets)
 
 
 @pytest.mark.parametrize(
