@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -153,11 +154,15 @@ def snapshot(top: Path) -> dict[str, tuple[int, bytes | None]]:
 
 
 async def test_nothing_outside_is_touched_by_anything(
-    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path
+    emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch
 ):
     fill(emulator, 2)
     original = tmp_path / "original"
     await archived(client, original, metadata=True)
+
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
 
     async def everything(folder: Path, number: int) -> None:
         ways = [
@@ -189,6 +194,7 @@ async def test_nothing_outside_is_touched_by_anything(
         after = snapshot(outside)
         assert after == before, name
         assert sorted(os.listdir(top)) == ["archive", "outside"], name
+        assert os.listdir(copies) == [], name
 
     for number, name in enumerate(TRICKS):
         await tried(name, number)

@@ -133,6 +133,15 @@ def disconnect(connection: CatalogConnection) -> None:
             shutil.rmtree(connection.copy, ignore_errors=True)
 
 
+def check_readable(folder: Path) -> None:
+    """Open it for reading and close it again, before anything is written beside it.
+
+    Raises:
+        CatalogError: as `connect` does.
+    """
+    disconnect(connect(folder, write=False))
+
+
 @contextmanager
 def connected(folder: Path, *, write: bool) -> Iterator[CatalogConnection]:
     """`connect`, and `disconnect` at the end of the block."""

@@ -24,7 +24,7 @@ from agentphone_async.archive.catalog.erased import (
     erased_hashes,
     note_erased,
 )
-from agentphone_async.archive.catalog.opening import connect
+from agentphone_async.archive.catalog.opening import check_readable
 from agentphone_async.archive.catalog.rows import CallRow
 from agentphone_async.archive.catalog.settings import (
     get_setting,
@@ -196,7 +196,7 @@ async def hold(dest: str | Path, call_ids: Iterable[str], *, release: bool = Fal
     """
     refuse_single(call_ids, "call_ids", "use a list of ids")
     folder = Path(dest)
-    connect(folder, write=False).close()
+    check_readable(folder)
     with ArchiveLock(folder) as lock:
         lock.acquire()
         held = load_settings(folder).held
@@ -246,7 +246,7 @@ async def _erase(
     wait_lock: float,
     also: Sequence[Also],
 ) -> None:
-    connect(folder, write=False).close()  # no archive, no lock file
+    check_readable(folder)  # no archive, no lock file
     if report.dry_run:
         async with await Catalog.open(folder, write=False) as catalog:
             async for ids in batches(catalog):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.catalog.opening import connect
+from agentphone_async.archive.catalog.opening import check_readable
 from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.recordings import files_of_calls
 from agentphone_async.archive.catalog.rows import CatalogFile, id_to_text, stamp
@@ -35,7 +35,7 @@ async def accept(
         ArchiveLockedError: a run is at work here.
     """
     folder = Path(dest)
-    connect(folder, write=False).close()  # no archive, no lock file
+    check_readable(folder)  # no archive, no lock file
     ids = list(dict.fromkeys(call_ids))
     found: list[Finding] = []
     lock = ArchiveLock(folder)

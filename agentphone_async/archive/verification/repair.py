@@ -17,7 +17,7 @@ from anyio.abc import AsyncResource
 
 from agentphone_async.archive.catalog.calls import get_calls
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.catalog.opening import connect
+from agentphone_async.archive.catalog.opening import check_readable
 from agentphone_async.archive.catalog.recordings import (
     current_recordings,
     owner_of,
@@ -89,7 +89,7 @@ async def repair(
         DestinationError: the disk failed.
     """
     folder = Path(dest)
-    connect(folder, write=False).close()  # no archive, no lock file
+    check_readable(folder)  # no archive, no lock file
     lock = ArchiveLock(folder)
     await lock.wait(wait_lock, asyncio.sleep)
     with lock:
