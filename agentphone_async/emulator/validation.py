@@ -151,7 +151,7 @@ def page_bounds(
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A truth of the query, in any of the words that the web framework takes; False by default.
+    """A boolean of the query, in any of the words that the web framework takes; False by default.
 
     Raises:
         InvalidRequestError: It is none of them.

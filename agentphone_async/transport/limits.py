@@ -85,7 +85,7 @@ class HostLimits:
         self._cap: int | None = None
         self._cap_doubles_at = 0.0
         self.slots = Slots(self._wanted)
-        self._at_gates = 0
+        self._waiting_to_send = 0
         self._stop = Stop(sleep)
         self._paused_until = float("-inf")
         self._circuit = CircuitBreaker(
@@ -186,7 +186,7 @@ class HostLimits:
             controller, limit = self._controller, self.slots.limit
             if controller is None or not controller.starting:
                 return False
-            busy = self.slots.held - self._at_gates
+            busy = self.slots.held - self._waiting_to_send
             controller.look(self._clock(), self.received - before, busy)
             self._apply_limit()
             if self.slots.limit > limit:
@@ -217,15 +217,15 @@ class HostLimits:
         else:
             await slots.wait()
         if self._rated or not (free and self._clear) or self._stop.closed:
-            self._at_gates += 1
+            self._waiting_to_send += 1
             try:
-                await self._pass_gates(check or self._stop.check)
+                await self._wait_until_allowed(check or self._stop.check)
                 self._stop.check()
             except BaseException:
                 self.release()
                 raise
             finally:
-                self._at_gates -= 1
+                self._waiting_to_send -= 1
 
     def release(self) -> None:
         """Give the slot back, in the task that acquired it."""
@@ -238,7 +238,7 @@ class HostLimits:
         if slots.waiters:
             slots.admit()
 
-    async def _pass_gates(self, check: Callable[[], None]) -> None:
+    async def _wait_until_allowed(self, check: Callable[[], None]) -> None:
         while True:
             self._stop.check()
             check()
@@ -294,7 +294,7 @@ class HostLimits:
             self._apply_rate()
             if self._controller is None:
                 self._controller = AdaptiveConcurrency(start=self._wanted, maximum=self._wanted)
-            busy = self.slots.held - self._at_gates
+            busy = self.slots.held - self._waiting_to_send
             self._controller.throttled(now, pause=seconds, in_flight=busy, rate=self._pace.rate)
             self._apply_limit()
 
@@ -307,7 +307,7 @@ class HostLimits:
         """
         now = self._clock()
         if self._controller is not None:
-            busy = self.slots.held - self._at_gates
+            busy = self.slots.held - self._waiting_to_send
             self._controller.completed(now, size, took, in_flight=busy)
             self._apply_limit()
         if self._cap is not None and now >= self._cap_doubles_at:

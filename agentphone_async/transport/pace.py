@@ -99,7 +99,7 @@ class AdaptivePace:
             if too_fast is not None and self._answered:  # else it was not the rate
                 self._set(too_fast / 2)
             return
-        # During the pause the host may have saved up allowance, or not: the truth lies between.
+        # During the pause the host may have saved up allowance, or not: the rate lies between.
         if too_fast is None and 0 < pause <= SHORT_PAUSE:
             # A window of about this length, or of a second, is used up: that is its rate.
             self._set(self._answered / (now - since + max(pause, 1.0)))

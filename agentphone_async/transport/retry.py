@@ -130,7 +130,7 @@ class Retrier:
             error.about(request)
             if refusals.error is None or not isinstance(error, RateLimitError | ServerError):
                 raise
-            why = copy_of(refusals.error).about(request)  # the whole story, not the last answer
+            why = copy_of(refusals.error).about(request)  # all answers, not the last one
             why.attempts = error.attempts
             raise why from error
 

@@ -12,16 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import aiohttp
 import pytest
 import trustme
 import uvloop
-from aioresponses import aioresponses
 
 from agentphone_async.config import Settings, Timeouts
 from agentphone_async.errors import AgentPhoneError, ConnectionFailedError, TimedOutError
 from agentphone_async.protocol import endpoints
-from agentphone_async.transport import fast_path
 from agentphone_async.transport.session import Session
 from tests.support.raw_server import (
     Connection,
@@ -194,15 +191,15 @@ async def account(
             (request.method, request.target, sorted(request.headers.items()), request.connection)
             for request in server.requests
         ]
-        story = [*seen, *sent, len(server.connections)]
+        happened = [*seen, *sent, len(server.connections)]
         # With the address: a bare port, such as 45678, also occurs in a body of all bytes.
-        return [str(part).replace(f"127.0.0.1:{server.port}", "HOST") for part in story]
+        return [str(part).replace(f"127.0.0.1:{server.port}", "HOST") for part in happened]
 
 
-def in_time(loop_factory: LoopFactory, story: Coroutine[Any, Any, T]) -> T:
-    """Run a story; one that takes longer than the longest patience in it fails."""
+def in_time(loop_factory: LoopFactory, work: Coroutine[Any, Any, T]) -> T:
+    """Run something; what takes longer than the longest patience in it fails."""
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(asyncio.wait_for(story, 4))
+        return runner.run(asyncio.wait_for(work, 4))
 
 
 def both_ways(
@@ -216,13 +213,13 @@ def both_ways(
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_the_lane_tells_the_same_story_as_a_session(behaviour, loop_factory, secured):
+def test_the_fast_path_gives_what_a_session_gives(behaviour, loop_factory, secured):
     fast, ordinary = both_ways(loop_factory, BEHAVIOURS[behaviour], secured, PATIENT)
     assert fast == ordinary
 
 
 @pytest.mark.parametrize("silence", SILENCES)
-def test_the_lane_waits_no_longer_than_a_session(silence, loop_factory, secured):
+def test_the_fast_path_waits_no_longer_than_a_session(silence, loop_factory, secured):
     fast, ordinary = both_ways(loop_factory, SILENCES[silence], secured, IMPATIENT)
     assert "TimedOutError" in fast[0]
     assert fast == ordinary
@@ -361,43 +358,3 @@ async def test_a_base_url_with_a_prefix_and_an_id_that_needs_encoding():
 
 
 # ------------------------------------------------------------------------ when there is no path
-
-
-@pytest.mark.parametrize("number", range(len(fast_path.CALLED)))
-async def test_without_one_of_its_parts_everything_goes_the_ordinary_way(number, monkeypatch):
-    called, parameters = fast_path.CALLED[number]
-    missing = [(called, {*parameters, "no_such_parameter"})]
-    monkeypatch.setattr(fast_path, "CALLED", missing)
-    async with RawServer(WAV) as server, Session(Settings(base_url=server.base_url)) as session:
-        assert session._clients is not None
-        assert session._clients.fast is None
-        assert (await ask(session))[0] == 200
-
-
-async def test_who_replaces_the_requests_of_all_sessions_gets_these_too():
-    with aioresponses() as mocked:
-        async with Session(Settings(base_url="http://127.0.0.1:9")) as session:
-            url = "http://127.0.0.1:9/v1/calls/call_1/recording"
-            mocked.get(url, exception=aiohttp.ServerDisconnectedError())
-            assert (await ask(session))[0] is ConnectionFailedError
-            assert len(mocked.requests) == 1
-
-
-async def test_only_what_is_plain_and_public_takes_the_lane():
-    async with Session(Settings(base_url="http://127.0.0.1:9")) as session:
-        fast = session.ready().fast
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await fast.get(endpoints.get_recording("call_1"))
-        for request in OTHERS:
-            assert await fast.get(request) is None
-
-
-OTHERS = (
-    endpoints.get_call("call_1"),
-    endpoints.get_transcript("call_1"),
-    endpoints.stream_transcript("call_1"),
-    endpoints.end_call("call_1"),
-    endpoints.get_recording("call_1")._replace(authenticated=True),
-    endpoints.get_recording("call_1")._replace(query=(("a", "b"),)),
-    endpoints.get_recording("call_1")._replace(method="POST", body={}),
-)

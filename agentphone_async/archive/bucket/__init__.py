@@ -1,1 +1,1 @@
-"""An archive whose truth is in an object store; the catalog is a cache that is made from it."""
+"""An archive in an object store; the catalog is a cache that is made from it."""

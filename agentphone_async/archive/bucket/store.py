@@ -1,4 +1,4 @@
-"""The truth in the bucket and the cache that is made from it: opened, brought up to date, sent.
+"""Manifests in the bucket and the cache made from them: opened, brought up to date, sent.
 
 Manifests are only added, and every cache takes in those that it does not know.
 """
