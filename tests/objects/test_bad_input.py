@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def test_a_store_that_refuses(store, tmp_path, answer, said):
 def test_who_lacks_a_permission_is_told_before_anything_is_written(
     store, tmp_path, kind, make, said
 ):
-    assert Store(Bucket.from_url("s3://bucket/prefix"), tmp_path / "first").open()
+    with closing(Store(Bucket.from_url("s3://bucket/prefix"), tmp_path / "first")) as first:
+        assert first.open()
     before = dict(store.objects)
     store.trouble = always(refusal(403, "AccessDenied"), kind)
     with pytest.raises(DestinationError) as caught:

@@ -152,32 +152,40 @@ class Store:
         with destination_errors(self.cache):
             self.cache.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         with self._errors():
-            connection = self._connection = connect(self.cache, write=True)
-            for pragma in (
-                "foreign_keys = OFF",
-                "temp_store = FILE",  # a million rows are more than memory should hold
-                "cache_size = -64000",
-                "wal_autocheckpoint = 20000",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
-            known = get_setting(connection, "bucket")
-            if known != self.identity.id and (known or connection.execute(_HAS_ROWS).fetchone()):
-                raise CatalogError(
-                    f"the catalog {path_of(self.cache)} belongs to another archive; remove it, or "
-                    "name another with --catalog",
-                    filename=str(path_of(self.cache)),
-                )
-            connection.execute("BEGIN IMMEDIATE")
-            set_setting(connection, "bucket", self.identity.id)
-            set_setting(connection, "run_numbers", "by time")
-            names = ["scope_key", *(["hash_key"] if self.identity.hashed else [])]
-            connection.executemany(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
-                [(name, self.identity.key) for name in names],
-            )
-            journal.install(connection)
-            connection.execute("COMMIT")
+            connection = connect(self.cache, write=True)
+            try:
+                self._take_over(connection, self.identity)
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
         return True
+
+    def _take_over(self, connection: sqlite3.Connection, identity: Identity) -> None:
+        """Make a catalog the cache of this archive.
+
+        Raises:
+            CatalogError: it is another archive's.
+        """
+        for pragma in ("foreign_keys = OFF", "cache_size = -64000", "wal_autocheckpoint = 20000"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA temp_store = FILE")  # a million rows are too much for memory
+        known = get_setting(connection, "bucket")
+        if known != identity.id and (known or connection.execute(_HAS_ROWS).fetchone()):
+            raise CatalogError(
+                f"the catalog {path_of(self.cache)} belongs to another archive; remove it, or "
+                "name another with --catalog",
+                filename=str(path_of(self.cache)),
+            )
+        connection.execute("BEGIN IMMEDIATE")
+        set_setting(connection, "bucket", identity.id)
+        set_setting(connection, "run_numbers", "by time")
+        for name in ("scope_key", *(["hash_key"] if identity.hashed else [])):
+            connection.execute(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, identity.key)
+            )
+        journal.install(connection)
+        connection.execute("COMMIT")
 
     @property
     def connection(self) -> sqlite3.Connection:
