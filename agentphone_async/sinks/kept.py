@@ -123,7 +123,8 @@ def take_part(prefix: str, stem: str, mark: str, temp: str) -> Part | None:
             digest.update(block)
             size += len(block)
             head = head or block[:HEAD_BYTES]
-        if written != kept or (size, digest.hexdigest()) == (said["size"], said["sha256"]):
+        whole = written != kept or (size, digest.hexdigest()) == (said["size"], said["sha256"])
+        if whole and size:
             return Part(fd, size, digest, head)
     except BaseException:
         with suppress(OSError):
