@@ -180,10 +180,8 @@ class Store:
         connection.execute("BEGIN IMMEDIATE")
         set_setting(connection, "bucket", identity.id)
         set_setting(connection, "run_numbers", "by time")
-        for name in ("scope_key", *(["hash_key"] if identity.hashed else [])):
-            connection.execute(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, identity.key)
-            )
+        for key in ("scope_key", *(["hash_key"] if identity.hashed else [])):
+            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, identity.key))
         journal.install(connection)
         connection.execute("COMMIT")
 
