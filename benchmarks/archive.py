@@ -205,6 +205,10 @@ def verifying(files: int, scratch: Path) -> None:
             path.write_bytes(body)
             path.chmod(0o600)
             catalog.execute(
+                "INSERT INTO calls (id, raw, first_seen, last_seen) VALUES (?, '{}', 'a', 'b')",
+                (f"call_{number}",),
+            )
+            catalog.execute(
                 "INSERT INTO recordings (call_id, version, state, path, size, sha256, attempts, "
                 "created, updated) VALUES (?, 1, 'archived', ?, ?, ?, 1, ?, ?)",
                 (
