@@ -36,7 +36,7 @@ from agentphone_async.archive.catalog.recordings import store_recordings
 from agentphone_async.archive.catalog.rows import RecordingRow, raw_text
 from agentphone_async.archive.names import Names
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.verify import verify
 from agentphone_async.models import Call
 from benchmarks.machine import REPOSITORY, describe
 from benchmarks.measure import Command, Measured, run, served

@@ -15,7 +15,7 @@ from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.opening import inspect
 from agentphone_async.archive.catalog.runs import BEGINNING, last_covered, last_full_listing
 from agentphone_async.archive.catalog.settings import known_scope_key, scope_key, scope_of
-from agentphone_async.archive.erasure.erase import resume
+from agentphone_async.archive.erase import resume
 from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer

@@ -30,7 +30,7 @@ from agentphone_async.archive.catalog.recordings import (
 )
 from agentphone_async.archive.catalog.rows import ON_DISK, RecordingRow, with_file
 from agentphone_async.archive.catalog.schema import FILE_NAME
-from agentphone_async.archive.erasure.erase import resume
+from agentphone_async.archive.erase import resume
 from agentphone_async.archive.files.on_disk import Found, examine, files_below, size_of
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.recovery import Recovery

@@ -23,7 +23,7 @@ from agentphone_async.cli.param_types import File, Place, Seconds
 from agentphone_async.cli.places import catalog_option
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erasure.erase import Also, ErasureReport
+    from agentphone_async.archive.erase import Also, ErasureReport
 
 _MOST_IDS = 20
 

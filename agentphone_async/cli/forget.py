@@ -13,7 +13,7 @@ from agentphone_async.cli.options import Command
 from agentphone_async.cli.places import archive_of
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erasure.erase import ErasureReport
+    from agentphone_async.archive.erase import ErasureReport
 
 
 @click.command("forget", cls=Command)
@@ -53,7 +53,7 @@ async def _forget(
     *,
     yes: bool,
 ) -> ErasureReport:
-    from agentphone_async.archive.erasure.erase import forget
+    from agentphone_async.archive.erase import forget
 
     ids = await ids_of(arguments, file)
     place = archive_of(dest, cache)

@@ -79,7 +79,7 @@ async def _hold(
     *,
     release: bool,
 ) -> int:
-    from agentphone_async.archive.erasure.erase import hold
+    from agentphone_async.archive.erase import hold
 
     ids = await ids_of(arguments, file)
     place = archive_of(dest, cache)

@@ -16,7 +16,7 @@ from agentphone_async.cli.param_types import Seconds
 from agentphone_async.cli.places import archive_of
 
 if TYPE_CHECKING:
-    from agentphone_async.archive.erasure.erase import ErasureReport
+    from agentphone_async.archive.erase import ErasureReport
 
 
 @click.command("prune", cls=Command)
@@ -70,7 +70,7 @@ async def _prune(
     *,
     yes: bool,
 ) -> ErasureReport:
-    from agentphone_async.archive.erasure.erase import keeper, prune
+    from agentphone_async.archive.erase import keeper, prune
 
     age = timedelta(seconds=older_than)
     place = archive_of(dest, cache)

@@ -29,9 +29,9 @@ from agentphone_async.cli.places import archive_of, catalog_option
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.archive import BucketArchive
-    from agentphone_async.archive.verification.hasher import Finding
-    from agentphone_async.archive.verification.repair import Repaired
-    from agentphone_async.archive.verification.verify import VerifyReport
+    from agentphone_async.archive.hasher import Finding
+    from agentphone_async.archive.repair import Repaired
+    from agentphone_async.archive.verify import VerifyReport
     from agentphone_async.cli.tables import Rows
 
 _LINE_EVERY = 10.0
@@ -109,7 +109,7 @@ async def _accept(
     place: Path | BucketArchive, call_ids: tuple[str, ...], wait_lock: float
 ) -> Sequence[Finding]:
     if isinstance(place, Path):
-        from agentphone_async.archive.verification.accept import accept
+        from agentphone_async.archive.accept import accept
 
         return await accept(place, call_ids, wait_lock=wait_lock)
     from agentphone_async.archive.bucket import check
@@ -119,7 +119,7 @@ async def _accept(
 
 async def _verify(place: Path | BucketArchive, settings: dict[str, Any]) -> VerifyReport:
     if isinstance(place, Path):
-        from agentphone_async.archive.verification.verify import verify
+        from agentphone_async.archive.verify import verify
 
         return await verify(place, **settings)
     from agentphone_async.archive.bucket import check
@@ -132,7 +132,7 @@ async def _repair(
 ) -> VerifyReport:
     async with connection.client(key_needed=False) as client:
         if isinstance(place, Path):
-            from agentphone_async.archive.verification.repair import repair
+            from agentphone_async.archive.repair import repair
 
             return await repair(place, client, **settings)
         from agentphone_async.archive.bucket import repair as in_bucket

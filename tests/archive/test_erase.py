@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import erased_after
-from agentphone_async.archive.erasure.erase import ErasureReport, forget, hold, prune
-from agentphone_async.archive.erasure.tombstones import is_erased
+from agentphone_async.archive.erase import ErasureReport, forget, hold, prune
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.query import entries
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.verification.repair import repair
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.repair import repair
+from agentphone_async.archive.tombstones import is_erased
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     ArchiveLockedError,
@@ -235,7 +235,7 @@ async def test_holds_outlive_the_catalog(
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from agentphone_async.archive.erasure.erase import forget
+from agentphone_async.archive.erase import forget
 
 def die_at(step):
     left = step

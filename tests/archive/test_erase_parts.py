@@ -13,9 +13,9 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import known_hash_key
-from agentphone_async.archive.erasure.erase import ErasureReport, forget, hold, prune
-from agentphone_async.archive.erasure.tombstones import bury
+from agentphone_async.archive.erase import ErasureReport, forget, hold, prune
 from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.tombstones import bury
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import RecordingErasedError
 from agentphone_async.recordings.naming import hashed_id

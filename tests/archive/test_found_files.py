@@ -19,7 +19,7 @@ from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.files.sums import SUMS_NAME, Sums
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.verification.repair import repair
+from agentphone_async.archive.repair import repair
 from agentphone_async.emulator import Emulator
 from tests.support.archives import DAY, archived, catalogued, day_folder, execute, fill
 

@@ -14,7 +14,7 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.query import overview
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 
 

@@ -18,7 +18,7 @@ from agentphone_async.archive.catalog.rows import COLUMNS
 from agentphone_async.archive.files.evidence import INDEX_FOLDER, sums_in
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import CatalogError
 from agentphone_async.sinks.erased import SETTINGS_NAME

@@ -16,7 +16,7 @@ from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.record import Recorder
 from agentphone_async.archive.settings_file import load_settings
 from agentphone_async.archive.template import Template
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.sinks.erased import SETTINGS_NAME
 

@@ -11,8 +11,8 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.verification.repair import Repaired, repair
-from agentphone_async.archive.verification.verify import VerifyReport, verify
+from agentphone_async.archive.repair import Repaired, repair
+from agentphone_async.archive.verify import VerifyReport, verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ArchiveLockedError, CatalogError, DestinationError
 from tests.support.archives import (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.erasure.erase import forget
-from agentphone_async.archive.erasure.tombstones import bury
+from agentphone_async.archive.erase import forget
+from agentphone_async.archive.tombstones import bury
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     CatalogError,

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.erasure.erase import forget, hold, prune
+from agentphone_async.archive.erase import forget, hold, prune
 from agentphone_async.archive.export import export
 from agentphone_async.archive.files.evidence import INDEX_FOLDER
 from agentphone_async.archive.lock import LOCK_NAME
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.verification.repair import repair
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.repair import repair
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME

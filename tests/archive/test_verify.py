@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.verification import verify as verify_module
-from agentphone_async.archive.verification.hasher import Finding, Hasher
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive import verify as verify_module
+from agentphone_async.archive.hasher import Finding, Hasher
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import CatalogError
 from tests.support.archives import archived, day_folder, execute, fill

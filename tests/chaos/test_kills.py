@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async.archive.verification.verify import verify
+from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from tests.faults.command import Command, requested
 from tests.faults.oracle import Oracle

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from agentphone_async import Archive, AsyncAgentPhone, Fsync, Target
-from agentphone_async.archive.erasure.erase import forget, hold, prune
+from agentphone_async.archive.erase import forget, hold, prune
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import ConfigurationError, NotAudioError
 from agentphone_async.models import Call, CallPage

@@ -16,9 +16,9 @@ import anyio
 import pytest
 
 from agentphone_async import Archive, AsyncAgentPhone, ConfigurationError, RunOptions
+from agentphone_async.archive import erase
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.store import Store
-from agentphone_async.archive.erasure import erase
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, CatalogError

@@ -17,14 +17,14 @@ from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
 
+from agentphone_async.archive.accept import accepted
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.store import ASIDE, OURS, Store
 from agentphone_async.archive.catalog.recordings import files_after, files_of_calls, known_paths
 from agentphone_async.archive.catalog.rows import ON_DISK, CatalogFile, id_to_text, stamp
+from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.report import MOST_KEPT
-from agentphone_async.archive.verification.accept import accepted
-from agentphone_async.archive.verification.hasher import Finding
-from agentphone_async.archive.verification.verify import VerifyReport
+from agentphone_async.archive.verify import VerifyReport
 from agentphone_async.sinks.bucket import Bucket
 
 AT_ONCE = 16

@@ -19,7 +19,7 @@ from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.catalog.calls import calls_after
 from agentphone_async.archive.catalog.rows import CallRow, id_to_text
-from agentphone_async.archive.erasure.erase import Also, ErasureReport
+from agentphone_async.archive.erase import Also, ErasureReport
 
 _BATCH = 200
 

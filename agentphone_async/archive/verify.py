@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from agentphone_async.archive.accept import accepted, fingerprint
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import files_after, known_paths
 from agentphone_async.archive.catalog.rows import CatalogFile
 from agentphone_async.archive.files.on_disk import walk
+from agentphone_async.archive.hasher import Checked, Finding, Hasher
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.archive.settings_file import load_settings
-from agentphone_async.archive.verification.accept import accepted, fingerprint
-from agentphone_async.archive.verification.hasher import Checked, Finding, Hasher
 from agentphone_async.sinks.threads import FilePool
 
 __all__ = ["Finding", "Verifier", "VerifyReport", "verify"]

@@ -18,8 +18,8 @@ from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.recordings import files_of_calls
 from agentphone_async.archive.catalog.rows import CatalogFile, id_to_text, stamp
 from agentphone_async.archive.files.on_disk import examine
+from agentphone_async.archive.hasher import Finding, Hasher
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.verification.hasher import Finding, Hasher
 from agentphone_async.errors import DestinationError
 
 _BATCH = 200

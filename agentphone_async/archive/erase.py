@@ -32,7 +32,10 @@ from agentphone_async.archive.catalog.settings import (
     kept_erasure_key,
     set_setting,
 )
-from agentphone_async.archive.erasure.lots import (
+from agentphone_async.archive.files.sidecar_files import SidecarFiles
+from agentphone_async.archive.files.sums import Sums
+from agentphone_async.archive.lock import ArchiveLock
+from agentphone_async.archive.lots import (
     BATCH,
     Lot,
     is_summed,
@@ -41,12 +44,9 @@ from agentphone_async.archive.erasure.lots import (
     remove_files,
     told_in,
 )
-from agentphone_async.archive.erasure.scrub import compact, scrub_old
-from agentphone_async.archive.erasure.tombstones import bury, restore
-from agentphone_async.archive.files.sidecar_files import SidecarFiles
-from agentphone_async.archive.files.sums import Sums
-from agentphone_async.archive.lock import ArchiveLock
+from agentphone_async.archive.scrub import compact, scrub_old
 from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
+from agentphone_async.archive.tombstones import bury, restore
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.sinks.erased import Tombstones

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from agentphone_async.archive.call_files import CallFiles
 from agentphone_async.archive.catalog.calls import get_calls
 from agentphone_async.archive.catalog.erased import Erased
 from agentphone_async.archive.catalog.paths import CatalogConnection
 from agentphone_async.archive.catalog.rows import CallRow
-from agentphone_async.archive.files.call_files import CallFiles
 from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.sinks.disk import destination_errors, sync_folder

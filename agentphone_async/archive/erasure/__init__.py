@@ -1,1 +1,0 @@
-"""Calls are erased for good, and stay erased."""
