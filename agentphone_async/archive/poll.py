@@ -6,11 +6,9 @@ list.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import anyio
 
@@ -111,22 +109,6 @@ class Poller:
             Task(call, own_stem(call, stem, owners), known, again=True)
             for (call, known), stem in zip(due, stems, strict=True)
         ]
-
-
-async def sleep_unless(
-    stopped: asyncio.Event, sleep: Callable[[float], Awaitable[object]], seconds: float
-) -> bool:
-    """Sleep, and return True if that ended with a stop."""
-    timer = asyncio.ensure_future(sleep(seconds))
-    stop = asyncio.create_task(stopped.wait())
-    try:
-        await asyncio.wait((timer, stop), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for waiter in (timer, stop):
-            waiter.cancel()
-            with suppress(asyncio.CancelledError):
-                await waiter
-    return stopped.is_set()
 
 
 async def ask_by_id(client: AsyncAgentPhone, ids: Sequence[str], stop: StopToken) -> list[Call]:

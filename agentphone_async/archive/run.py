@@ -37,7 +37,7 @@ from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Placed, RunOptions, SidecarWriter
 from agentphone_async.archive.plan import Task, is_too_young
 from agentphone_async.archive.planner import Planner, Terms, job_of
-from agentphone_async.archive.poll import Poller, ask_by_id, sleep_unless
+from agentphone_async.archive.poll import Poller, ask_by_id
 from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
 from agentphone_async.archive.record import Recorder
 from agentphone_async.archive.report import Report
@@ -56,6 +56,7 @@ from agentphone_async.recordings.jobs import Job, Place, Settled
 from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.stop import StopToken
 from agentphone_async.sinks.erased import Tombstones
+from agentphone_async.waiting import first_of
 
 _log = logging.getLogger("agentphone_async.archive")
 
@@ -328,7 +329,8 @@ class Run:
                 pause,
                 extra={"seconds": pause},
             )
-            if await sleep_unless(self._stopped, self._environment.sleep, pause):
+            await first_of(self._environment.sleep(pause), self._stopped.wait())
+            if self._stopped.is_set():
                 return
             left = min(left - pause, deadline - clock())
             pause = min(pause * 1.5, 30.0)

@@ -7,7 +7,6 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -118,19 +117,6 @@ class VirtualClock:
             else:
                 waiting.append((count, reached))
         self._watchers = waiting
-
-
-async def first_of(*waits: Coroutine[object, object, None]) -> None:
-    """Return when the first of several waits is over; the others are cancelled and gone."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
 
 
 class Pacer:

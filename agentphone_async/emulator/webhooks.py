@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 
-from agentphone_async.emulator.clock import first_of
 from agentphone_async.emulator.conversation import turns_of, verdict
 from agentphone_async.emulator.exchange import Service
 from agentphone_async.emulator.faults import Fault, FaultBook
@@ -17,6 +16,7 @@ from agentphone_async.emulator.models import EmulatedCall, WebhookDelivery
 from agentphone_async.emulator.routes import Match
 from agentphone_async.emulator.seeding import digest
 from agentphone_async.emulator.serializers import number, timestamp
+from agentphone_async.waiting import first_of
 from agentphone_async.webhooks import sign_webhook
 
 EVENT = "agent.call_ended"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agentphone_async.errors import RunStoppedError
 from agentphone_async.recordings.downloader import Downloader
+from agentphone_async.waiting import first_of
 
 T = TypeVar("T")
 
@@ -70,15 +71,7 @@ class StopToken:
 
     @staticmethod
     async def _unless(event: asyncio.Event, work: Awaitable[T]) -> T:
-        task: asyncio.Future[Any] = asyncio.ensure_future(work)
-        stop = asyncio.create_task(event.wait())
-        try:
-            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-            if event.is_set() and not task.done():
-                raise RunStoppedError
-            result: T = await task
-            return result
-        finally:
-            for each in (task, stop):
-                each.cancel()
-            await asyncio.wait((task, stop))
+        task = asyncio.ensure_future(work)
+        if await first_of(task, event.wait()) is not task:
+            raise RunStoppedError
+        return task.result()

@@ -66,7 +66,7 @@ class CircuitBreaker:
         self._since = 0.0
         self._deadline = math.inf
         self._next_probe = 0.0
-        self._news: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()  # the probe that is out, or goes out next, has ended
         self._open = False
         self.prober: asyncio.Task[object] | None = None
         self.error: BaseException | None = None
@@ -145,11 +145,11 @@ class CircuitBreaker:
             if self._is_probe():
                 if due <= 0:
                     return
-                await self._stop.sleep(due, self._next_news())
+                await self._stop.wait(self._news, due)
             elif self.exhausted and self.error is not None:
                 raise copy_of(self.error)
             else:
-                await self._stop.wait(self._next_news())
+                await self._stop.wait(self._news)
 
     def _is_probe(self) -> bool:
         return self.prober is not None and self.prober is asyncio.current_task()
@@ -163,15 +163,8 @@ class CircuitBreaker:
 
     def _end_probe(self) -> None:
         self.prober = None
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
-
-    def _next_news(self) -> asyncio.Future[None]:
-        """Done when the probe that is out, or is to go out next, has ended, whichever way."""
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        return self._news
+        self._news.set()
+        self._news = asyncio.Event()
 
 
 class Refusals:

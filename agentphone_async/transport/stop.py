@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from agentphone_async.errors import RunStoppedError
+from agentphone_async.waiting import first_of
 
 
 class Stop:
@@ -25,19 +25,18 @@ class Stop:
 
     def __init__(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._sleep = sleep
-        self._ended: asyncio.Future[None] | None = None
+        self._ended = asyncio.Event()
         self.closed = False
 
     def close(self) -> None:
         """End all waits. Closing twice is fine."""
         self.closed = True
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended.set_result(None)
+        self._ended.set()
 
     def reopen(self) -> None:
         """Let waits begin again."""
         self.closed = False
+        self._ended.clear()
 
     def check(self) -> None:
         """Continue only if it is not closed.
@@ -48,27 +47,23 @@ class Stop:
         if self.closed:
             raise RunStoppedError
 
-    async def sleep(self, seconds: float, *unless: asyncio.Future[Any]) -> None:
-        """Sleep, but not on after one of ``unless`` is done.
-
-        Raises:
-            RunStoppedError: closed before, or meanwhile.
-        """
-        timer = asyncio.ensure_future(self._sleep(seconds))
-        try:
-            await self.wait(timer, *unless)
-        finally:
-            timer.cancel()
-            await asyncio.wait((timer,))
-
-    async def wait(self, *events: asyncio.Future[Any]) -> None:
-        """Wait until one of these is done; none of them is cancelled.
+    async def sleep(self, seconds: float) -> None:
+        """Sleep.
 
         Raises:
             RunStoppedError: closed before, or meanwhile.
         """
         self.check()
-        if self._ended is None:
-            self._ended = asyncio.get_running_loop().create_future()
-        await asyncio.wait((*events, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        await first_of(self._sleep(seconds), self._ended.wait())
+        self.check()
+
+    async def wait(self, event: asyncio.Event, seconds: float | None = None) -> None:
+        """Wait until this happens, or so many seconds have passed.
+
+        Raises:
+            RunStoppedError: closed before, or meanwhile.
+        """
+        self.check()
+        others = () if seconds is None else (self._sleep(seconds),)
+        await first_of(event.wait(), self._ended.wait(), *others)
         self.check()

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +26,7 @@ from agentphone_async.errors import (
     ConfigurationError,
     PermissionDeniedError,
 )
+from agentphone_async.waiting import first_of
 from agentphone_async.web.consumer import Consumer, a_day_before
 from agentphone_async.web.inbox import Inbox
 from agentphone_async.web.listen import Address, listen, notify, runner_of
@@ -192,16 +192,8 @@ class Watch:
         if self._stopping.is_set():
             return
         inbox.changed.clear()
-        stopping = asyncio.create_task(self._stopping.wait())
-        news = asyncio.create_task(inbox.changed.wait())
-        try:
-            waits = [stopping] if pause <= BETWEEN_ROUNDS else [stopping, news]
-            await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (stopping, news):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        events = [self._stopping] if pause <= BETWEEN_ROUNDS else [self._stopping, inbox.changed]
+        await first_of(asyncio.sleep(pause), *(event.wait() for event in events))
 
     async def _poll(self, consumer: Consumer, inbox: Inbox) -> None:
         await inbox.prune(self._now())

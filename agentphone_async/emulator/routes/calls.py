@@ -7,7 +7,6 @@ from secrets import token_urlsafe
 from typing import Any
 
 from agentphone_async.emulator.account import Filter
-from agentphone_async.emulator.clock import first_of
 from agentphone_async.emulator.conversation import turns_so_far
 from agentphone_async.emulator.errors import ApiError, InvalidRequestError, problem
 from agentphone_async.emulator.exchange import Exchange, Service
@@ -28,6 +27,7 @@ from agentphone_async.emulator.validation import (
     tier,
     whole_number,
 )
+from agentphone_async.waiting import first_of
 
 _WAIT, _USUAL_WAIT = (10, 300), 60
 _COMPLETION, _USUAL_COMPLETION = (10, 600), 300

@@ -7,13 +7,13 @@ import math
 from collections.abc import AsyncIterator
 from typing import Any
 
-from agentphone_async.emulator.clock import first_of
 from agentphone_async.emulator.conversation import turns_of, turns_so_far
 from agentphone_async.emulator.exchange import Exchange, Service
 from agentphone_async.emulator.models import EmulatedCall
 from agentphone_async.emulator.reply import Reply, json_reply
 from agentphone_async.emulator.serializers import number, timestamp, turn_json
 from agentphone_async.emulator.serializers import transcript as transcript_json
+from agentphone_async.waiting import first_of
 
 HEARTBEAT = b": heartbeat\n\n"
 
