@@ -15,7 +15,6 @@ from typing import Protocol
 
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
 from agentphone_async.transport.pace import AdaptivePace
-from agentphone_async.transport.rate import TokenBucket
 from agentphone_async.transport.slow_start import LOOK
 
 NEVER = math.inf
@@ -129,8 +128,8 @@ class Simulation:
         self._in_line = 0
         self._connections = 0
         self._paused_until = 0.0
-        rate = pace.rate if isinstance(pace, AdaptivePace) else pace
-        self._bucket = TokenBucket(rate, 0.0, smallest=1.0)
+        self._allowed = 1.0  # requests, by the pace
+        self._paced_at = 0.0
         self._served = 0.0  # bytes that each transfer under way since ever would have got
         self._transfers: list[tuple[float, int, float, int]] = []
         self._received = 0  # bytes of what is complete, and one for each head
@@ -197,11 +196,14 @@ class Simulation:
 
     def _next_in_line(self) -> None:
         rate = self.pace.rate if isinstance(self.pace, AdaptivePace) else self.pace
-        if rate != self._bucket.rate:
-            self._bucket.set_rate(rate, self.now)
-        self._later(
-            self.now + self._bucket.remaining(self.now, self._bucket.reserve(self.now, 1.0)), "go"
-        )
+        if rate is None:
+            self._allowed, wait = 1.0, 0.0
+        else:
+            self._allowed += (self.now - self._paced_at) * rate
+            self._allowed = min(1.0, self._allowed) - 1.0
+            wait = max(0.0, -self._allowed / rate)
+        self._paced_at = self.now
+        self._later(self.now + wait, "go")
 
     def _go(self) -> None:
         network = self.network
