@@ -33,11 +33,10 @@ from agentphone_async.archive.files.on_disk import examine
 from agentphone_async.archive.files.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
 from agentphone_async.archive.files.storage import Files, LocalFiles
 from agentphone_async.archive.files.sums import Sums
-from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import end_of, stem_of, target_of
 from agentphone_async.archive.sidecars import transcript_files
-from agentphone_async.archive.verify import Progress, Verifier, VerifyReport
+from agentphone_async.archive.verify import Finding, Progress, Verifier, VerifyReport
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.models import Call

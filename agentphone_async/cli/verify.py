@@ -29,9 +29,8 @@ from agentphone_async.cli.places import archive_of, catalog_option
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.archive import BucketArchive
-    from agentphone_async.archive.hasher import Finding
     from agentphone_async.archive.repair import Repaired
-    from agentphone_async.archive.verify import VerifyReport
+    from agentphone_async.archive.verify import Finding, VerifyReport
     from agentphone_async.cli.tables import Rows
 
 _LINE_EVERY = 10.0
@@ -109,7 +108,7 @@ async def _accept(
     place: Path | BucketArchive, call_ids: tuple[str, ...], wait_lock: float
 ) -> Sequence[Finding]:
     if isinstance(place, Path):
-        from agentphone_async.archive.accept import accept
+        from agentphone_async.archive.verify import accept
 
         return await accept(place, call_ids, wait_lock=wait_lock)
     from agentphone_async.archive.bucket import check

@@ -11,8 +11,7 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive import verify as verify_module
-from agentphone_async.archive.hasher import Finding, Hasher
-from agentphone_async.archive.verify import verify
+from agentphone_async.archive.verify import Finding, verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import CatalogError
 from tests.support.archives import archived, day_folder, execute, fill
@@ -93,7 +92,7 @@ async def test_errors_while_reading_are_findings(archive: Path, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Hasher, "_sha256", broken)
+    monkeypatch.setattr(verify_module.os, "read", broken)
     found: list[Finding] = []
     await verify(archive, found=found.append)
     assert len(found) == 20

@@ -17,14 +17,18 @@ from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
 
-from agentphone_async.archive.accept import accepted
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.store import ASIDE, OURS, Store
-from agentphone_async.archive.catalog.recordings import files_after, files_of_calls, known_paths
-from agentphone_async.archive.catalog.rows import ON_DISK, CatalogFile, id_to_text, stamp
-from agentphone_async.archive.hasher import Finding
+from agentphone_async.archive.catalog.recordings import (
+    accepted,
+    files_after,
+    files_of_calls,
+    known_paths,
+    note_accepted,
+)
+from agentphone_async.archive.catalog.rows import ON_DISK, CatalogFile
 from agentphone_async.archive.report import MOST_KEPT
-from agentphone_async.archive.verify import VerifyReport
+from agentphone_async.archive.verify import Finding, VerifyReport
 from agentphone_async.sinks.bucket import Bucket
 
 AT_ONCE = 16
@@ -180,19 +184,12 @@ def _check(checker: Checker, files: Sequence[CatalogFile], _: Store) -> list[Che
 
 
 def _accept(checked: Sequence[Checked], store: Store) -> None:
-    now = stamp(datetime.now(UTC))
-    values = [
-        (one.finding.path.as_posix(), id_to_text(one.finding.file.call_id), one.finding.kind,
-         one.sha256, now)
+    found = [
+        (one.finding.file, one.finding.kind, one.sha256)
         for one in checked
         if one.finding is not None and one.finding.file is not None
-    ]  # fmt: skip
-    store.connection.executemany(
-        "INSERT INTO accepted (path, call_id, kind, sha256, accepted) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, sha256 = excluded.sha256, "
-        "accepted = excluded.accepted",
-        values,
-    )
+    ]
+    note_accepted(store.connection, found, datetime.now(UTC))
 
 
 def _aside(store: Store) -> list[str]:

@@ -10,9 +10,8 @@ from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.check import Checker, Progress
 from agentphone_async.archive.bucket.store import ASIDE, Store
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.hasher import Finding
 from agentphone_async.archive.repair import Repaired, Repairer
-from agentphone_async.archive.verify import VerifyReport
+from agentphone_async.archive.verify import Finding, VerifyReport
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.sinks.erased import id_hash
 from agentphone_async.sinks.local import Fsync

@@ -265,6 +265,27 @@ def known_paths(connection: sqlite3.Connection, paths: Sequence[str]) -> set[str
     return {path for (path,) in rows}
 
 
+def accepted(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    """What was accepted, by path: the kind of finding, and the hash of what was there."""
+    rows = connection.execute("SELECT path, kind, sha256 FROM accepted")
+    return {path: (kind, sha256) for path, kind, sha256 in rows}
+
+
+def note_accepted(
+    connection: sqlite3.Connection, found: Iterable[tuple[CatalogFile, str, str]], now: datetime
+) -> None:
+    """Accept what is wrong with files: the kind of finding, and the hash of what is there."""
+    connection.executemany(
+        "INSERT INTO accepted (path, call_id, kind, sha256, accepted) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, sha256 = excluded.sha256, "
+        "accepted = excluded.accepted",
+        [
+            (file.path.as_posix(), id_to_text(file.call_id), kind, sha256, stamp(now))
+            for file, kind, sha256 in found
+        ],
+    )
+
+
 def files_in(
     connection: sqlite3.Connection, folder: PurePosixPath, after: str = "", limit: int = 2000
 ) -> list[tuple[str, str]]:
