@@ -36,7 +36,7 @@ from agentphone_async.recordings.outcomes import GRACE, Outcome, Recording
 from agentphone_async.recordings.single import store_one, streamed, where_to
 from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Fsync
-from agentphone_async.sinks.shared import Disk
+from agentphone_async.sinks.threads import Disk
 from agentphone_async.transport.adaptive import MOST
 from agentphone_async.transport.budget import ByteBudget
 from agentphone_async.transport.session import Session

@@ -20,8 +20,8 @@ from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import CatalogError, ConfigurationError
 from agentphone_async.recordings.naming import hashed_id, safe_component
 from agentphone_async.sinks.disk import destination_errors
-from agentphone_async.sinks.kept import left_of
 from agentphone_async.sinks.leftovers import is_temp
+from agentphone_async.sinks.uploads import left_of
 
 CallFile = tuple[PurePosixPath, str, int]
 """Where it is, relative to the archive; ``recording``, ``sidecar`` or ``other``; its bytes."""

@@ -136,7 +136,7 @@ class Folder(_Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Take it, or fail with one line: a URL would become a folder of an odd name."""
         if isinstance(value, str) and "://" in value:
-            from agentphone_async.sinks.bucket_url import harmless
+            from agentphone_async.sinks.bucket_opening import harmless
 
             self.fail(f"{harmless(value)} is a URL, and this takes a folder", param, ctx)
         return super().convert(value, param, ctx)
@@ -166,7 +166,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
         if not isinstance(value, str) or "://" not in value:
             return Folder().convert(value, param, ctx)
         from agentphone_async.errors import ConfigurationError
-        from agentphone_async.sinks.bucket_url import split_url
+        from agentphone_async.sinks.bucket_opening import split_url
 
         try:
             split_url(value)

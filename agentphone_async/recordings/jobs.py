@@ -22,9 +22,9 @@ from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import safe_component
 from agentphone_async.recordings.outcomes import NoRecording, NotReadyYet, Outcome
 from agentphone_async.recordings.pipeline import Closed, Queue
-from agentphone_async.sinks.erased import IDENTITY_OBJECT, Erased, ErasedHere
+from agentphone_async.sinks.erased import IDENTITY_OBJECT, Erased, ErasedHere, ErasedInBucket
 from agentphone_async.sinks.interface import Target
-from agentphone_async.sinks.shared import Disk
+from agentphone_async.sinks.threads import Disk
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
@@ -300,8 +300,6 @@ def _erased_in(sink: Sink) -> Erased | None:
         if not isinstance(sink, ObjectSink):
             return None
         url = sink.bucket.url
-    from agentphone_async.sinks.erased_objects import ErasedInBucket  # noqa: PLC0415 - optional
-
     return ErasedInBucket(url)
 
 

@@ -28,8 +28,8 @@ from agentphone_async.sinks.bucket_opening import (
     Patience,
     check_environment,
     open_store,
+    split_url,
 )
-from agentphone_async.sinks.bucket_url import split_url
 
 LARGEST_OBJECT = 5 * 1024**3
 """Bytes; what S3 takes in one request. A create-only put has to be one."""

@@ -36,11 +36,9 @@ from agentphone_async.sinks.disk import (
     write_all,
 )
 from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target, Upload
-from agentphone_async.sinks.kept import take_part
 from agentphone_async.sinks.leftovers import kept_names, sweep
-from agentphone_async.sinks.local_upload import LocalUpload
-from agentphone_async.sinks.shared import Disk
-from agentphone_async.sinks.threads import FilePool
+from agentphone_async.sinks.threads import Disk, FilePool
+from agentphone_async.sinks.uploads import LocalUpload, PartFile, take_part
 from agentphone_async.sinks.whole import obstacle, whats_wrong
 
 
@@ -103,8 +101,7 @@ class LocalSink:
         self._own_disk = disk is None
         self._disk = disk or Disk(pool)
         self._pool = self._disk.pool
-        self._unpublished: set[str] = set()
-        self._uploads: set[LocalUpload] = set()
+        self._unpublished: dict[str, PartFile | None] = {}
         self._prefixes: dict[PurePosixPath, str] = {}
 
     async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
@@ -137,7 +134,7 @@ class LocalSink:
     async def keep(self, upload: Upload, mark: str) -> None:
         """Give an upload up, but let its bytes lie for a later run."""
         if isinstance(upload, LocalUpload):
-            await self._pool.run(upload._keep, mark)
+            await self._pool.run(self._keep, upload, mark)
 
     async def take_up(self, target: Target, mark: str) -> tuple[Upload, bytes] | None:
         """What an earlier run has kept of this very body; a hop only where there may be some."""
@@ -150,7 +147,7 @@ class LocalSink:
     async def aclose(self) -> None:
         """Discard what was not published, and let the threads go."""
         try:
-            if self._unpublished or self._uploads:
+            if self._unpublished:
                 await self._pool.run(self._discard_all)
         finally:
             if self._own_disk:
@@ -234,7 +231,7 @@ class LocalSink:
             fd = create(temp)
         except OSError as error:
             raise destination_error(error, self.folder) from error
-        self._unpublished.add(temp)
+        self._unpublished[temp] = None
         return temp, fd
 
     def _prepare(self, folder: PurePosixPath) -> str:
@@ -248,31 +245,40 @@ class LocalSink:
         return prefix
 
     def _discard(self, temp: str) -> None:
-        remove(temp)
-        self._unpublished.discard(temp)
+        file = self._unpublished.pop(temp, None)
+        if file is not None:
+            file.remove()
+        else:
+            remove(temp)
 
     def _begin(self, target: Target) -> LocalUpload:
-        temp, fd = self._create(target.folder)
-        upload = LocalUpload(self, target, temp, fd)
-        self._uploads.add(upload)  # in the thread: a caller who is cancelled never sees it
-        return upload
+        return self._upload(target, PartFile(*self._create(target.folder)))
+
+    def _upload(self, target: Target, file: PartFile) -> LocalUpload:
+        """In the thread: a caller who is cancelled never sees it."""
+        self._unpublished[file.path] = file
+        return LocalUpload(self._pool, file, target, self._discard, self._prefixes[target.folder])
+
+    def _keep(self, upload: LocalUpload, mark: str) -> None:
+        note = upload.keep(mark)
+        if note is None:
+            self._discard(upload.file.path)
+            return
+        prefix, name = os.path.split(note)
+        self._disk.rare.setdefault(os.path.join(prefix, ""), set()).add(name)  # noqa: PTH118
+        del self._unpublished[upload.file.path]
 
     def _take_up(self, target: Target, mark: str) -> tuple[LocalUpload, bytes] | None:
         prefix = self._look_at(target.folder)
         temp = prefix + next(self._disk.names)
         with destination_errors(temp):
-            part = take_part(prefix, target.stem, mark, temp)
-        if part is None:
+            file = take_part(prefix, target.stem, mark, temp)
+        if file is None:
             return None
         self._prefixes[target.folder] = prefix
-        self._unpublished.add(temp)
-        upload = LocalUpload(self, target, temp, part.fd, part)
-        self._uploads.add(upload)
-        return upload, part.head
+        return self._upload(target, file), file.head
 
     def _discard_all(self) -> None:
-        for upload in tuple(self._uploads):
-            upload._abort()
         for temp in tuple(self._unpublished):
             self._discard(temp)
 
@@ -360,7 +366,7 @@ class LocalSink:
                     blocked = obstacle(final, staged.sha256)
         except OSError as error:
             raise destination_error(error, final) from error
-        self._unpublished.discard(staged.key)
+        self._unpublished.pop(staged.key, None)
         if not name.endswith(_USUAL):
             self._disk.rare.setdefault(prefix, set()).add(name)
         return Stored(target.folder / name, staged.size, staged.sha256, new, blocked)

@@ -28,8 +28,9 @@ from agentphone_async.protocol.recording import Audio, Chunk
 from agentphone_async.sinks.bucket import LARGEST_OBJECT, Bucket, Head
 from agentphone_async.sinks.bucket_errors import BucketError
 from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
-from agentphone_async.sinks.spool import Spool, SpoolFile, mapped
+from agentphone_async.sinks.spool import Spool, mapped
 from agentphone_async.sinks.threads import FilePool
+from agentphone_async.sinks.uploads import FileUpload
 
 PUTS = 32
 """Requests of one batch at the same time."""
@@ -118,11 +119,11 @@ class ObjectSink:
         await _each(len(targets), look)
         return found
 
-    async def begin(self, target: Target) -> ObjectUpload:
+    async def begin(self, target: Target) -> FileUpload:
         """Start a recording that comes in parts."""
         await self._ready()
         file = await self._pool.run(self._spool.create)
-        return ObjectUpload(self._pool, self._spool, file, target)
+        return FileUpload(self._pool, file, target, self._spool.discard)
 
     async def stage(self, body: Body) -> Staged:
         """Hash it in a thread; and spool it, unless there is room to keep a few like it."""
@@ -272,38 +273,6 @@ class ObjectSink:
         file.write(body.chunks)
         file.close()
         return Staged(body.target, body.size, body.audio, file.sha256, file.path)
-
-
-class ObjectUpload:
-    """A body that is spooled in parts; see `agentphone_async.sinks.interface.Upload`."""
-
-    def __init__(self, pool: FilePool, spool: Spool, file: SpoolFile, target: Target) -> None:
-        self._pool = pool
-        self._spool = spool
-        self._file = file
-        self._target = target
-        self._over = False
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-        return self._file.size
-
-    async def write(self, chunks: Sequence[Chunk]) -> None:
-        """Write and hash, in one hop."""
-        await self._pool.run(self._file.write, chunks)
-
-    async def stage(self, audio: Audio) -> Staged:
-        """Declare it whole and close it. A write that failed cannot be made good by this."""
-        await self._pool.run(self._file.close)
-        self._over = True
-        return Staged(self._target, self.size, audio, self._file.sha256, self._file.path)
-
-    async def abort(self) -> None:
-        """Remove what was written, unless it is staged already."""
-        if not self._over:
-            self._over = True
-            await self._pool.run(self._spool.discard, self._file.path)
 
 
 def metadata_of(audio: Audio, sha256: str) -> dict[str, str]:

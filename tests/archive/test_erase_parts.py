@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,9 +18,11 @@ from agentphone_async.archive.tombstones import bury
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import RecordingErasedError
 from agentphone_async.recordings.naming import hashed_id
-from agentphone_async.sinks.kept import keep_part, note_part
+from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.leftovers import temp_names
 from agentphone_async.sinks.local import LocalSink
+from agentphone_async.sinks.threads import FilePool
+from agentphone_async.sinks.uploads import LocalUpload, PartFile
 from tests.support.archives import DAY, archived, execute, fill
 
 NOBODY = 2**31 - 1
@@ -38,11 +39,15 @@ def leave_part(place: Path, stem: str, pid: int | None, data: bytes) -> None:
     if pid is not None:
         name = name.replace(f"-{os.getpid():x}-", f"-{pid:x}-")
     (place / name).write_bytes(data)
-    prefix = f"{place}/"
+    prefix, target = f"{place}/", Target(PurePosixPath(), stem)
+    part = PartFile(prefix + name, os.open(place / name, os.O_RDWR))
+    part.read()
+    upload = LocalUpload(FilePool(), part, target, os.unlink, prefix)
     if pid is None:
-        keep_part(prefix, stem, "mark", prefix + name, len(data), hashlib.sha256(data))
+        upload.keep("mark")
     else:
-        note_part(prefix, stem, "mark", prefix + name)
+        upload.write_note("mark")
+        part.close()
 
 
 def bytes_left(folder: Path) -> set[bytes]:

@@ -21,8 +21,7 @@ from agentphone_async.errors import CatalogError, ConfigurationError, Destinatio
 from agentphone_async.sinks import bucket
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.bucket_errors import BucketError, bucket_error
-from agentphone_async.sinks.bucket_opening import FIRST
-from agentphone_async.sinks.bucket_url import split_url
+from agentphone_async.sinks.bucket_opening import FIRST, split_url
 from tests.support import fake_s3
 from tests.support.fake_s3 import Answer, FakeS3, always, refusal
 

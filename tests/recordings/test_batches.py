@@ -19,7 +19,7 @@ from agentphone_async.recordings.outcomes import (
     Archived,
     Failed,
 )
-from agentphone_async.sinks import local, local_upload
+from agentphone_async.sinks import local, uploads
 from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.transport.budget import ByteBudget
 from tests.support.downloads import add, collect, files, open_files, wave
@@ -156,7 +156,7 @@ class TestPublishing:
         def full(_fd, _chunks):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(local_upload, "write_all", full)
+        monkeypatch.setattr(uploads, "write_all", full)
         large = server.add_call(audio=wave(5_000_000)).id
         with pytest.raises(DestinationError, match="disk is full"):
             await collect(client.download_recordings([large], tmp_path))

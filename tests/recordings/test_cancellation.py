@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 import anyio
 import pytest
 
-from agentphone_async.sinks import local, local_upload
+from agentphone_async.sinks import local, uploads
 from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import files, impatient, open_files, partial, wave
 from tests.support.raw_server import RawServer, respond, then_hold
@@ -144,7 +144,7 @@ async def test_while_a_thread_works_on_the_disk(
 ):
     guarded = gate.guard(getattr(local, place))
     monkeypatch.setattr(local, place, guarded)
-    monkeypatch.setattr(local_upload, place, guarded, raising=False)
+    monkeypatch.setattr(uploads, place, guarded, raising=False)
     script = respond(200, body, content_type="audio/wav")
     async with RawServer(script) as server, impatient(server.base_url) as client:
         task = asyncio.create_task(way(client, tmp_path))
@@ -167,7 +167,7 @@ async def test_while_clearing_up(way, gate, monkeypatch, tmp_path):
         task = asyncio.create_task(way(client, tmp_path))
         while not files(tmp_path):
             await asyncio.sleep(0)
-        monkeypatch.setattr(local, "remove", gate.guard(local.remove))
+        monkeypatch.setattr(uploads, "remove", gate.guard(uploads.remove))
         task.cancel()
         await gate.is_reached()
         for _ in range(3):
@@ -210,7 +210,7 @@ async def test_while_leaving_the_loop(gate, monkeypatch, tmp_path):
         await anext(outcomes)
         left = tmp_path / "left"
         left.touch()
-        place.sink._unpublished.add(str(left))
+        place.sink._unpublished[str(left)] = None
         task = asyncio.create_task(outcomes.aclose())
         await gate.is_reached()
         task.cancel()

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from agentphone_async.errors import TransportError
-from agentphone_async.sinks import kept, leftovers
+from agentphone_async.sinks import leftovers, uploads
 from tests.recordings.test_fetch_resume import (
     NEW,
     OLD,
@@ -170,7 +170,7 @@ async def test_what_a_killed_run_has_written_is_gone_on_with(
     await as_a_kill_leaves_it(tmp_path, pid=pid)
     assert leftovers.sweep(tmp_path) == (pid != DEAD)
     if boot is not None:
-        monkeypatch.setattr(kept, "boot_id", lambda: boot)
+        monkeypatch.setattr(uploads, "boot_id", lambda: boot)
     async with RawServer(*answers) as server, impatient(server.base_url) as client:
         recording = await client.fetch_recording("call_x", tmp_path)
     assert recording.path.read_bytes() in (OLD, NEW)
