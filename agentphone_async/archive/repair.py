@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,24 +28,28 @@ from agentphone_async.archive.catalog.rows import (
     parsed_call,
     with_file,
 )
-from agentphone_async.archive.files.on_disk import examine
+from agentphone_async.archive.files.on_disk import quarantine
 from agentphone_async.archive.files.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
 from agentphone_async.archive.files.storage import Files, LocalFiles
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import end_of, stem_of, target_of
 from agentphone_async.archive.sidecars import transcript_files
-from agentphone_async.archive.verify import Finding, Progress, Verifier, VerifyReport
+from agentphone_async.archive.verify import (
+    Finding,
+    Progress,
+    Verifier,
+    VerifyReport,
+    fingerprint,
+)
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, DestinationError, RecordingNotFoundError
 from agentphone_async.models import Call
 from agentphone_async.protocol.recording import ALL_EXTENSIONS, Audio
 from agentphone_async.recordings.fetch import Fetched, Fetcher
 from agentphone_async.recordings.pipeline import work_on
-from agentphone_async.sinks.disk import destination_errors, link_or_replace
 from agentphone_async.sinks.interface import Body, Stored, Target
 from agentphone_async.sinks.local import Fsync
-from agentphone_async.sinks.threads import FilePool
 
 _BATCH = 64
 
@@ -94,30 +97,10 @@ async def repair(
     with lock:
         async with await Catalog.open(folder) as catalog:
             verifier = Verifier(folder, catalog, threads=threads, progress=progress)
-            tell = settled or (lambda _repaired: None)
             async with Repairer(folder, catalog, client, transfers, fsync) as repairer:
-                await _repair_all(verifier, repairer, tell)
+                await repairer.repair_all(verifier.findings(), verifier.report, settled)
+                await repairer.finish()
     return verifier.report
-
-
-async def _repair_all(
-    verifier: Verifier, repairer: Repairer, tell: Callable[[Repaired], None]
-) -> None:
-    waiting: list[Finding] = []
-
-    async def repair_batch() -> None:
-        for repaired in await repairer.repair_batch(waiting):
-            verifier.report.repaired += repaired.repaired
-            tell(repaired)
-        waiting.clear()
-
-    async with aclosing(verifier.findings()) as findings:
-        async for finding in findings:
-            waiting.append(finding)
-            if len(waiting) == _BATCH:
-                await repair_batch()
-    await repair_batch()
-    await repairer.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +138,6 @@ class Repairer(AsyncResource):
         self._catalog = catalog
         self._client = client
         self._transfers = transfers
-        self._pool = FilePool(2)
         self._sink = (files or LocalFiles(folder)).sink(fsync)
         limit = client.settings.max_file_size
         self._fetcher = Fetcher(client.session, self._sink, max_file_size=limit)
@@ -165,25 +147,38 @@ class Repairer(AsyncResource):
         """Let files go; the catalog and the client stay open."""
         try:
             await self._sink.aclose()
-            await self._files.aclose()
         finally:
-            self._pool.close()
+            await self._files.aclose()
 
     async def finish(self) -> None:
         """Bring the sums of the folders up to date in which something was put right."""
         await Sums(self._files).write(self._files.changed)
 
-    async def repair_batch(self, findings: Sequence[Finding]) -> list[Repaired]:
-        """What became of each, in the same order."""
-        repaired: dict[int, Repaired] = {}
+    async def repair_all(
+        self,
+        findings: AsyncGenerator[Finding],
+        report: VerifyReport,
+        settled: Callable[[Repaired], None] | None,
+    ) -> None:
+        """Repair what is found, a batch at a time; count it, and tell it in the same order."""
+        async with aclosing(findings):
+            finding = await anext(findings, None)
+            while finding is not None:
+                batch: dict[Finding, Repaired | None] = {}
+                while finding is not None and len(batch) < _BATCH:
+                    batch[finding] = None
+                    finding = await anext(findings, None)
+                await self._repair_batch(batch)
+                for repaired in filter(None, batch.values()):
+                    report.repaired += repaired.repaired
+                    if settled is not None:
+                        settled(repaired)
 
-        async def one(numbered: tuple[int, Finding]) -> None:
-            number, finding = numbered
-            repaired[number] = await self._repair(finding)
+    async def _repair_batch(self, batch: dict[Finding, Repaired | None]) -> None:
+        async def one(finding: Finding) -> None:
+            batch[finding] = await self._repair(finding)
 
-        at_once = min(self._transfers, len(findings))
-        await work_on(enumerate(findings), one, at_once=at_once)
-        return [repaired[number] for number in sorted(repaired)]
+        await work_on(list(batch), one, at_once=min(self._transfers, len(batch)))
 
     async def _repair(self, finding: Finding) -> Repaired:
         file = finding.file
@@ -193,20 +188,21 @@ class Repairer(AsyncResource):
             if file.kind == "recording":
                 return await self._repair_recording(finding, file)
             return await self._repair_sidecar(finding, file)
-        except NotRepairableError as error:
-            return Repaired(finding, repaired=False, line=str(error))
         except DestinationError:
             raise
         except RecordingNotFoundError:
-            return Repaired(
-                finding, repaired=False, line="the server has no recording of this call"
-            )
-        except AgentPhoneError as error:
-            return Repaired(finding, repaired=False, line=str(error))
+            line = "the server has no recording of this call"
+        except (NotRepairableError, AgentPhoneError) as error:
+            line = str(error)
+        return Repaired(finding, repaired=False, line=line)
 
     def _quarantine(self, finding: Finding) -> PurePosixPath | None:
         """Rename what lies at a finding's place, and return its new name; None if nothing does."""
-        return _quarantine(self._folder, finding)
+        if not os.path.lexists(self._folder / finding.path):
+            return None
+        what = "suspect" if finding.kind == "suspect" else "altered"
+        beginning = fingerprint(self._folder, finding)[:8] or "0" * 8
+        return quarantine(self._folder, finding.path, f".{what}-{beginning}")
 
     # ---------------------------------------------------------------- recordings
 
@@ -221,10 +217,10 @@ class Repairer(AsyncResource):
             target = target._replace(mtime=end_of(parsed_call(calls[file.call_id])))
         fetched = await self._fetcher.fetch(file.call_id, target)
         try:
-            same = await self._pool.run(_sha256, fetched) == row.sha256
+            same = await self._files.pool.run(_sha256, fetched) == row.sha256
             audio = fetched.ready.audio
             _object(finding, audio, same=same, current=row.version == latest.version)
-            aside = await self._pool.run(self._quarantine, finding)
+            aside = await self._files.pool.run(self._quarantine, finding)
             stored = (await self._sink.publish([fetched.ready]))[0]
         except (NotRepairableError, AgentPhoneError):
             await self._sink.discard(fetched.ready)  # there may be very many of these
@@ -257,7 +253,7 @@ class Repairer(AsyncResource):
             both = transcript_files(call, transcript, file.path.with_suffix(""), UTC)
             fresh = next(each for each in both if each.kind == file.kind)
             line = "fetched again"
-        aside = await self._pool.run(self._quarantine, finding)
+        aside = await self._files.pool.run(self._quarantine, finding)
         await self._files.store([fresh])
         return Repaired(finding, repaired=True, line=line + _kept(aside))
 
@@ -293,33 +289,6 @@ def _restored(row: RecordingRow, fetched: Fetched, stored: Stored) -> RecordingR
     row = row._replace(etag=fetched.etag, attempts=row.attempts + fetched.attempts)
     audio = fetched.ready.audio
     return with_file(row, stored.name, stored.size, stored.sha256, audio, datetime.now(UTC))
-
-
-def _quarantine(folder: Path, finding: Finding) -> PurePosixPath | None:
-    """Rename what lies at a finding's place, and return its new name; None if nothing does."""
-    path = folder / finding.path
-    if not os.path.lexists(path):
-        return None
-    what = "suspect" if finding.kind == "suspect" else "altered"
-    ending = f".{what}-{_beginning(folder, finding)}"
-    for number in itertools.count(1):
-        name = finding.path.name + (ending if number == 1 else f"{ending}-{number}")
-        aside = finding.path.parent / name
-        if os.path.lexists(folder / aside):
-            continue
-        with destination_errors(path):
-            if not link_or_replace(os.fspath(path), os.fspath(folder / aside)):
-                raise OSError(f"{name} has appeared meanwhile")
-        return aside
-    raise AssertionError  # the count is endless
-
-
-def _beginning(folder: Path, finding: Finding) -> str:
-    try:
-        found = examine(folder, finding.path)
-    except DestinationError:
-        found = None
-    return "0" * 8 if found is None else found.sha256[:8]
 
 
 def _kept(aside: PurePosixPath | None) -> str:

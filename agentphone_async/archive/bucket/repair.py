@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import aclosing
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.bucket.archive import BucketArchive
@@ -15,8 +14,6 @@ from agentphone_async.archive.verify import Finding, VerifyReport
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.sinks.erased import id_hash
 from agentphone_async.sinks.local import Fsync
-
-_BATCH = 64
 
 
 async def repair(
@@ -40,27 +37,14 @@ async def repair(
     """
     report = VerifyReport()
     checker = Checker(archive.bucket, deep=deep, threads=threads)
-    waiting: list[Finding] = []
     async with archive.opened_existing():
         key = await archive.do(lambda store: store.key)
         async with (
             await Catalog.open(archive.cache) as catalog,
             _Repairer(archive, key, catalog, client, transfers) as repairer,
         ):
-
-            async def repair_batch() -> None:
-                for repaired in await repairer.repair_batch(waiting):
-                    report.repaired += repaired.repaired
-                    if settled is not None:
-                        settled(repaired)
-                waiting.clear()
-
-            async with aclosing(checker.findings(archive, report, progress)) as findings:
-                async for finding in findings:
-                    waiting.append(finding)
-                    if len(waiting) == _BATCH:
-                        await repair_batch()
-            await repair_batch()
+            findings = checker.findings(archive, report, progress)
+            await repairer.repair_all(findings, report, settled)
         await archive.do(Store.push)
     return report
 

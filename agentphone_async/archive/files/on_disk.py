@@ -122,22 +122,21 @@ def make_durable(folder: Path, paths: Sequence[PurePosixPath]) -> None:
             sync_folder(folder / parent)
 
 
-def quarantine(folder: Path, path: PurePosixPath) -> PurePosixPath:
+def quarantine(folder: Path, path: PurePosixPath, ending: str = ".damaged") -> PurePosixPath:
     """Rename a file that is not what it should be, and return its new name.
 
     It is never deleted: it may be somebody's. ``x.wav`` becomes ``x.wav.damaged``, or
     ``x.wav.damaged-2`` and so on.
     """
-    for number in itertools.count(1):
-        ending = ".damaged" if number == 1 else f".damaged-{number}"
-        aside = path.parent / (path.name + ending)
-        if os.path.lexists(folder / aside):
-            continue
-        with destination_errors(folder / path):
-            if link_or_replace(os.fspath(folder / path), os.fspath(folder / aside)):
-                return aside
+    asides = (
+        path.parent / f"{path.name}{ending}{'' if number == 1 else f'-{number}'}"
+        for number in itertools.count(1)
+    )
+    aside = next(one for one in asides if not os.path.lexists(folder / one))
+    with destination_errors(folder / path):
+        if not link_or_replace(os.fspath(folder / path), os.fspath(folder / aside)):
             raise OSError(f"{aside.name} has appeared meanwhile")
-    raise AssertionError  # the count is endless
+    return aside
 
 
 def files_below(folder: Path, endings: tuple[str, ...]) -> Iterator[PurePosixPath]:
