@@ -15,32 +15,54 @@ import sqlite3
 import stat
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    Strict,
+    WrapValidator,
+)
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.rows import moment_or_none, stamp
 from agentphone_async.archive.catalog.runs import BEGINNING, last_covered
 from agentphone_async.archive.catalog.settings import keep_scope_key, known_scope_key
-from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.options import Mode, RunOptions
 from agentphone_async.archive.selection import Selection, SelectionError, load_zone
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import CatalogError
+from agentphone_async.models.base import or_none
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import create, destination_errors, remove, sync_folder, write_all
 from agentphone_async.sinks.erased import SETTINGS_NAME
 from agentphone_async.sinks.leftovers import temp_names
 from agentphone_async.sinks.local import Fsync
 
-_FORMAT = 1
 _LARGEST = 64 * 1024 * 1024
 _temp_names = temp_names()
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+def _template(text: str) -> str:
+    return Template.parse(text).text
+
+
+def _aware(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:  # a ValueError if it is not a date
+        raise ValueError("a moment without a zone")
+    return text
+
+
+_Key = Annotated[bytes, BeforeValidator(bytes.fromhex), PlainSerializer(bytes.hex)]
+_Flag = Annotated[bool | None, Strict(), WrapValidator(or_none)]
+
+
+class Mark(BaseModel, frozen=True):
     """Up to when an account's calls that some filters let through need no second look.
 
     Attributes:
@@ -50,16 +72,16 @@ class Mark:
     """
 
     scope: str
-    status: str | None
-    direction: str | None
-    until: str
+    status: str | None = None
+    direction: str | None = None
+    until: Annotated[str, AfterValidator(_aware)]
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveSettings:
+class ArchiveSettings(BaseModel, frozen=True):
     """What ``archive.json`` says.
 
     Attributes:
+        format: of the file.
         hash_key: hashes call ids in names; None if names are plain.
         erasure_key: hashes call ids in tombstones; None if nothing was ever erased.
         template: how the last run named files.
@@ -71,32 +93,17 @@ class ArchiveSettings:
         marks: from where runs resume if the catalog is lost.
     """
 
-    hash_key: bytes | None = None
-    erasure_key: bytes | None = None
-    template: str | None = None
+    format: Literal[1]
+    hash_key: _Key | None = None
+    erasure_key: _Key | None = None
+    template: Annotated[str, AfterValidator(_template)] | None = None
     zone: str | None = None
-    mode: Literal["private", "group", "umask"] | None = None
-    metadata: bool | None = None
-    transcripts: bool | None = None
+    mode: Annotated[Mode | None, WrapValidator(or_none)] = None
+    metadata: _Flag = None
+    transcripts: _Flag = None
     held: tuple[str, ...] = ()
-    scope_key: bytes | None = None
+    scope_key: _Key | None = None
     marks: tuple[Mark, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Ready for JSON; keys in hexadecimal."""
-        return {
-            "format": _FORMAT,
-            "hash_key": None if self.hash_key is None else self.hash_key.hex(),
-            "erasure_key": None if self.erasure_key is None else self.erasure_key.hex(),
-            "template": self.template,
-            "zone": self.zone,
-            "mode": self.mode,
-            "metadata": self.metadata,
-            "transcripts": self.transcripts,
-            "held": list(self.held),
-            "scope_key": None if self.scope_key is None else self.scope_key.hex(),
-            "marks": [asdict(mark) for mark in self.marks],
-        }
 
 
 def load_settings(folder: Path) -> ArchiveSettings:
@@ -108,13 +115,12 @@ def load_settings(folder: Path) -> ArchiveSettings:
     path = folder / SETTINGS_NAME
     try:
         with path.open("rb") as file:
-            said = json.loads(file.read(_LARGEST))
-        return _settings(said)
+            return ArchiveSettings.model_validate(json.loads(file.read(_LARGEST)))
     except (FileNotFoundError, NotADirectoryError):
-        return ArchiveSettings()
+        return ArchiveSettings(format=1)
     except OSError as error:
         reason = printable(error.strerror or str(error), 100)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         reason = "it is not what this program writes"
     shown = printable(os.fspath(path), 300)
     raise CatalogError(
@@ -131,9 +137,9 @@ def update_settings(folder: Path, *, durable: bool = True, **changes: Any) -> Ar
         DestinationError: the file cannot be written; the old one stays.
     """
     before = load_settings(folder)
-    after = replace(before, **changes)
+    after = before.model_copy(update=changes)
     if after != before:
-        text = json.dumps(after.as_json(), indent=2, ensure_ascii=True) + "\n"
+        text = json.dumps(after.model_dump(mode="json"), indent=2) + "\n"
         write_private(folder / SETTINGS_NAME, text.encode("ascii"), durable=durable)
     return after
 
@@ -178,52 +184,6 @@ def _keep_mode(path: Path, fd: int) -> None:
         status = path.lstat()
         if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and sys.platform != "win32":
             os.fchmod(fd, status.st_mode & 0o664)
-
-
-def _settings(said: Any) -> ArchiveSettings:
-    if not isinstance(said, dict) or said["format"] != _FORMAT:
-        raise ValueError("another format")
-    held = said.get("held") or []
-    return ArchiveSettings(
-        hash_key=_key(said.get("hash_key")),
-        erasure_key=_key(said.get("erasure_key")),
-        template=_template(said.get("template")),
-        zone=_text(said.get("zone")),
-        mode=_mode(said.get("mode")),
-        metadata=_flag(said.get("metadata")),
-        transcripts=_flag(said.get("transcripts")),
-        held=tuple(str(call_id) for call_id in held),
-        scope_key=_key(said.get("scope_key")),
-        marks=tuple(map(_mark, said.get("marks") or [])),
-    )
-
-
-def _key(text: Any) -> bytes | None:
-    return None if text is None else bytes.fromhex(text)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _mark(said: Any) -> Mark:
-    until = datetime.fromisoformat(said["until"])  # a ValueError if it is not a date
-    if until.tzinfo is None:
-        raise ValueError("a moment without a zone")
-    status, direction = _text(said.get("status")), _text(said.get("direction"))
-    return Mark(str(said["scope"]), status, direction, said["until"])
-
-
-def _template(value: Any) -> str | None:
-    return None if value is None else Template.parse(str(value)).text
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _mode(value: Any) -> Literal["private", "group", "umask"] | None:
-    return value if value in {"private", "group", "umask"} else None
 
 
 def resolved(options: RunOptions, said: ArchiveSettings) -> RunOptions:
@@ -305,7 +265,7 @@ def marks_of(connection: sqlite3.Connection) -> list[Mark]:
         if until is not None and open_since is not None:
             until = min(until, open_since)
         if until is not None and until > BEGINNING:
-            marks.append(Mark(scope, status, direction, stamp(until)))
+            marks.append(Mark(scope=scope, status=status, direction=direction, until=stamp(until)))
     return marks
 
 
