@@ -1,30 +1,32 @@
 """Which files in an archive are a call's: those that the catalog knows, and those it does not.
 
-Blocking, for the catalog's thread.
+They are found, and removed, when calls are erased. Blocking, for the catalog's thread.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path, PurePosixPath
 
+from agentphone_async.archive.catalog.calls import get_calls
+from agentphone_async.archive.catalog.erased import Erased
 from agentphone_async.archive.catalog.paths import CatalogConnection, path_of_row
 from agentphone_async.archive.catalog.rows import CallRow, id_from_text, id_to_text, parsed_call
 from agentphone_async.archive.catalog.settings import known_hash_key
+from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.on_disk import ASIDE_ENDING, size_of
-from agentphone_async.archive.names import Names, version_stem
+from agentphone_async.archive.names import SUMS_NAME, Names, version_stem
 from agentphone_async.archive.settings_file import load_settings, zone_of
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.errors import CatalogError, ConfigurationError
 from agentphone_async.recordings.naming import hashed_id, safe_component
-from agentphone_async.sinks.disk import destination_errors
-from agentphone_async.sinks.leftovers import is_temp
+from agentphone_async.sinks.disk import destination_errors, sync_folder
+from agentphone_async.sinks.leftovers import is_temp, sweep
 from agentphone_async.sinks.uploads import left_of
-
-CallFile = tuple[PurePosixPath, str, int]
-"""Where it is, relative to the archive; ``recording``, ``sidecar`` or ``other``; its bytes."""
 
 _REST = re.compile(
     r"((?:\.v[0-9]+)?(?:\.wav|\.mp3|\.call\.json|\.json|\.txt))" + f"({ASIDE_ENDING})?"
@@ -33,13 +35,89 @@ _PREFIXES = ("recording", "transcript", "event")
 _AT_ONCE = 400
 
 
+@dataclass(slots=True)
 class CallFiles:
-    """Finds the files of calls; each folder is read once.
+    """All that there is of one call.
 
-    Args:
-        connection: of the catalog.
-        folder: the archive.
+    Attributes:
+        known: the catalog has it.
+        recordings, sidecars, others: its files.
+        bytes: of its files.
     """
+
+    known: bool
+    recordings: list[PurePosixPath] = field(default_factory=list)
+    sidecars: list[PurePosixPath] = field(default_factory=list)
+    others: list[PurePosixPath] = field(default_factory=list)
+    bytes: int = 0
+
+    @property
+    def paths(self) -> list[PurePosixPath]:
+        """All its files."""
+        return [*self.recordings, *self.sidecars, *self.others]
+
+    def erased(self) -> Erased:
+        """What the audit says of it."""
+        return Erased(
+            len(self.recordings),
+            len(self.sidecars),
+            len(self.others),
+            self.bytes,
+            tuple(dict.fromkeys(path.parent for path in self.paths)),
+        )
+
+
+def files_of(
+    connection: CatalogConnection, folder: Path, ids: Sequence[str]
+) -> tuple[list[CallFiles], list[PurePosixPath]]:
+    """What there is of each of some calls, at most a few hundred; and where it was looked for."""
+    calls = get_calls(connection, ids)
+    finder = _Finder(connection, folder)
+    found = finder.find({one: calls.get(one) for one in ids})
+    return [found[one] for one in ids], finder.folders
+
+
+def remove_files(
+    _: CatalogConnection,
+    folder: Path,
+    some: Iterable[CallFiles],
+    looked_in: Iterable[PurePosixPath],
+) -> None:
+    """Remove all files of some calls, for good.
+
+    What dead processes left half written in their folders goes, too: nobody can tell whose it is.
+    """
+    changed: set[PurePosixPath] = set()
+    for path in [path for call in some for path in call.paths]:
+        with destination_errors(folder / path), suppress(FileNotFoundError):
+            (folder / path).unlink()
+        changed.add(path.parent)
+    for one in set(looked_in):
+        with destination_errors(folder / one):
+            sweep(folder / one)
+        changed.add(one)
+    for one in changed:
+        with destination_errors(folder / one), suppress(FileNotFoundError):
+            sync_folder(folder / one)
+
+
+def is_summed(folder: Path, below: PurePosixPath) -> bool:
+    """Whether something tells of the files in a folder."""
+    return (folder / below / SUMS_NAME).exists() or (folder / index_path(below)).exists()
+
+
+def remove_empty(_: CatalogConnection, folder: Path, some: Iterable[PurePosixPath]) -> None:
+    """Remove folders in which nothing is left."""
+    for below in some:
+        for path in (below, index_path(below).parent):
+            for part in [path, *path.parents]:
+                if part.parts:
+                    with suppress(OSError):
+                        (folder / part).rmdir()
+
+
+class _Finder:
+    """Finds the files of calls; each folder is read once."""
 
     def __init__(self, connection: CatalogConnection, folder: Path) -> None:
         self._connection = connection
@@ -48,8 +126,8 @@ class CallFiles:
         self._key = known_hash_key(connection) or load_settings(folder).hash_key
         self._names = _names(folder, self._key)
 
-    def of(self, calls: Mapping[str, CallRow | None]) -> dict[str, list[CallFile]]:
-        """The files of some calls, at most a few hundred; by call id."""
+    def find(self, calls: Mapping[str, CallRow | None]) -> dict[str, CallFiles]:
+        """The files of some calls; by call id."""
         known = self._known(list(calls))
         found: dict[str, dict[PurePosixPath, str]] = {}
         strangers: dict[PurePosixPath, list[tuple[str, PurePosixPath]]] = {}
@@ -65,7 +143,10 @@ class CallFiles:
             for call_id, path in claims:
                 if owners.get(base.as_posix(), call_id) == call_id:
                     found[call_id][path] = "other"
-        return {call_id: list(self._sized(mine)) for call_id, mine in found.items()}
+        return {
+            call_id: self._there(mine, known=calls[call_id] is not None)
+            for call_id, mine in found.items()
+        }
 
     @property
     def folders(self) -> list[PurePosixPath]:
@@ -158,13 +239,16 @@ class CallFiles:
             owners |= {path: id_from_text(text) for path, text in rows}
         return owners
 
-    def _sized(self, mine: Mapping[PurePosixPath, str]) -> Iterator[CallFile]:
+    def _there(self, mine: Mapping[PurePosixPath, str], *, known: bool) -> CallFiles:
+        """Those that are there; of a link the link itself goes, not what it leads to."""
+        files = CallFiles(known)
+        by_kind = {"recording": files.recordings, "sidecar": files.sidecars}
         for path, kind in sorted(mine.items()):
             size = size_of(self._folder, path)
-            if size is not None:
-                yield path, kind, size
-            elif (self._folder / path).is_symlink():
-                yield path, kind, 0  # the link itself goes, not what it leads to
+            if size is not None or (self._folder / path).is_symlink():
+                by_kind.get(kind, files.others).append(path)
+                files.bytes += size or 0
+        return files
 
 
 def _stem(name: str) -> str:

@@ -11,11 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from agentphone_async.archive.call_files import (
+    CallFiles,
+    files_of,
+    is_summed,
+    remove_empty,
+    remove_files,
+)
 from agentphone_async.archive.catalog.calls import calls_after
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import (
@@ -32,27 +41,28 @@ from agentphone_async.archive.catalog.settings import (
     kept_erasure_key,
     set_setting,
 )
+from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
-from agentphone_async.archive.lots import (
-    BATCH,
-    Lot,
-    is_summed,
-    lots_of,
-    remove_empty,
-    remove_files,
-    told_in,
-)
-from agentphone_async.archive.scrub import compact, scrub_old
+from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
-from agentphone_async.archive.tombstones import bury, restore
+from agentphone_async.archive.tombstones import bury, compact, restore, scrub_old
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.recordings.jobs import refuse_single
 from agentphone_async.sinks.erased import Tombstones
 
+BATCH = 200
+"""Calls that are looked up at once."""
+
 Also = Callable[[Path, Sequence[str]], int]
 """Something else that keeps what belongs to calls: erases it, and tells how much there was."""
+
+Ask = Callable[..., Awaitable[Any]]
+"""Runs a function on the catalog's connection, as `Catalog.run` does."""
+
+Choice = Callable[[Ask, AbstractSet[str], "ErasureReport"], AsyncGenerator[list[str]]]
+"""Gives batches of ids, without those that are held, which it counts."""
 
 _FIELDS = {
     "direction": "direction",
@@ -89,15 +99,15 @@ class ErasureReport:
     bytes: int = 0
     held_ids: list[str] = field(default_factory=list)
 
-    def add(self, lot: Lot) -> None:
+    def add(self, files: CallFiles) -> None:
         """Count what there is of a call."""
-        there = bool(lot.known or lot.paths)
+        there = bool(files.known or files.paths)
         self.calls += there
         self.unknown += not there
-        self.recordings += len(lot.recordings)
-        self.sidecars += len(lot.sidecars)
-        self.others += len(lot.others)
-        self.bytes += lot.bytes
+        self.recordings += len(files.recordings)
+        self.sidecars += len(files.sidecars)
+        self.others += len(files.others)
+        self.bytes += files.bytes
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON; without ids."""
@@ -127,18 +137,8 @@ async def forget(
         ArchiveLockedError: a run is at work here.
         DestinationError: the disk failed; the same call again continues.
     """
-    refuse_single(call_ids, "call_ids", "use a list of ids")
-    folder = Path(dest)
-    ids = list(dict.fromkeys(call_ids))
-    held = set(load_settings(folder).held)
-    report = ErasureReport(dry_run, held=len(held.intersection(ids)))
-    report.held_ids = [one for one in ids if one in held]
-    wanted = [one for one in ids if one not in held]
-
-    async def all_at_once(_: Catalog) -> AsyncGenerator[list[str]]:
-        yield wanted
-
-    await _erase(folder, all_at_once, report, "forget", wait_lock, also)
+    report = ErasureReport(dry_run)
+    await _erase(Path(dest), these(call_ids), report, "forget", wait_lock, also)
     return report
 
 
@@ -169,22 +169,48 @@ async def prune(
         ConfigurationError: there is no such field to keep by.
         AgentPhoneError: as `forget`.
     """
-    folder = Path(dest)
     before = (now or datetime.now(UTC)) - older_than
-    wanted = keeper(keep or {})
-    held = frozenset(load_settings(folder).held)
     report = ErasureReport(dry_run)
-
-    async def by_age(catalog: Catalog) -> AsyncGenerator[list[str]]:
-        after: str | None = None
-        while rows := await catalog.run(calls_after, after, BATCH):
-            after = rows[-1].id
-            old = [row for row in rows if _moment(row) < before and not wanted(row)]
-            report.held += sum(row.id in held for row in old)
-            yield [row.id for row in old if row.id not in held]
-
-    await _erase(folder, by_age, report, "prune", wait_lock, also)
+    chosen = ended_before(before, keeper(keep or {}))
+    await _erase(Path(dest), chosen, report, "prune", wait_lock, also)
     return report
+
+
+def these(call_ids: Iterable[str]) -> Choice:
+    """Choose some calls by their ids."""
+    refuse_single(call_ids, "call_ids", "use a list of ids")
+    ids = list(dict.fromkeys(call_ids))
+
+    async def batches(
+        _: Ask, held: AbstractSet[str], report: ErasureReport
+    ) -> AsyncGenerator[list[str]]:
+        report.held_ids = [one for one in ids if one in held]
+        report.held = len(report.held_ids)
+        wanted = [one for one in ids if one not in held]
+        for start in range(0, len(wanted), BATCH):
+            yield wanted[start : start + BATCH]
+
+    return batches
+
+
+def ended_before(moment: datetime, keeps: Callable[[CallRow], bool]) -> Choice:
+    """Choose all calls that ended before a moment, but those that are kept."""
+
+    async def batches(
+        ask: Ask, held: AbstractSet[str], report: ErasureReport
+    ) -> AsyncGenerator[list[str]]:
+        after: str | None = None
+        while rows := await ask(calls_after, after, BATCH):
+            after = rows[-1].id
+            old = [
+                row.id
+                for row in rows
+                if (row.ended or row.started or row.first_seen) < moment and not keeps(row)
+            ]
+            report.held += sum(one in held for one in old)
+            yield [one for one in old if one not in held]
+
+    return batches
 
 
 async def hold(dest: str | Path, call_ids: Iterable[str], *, release: bool = False) -> int:
@@ -240,16 +266,17 @@ async def _restore(folder: Path, catalog: Catalog) -> None:
 
 async def _erase(
     folder: Path,
-    batches: Callable[[Catalog], AsyncGenerator[list[str]]],
+    choice: Choice,
     report: ErasureReport,
     reason: str,
     wait_lock: float,
     also: Sequence[Also],
 ) -> None:
     check_readable(folder)  # no archive, no lock file
+    held = frozenset(load_settings(folder).held)
     if report.dry_run:
         async with await Catalog.open(folder, write=False) as catalog:
-            async for ids in batches(catalog):
+            async for ids in choice(catalog.run, held, report):
                 await _Erasure(folder, catalog, report, reason, also).look(ids)
         return
     lock = ArchiveLock(folder)
@@ -258,7 +285,7 @@ async def _erase(
         async with await Catalog.open(folder) as catalog:
             await _restore(folder, catalog)
             erasure = _Erasure(folder, catalog, report, reason, also)
-            async for ids in batches(catalog):
+            async for ids in choice(catalog.run, held, report):
                 await erasure.take(ids)
             await erasure.finish()
             await resume(folder, catalog, also)
@@ -279,50 +306,41 @@ class _Erasure:
         self._report = report
         self._reason = reason
         self._also = also
-        self._ids: list[str] = []
 
-    async def look(self, ids: Sequence[str]) -> list[Lot]:
-        """Find out, and count, what there is of some calls; their files by call."""
-        if not ids:
-            return []
-        lots: list[Lot] = await self._catalog.run(lots_of, self._folder, ids)
-        for lot in lots:
-            self._report.add(lot)
-        return lots
+    async def look(self, ids: Sequence[str]) -> tuple[list[CallFiles], list[PurePosixPath]]:
+        """Find out, and count, what there is of some calls, and where it was looked for."""
+        found, looked_in = await self._catalog.run(files_of, self._folder, ids)
+        for one in found:
+            self._report.add(one)
+        return found, looked_in
 
     async def take(self, ids: Sequence[str]) -> None:
         """Erase files and rows of some calls."""
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            now = datetime.now(UTC)
-            hashes = await self._catalog.run(lambda _, b=batch, n=now: bury(self._folder, b, n))  # type: ignore[misc]
-            key = await self._catalog.run(lambda _: erasure_key(self._folder))
-            await self._catalog.transaction(keep_erasure_key, key)
-            lots = await self.look(batch)
-            await self._catalog.run(remove_files, self._folder, lots)
-            for each in self._also:
-                self._report.others += await self._catalog.run(
-                    lambda _, e=each, b=batch: e(self._folder, b)  # type: ignore[misc]
-                )
-            await self._catalog.run(lambda db: db.execute("PRAGMA secure_delete = ON").fetchall())
-            audit = {hashed: lot.erased() for hashed, lot in zip(hashes, lots, strict=True)}
-            await self._catalog.transaction(erase_rows, batch, audit, self._reason, now)
-            self._ids += batch
+        if not ids:
+            return
+        catalog, folder, now = self._catalog, self._folder, datetime.now(UTC)
+        hashes = await catalog.run(lambda _: bury(folder, ids, now))
+        key = await catalog.run(lambda _: erasure_key(folder))
+        await catalog.transaction(keep_erasure_key, key)
+        found, looked_in = await self.look(ids)
+        await catalog.run(remove_files, folder, found, looked_in)
+        for each in self._also:
+            self._report.others += await catalog.run(lambda _, each=each: each(folder, ids))  # type: ignore[misc]
+        await catalog.run(lambda db: db.execute("PRAGMA secure_delete = ON").fetchall())
+        audit = {hashed: one.erased() for hashed, one in zip(hashes, found, strict=True)}
+        await catalog.transaction(erase_rows, ids, audit, self._reason, now)
 
     async def finish(self) -> None:
         """Bring sums and index up to date, and let old catalogs forget, too."""
         said = await self._catalog.run(get_setting, UNWRITTEN)
         folders = [PurePosixPath(folder) for folder in json.loads(said or "[]")]
-        await self._catalog.run(lambda db: [db.inside(str(path)) for path in told_in(folders)])
+        telling = [path for one in folders for path in (one / SUMS_NAME, index_path(one))]
+        await self._catalog.run(lambda db: [db.inside(str(path)) for path in telling])
         async with SidecarFiles(self._folder, catalog=self._catalog) as files:
             await Sums(files).write([one for one in folders if is_summed(self._folder, one)])
         await self._catalog.run(remove_empty, self._folder, folders)
         await self._catalog.run(lambda _: scrub_old(self._folder))
         await self._catalog.transaction(set_setting, UNWRITTEN, "")
-
-
-def _moment(row: CallRow) -> datetime:
-    return row.ended or row.started or row.first_seen
 
 
 def keeper(keep: Mapping[str, Sequence[str]]) -> Callable[[CallRow], bool]:

@@ -2,22 +2,31 @@
 
 A tombstone is written, and on the disk, before the first file of its call goes. It says nothing of
 whose call it was: the hash can be compared with an id, and not be turned back into one. The file
-lies beside the catalog, so that a lost catalog brings no call back, either.
+lies beside the catalog, so that a lost catalog brings no call back, either. Old catalogs that a
+rebuild kept aside forget what was erased, too; so do free pages and logs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import sqlite3
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from agentphone_async.archive.catalog.erased import TABLES
+from agentphone_async.archive.catalog.opening import connected
+from agentphone_async.archive.catalog.rows import id_from_text
+from agentphone_async.archive.catalog.schema import FILE_NAME
 from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.disk import FILE_MODE, destination_errors, sync_folder, write_all
 from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME, Tombstones, id_hash
+from agentphone_async.sinks.threads import FilePool
 
 _FLAGS = (
     os.O_RDWR
@@ -91,3 +100,52 @@ def _append(path: Path, text: bytes) -> None:
         finally:
             os.close(fd)
         sync_folder(path.parent)
+
+
+def scrub_old(folder: Path) -> None:
+    """Let catalogs that a rebuild kept aside forget what was erased since."""
+    tombstones = Tombstones.load(folder)
+    old = re.compile(rf"{re.escape(FILE_NAME)}\.old-[0-9]+")
+    with destination_errors(folder):
+        for path in sorted(folder.iterdir()):
+            if old.fullmatch(path.name) and not path.is_symlink():
+                _scrub(path, tombstones)
+
+
+def _scrub(path: Path, tombstones: Tombstones) -> None:
+    def covers(text: object) -> bool:
+        try:
+            return tombstones.covers(id_from_text(str(text)))
+        except ValueError:
+            return False
+
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
+            connection.create_function("is_erased", 1, covers)
+            for table, column in (TABLES | {"owed": "call_id"}).items():  # of the first schema
+                if connection.execute(f"PRAGMA table_info({table})").fetchall():
+                    connection.execute(f"DELETE FROM {table} WHERE is_erased({column})")  # noqa: S608 - names of ours
+            connection.commit()
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except sqlite3.Error:
+        # It is torn: nobody can tell what it still has of these calls.
+        for ending in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+async def compact(folder: Path) -> None:
+    """Leave nothing of what was erased in the catalog's free pages, nor in its log."""
+
+    def work() -> None:
+        with connected(folder, write=True) as connection:
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    pool = FilePool(1)
+    try:
+        await pool.run(work)
+    finally:
+        pool.close()

@@ -8,7 +8,7 @@ deleted. A store that keeps old versions of objects keeps these, too: that is it
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,8 @@ from agentphone_async.archive.bucket import holds
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
-from agentphone_async.archive.catalog.calls import calls_after
 from agentphone_async.archive.catalog.rows import CallRow, id_to_text
-from agentphone_async.archive.erase import Also, ErasureReport
-
-_BATCH = 200
+from agentphone_async.archive.erase import Also, Choice, ErasureReport, ended_before, these
 
 
 async def forget(
@@ -39,14 +36,7 @@ async def forget(
         CatalogError: there is no archive.
         DestinationError: the bucket failed; the same call again continues.
     """
-    ids = list(dict.fromkeys(call_ids))
-
-    async def all_at_once(held: frozenset[str], report: ErasureReport) -> AsyncGenerator[list[str]]:
-        report.held_ids = [one for one in ids if one in held]
-        report.held = len(report.held_ids)
-        yield [one for one in ids if one not in held]
-
-    return await _erase(archive, all_at_once, also, dry_run=dry_run)
+    return await _erase(archive, these(call_ids), also, dry_run=dry_run)
 
 
 async def prune(
@@ -59,21 +49,8 @@ async def prune(
     also: Sequence[Also] = (),
 ) -> ErasureReport:
     """`forget` every call that ended longer ago than this; see `archive.erase.prune`."""
-    before = (now or datetime.now(UTC)) - older_than
-
-    async def by_age(held: frozenset[str], report: ErasureReport) -> AsyncGenerator[list[str]]:
-        after: str | None = None
-        while rows := await archive.ask(calls_after, after, _BATCH):
-            after = rows[-1].id
-            old = [
-                row.id
-                for row in rows
-                if (row.ended or row.started or row.first_seen) < before and not keeps(row)
-            ]
-            report.held += sum(one in held for one in old)
-            yield [one for one in old if one not in held]
-
-    return await _erase(archive, by_age, also, dry_run=dry_run)
+    chosen = ended_before((now or datetime.now(UTC)) - older_than, keeps)
+    return await _erase(archive, chosen, also, dry_run=dry_run)
 
 
 async def hold(archive: BucketArchive, call_ids: Iterable[str], *, release: bool = False) -> int:
@@ -90,7 +67,7 @@ async def held(archive: BucketArchive) -> list[str]:
 
 async def _erase(
     archive: BucketArchive,
-    batches: Callable[[frozenset[str], ErasureReport], AsyncGenerator[list[str]]],
+    choice: Choice,
     also: Sequence[Also],
     *,
     dry_run: bool,
@@ -98,7 +75,8 @@ async def _erase(
     report = ErasureReport(dry_run)
     async with archive.opened_existing():
         erased: set[str] = set()
-        async for ids in batches(frozenset(await archive.do(holds.held)), report):
+        held = frozenset(await archive.do(holds.held))
+        async for ids in choice(archive.ask, held, report):
             await archive.ask(_count, ids, report)
             if not dry_run:
                 await archive.do(Store.erase, ids)

@@ -18,6 +18,16 @@ from agentphone_async.archive.catalog.settings import get_setting, set_setting
 UNWRITTEN = "erased_in"
 """The setting that holds the folders whose sums and index are to be written after an erasure."""
 
+TABLES = {
+    "sidecars": "call_id",
+    "pending": "call_id",
+    "absent": "call_id",
+    "accepted": "call_id",
+    "recordings": "call_id",
+    "calls": "id",
+}
+"""All that tells of calls, and by which column; rows that others refer to go last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Erased:
@@ -52,14 +62,7 @@ def erase_rows(
 ) -> None:
     """Delete all rows of some calls, and note what there was; ``audit`` has it by hashed id."""
     texts = [(id_to_text(one),) for one in ids]
-    for table, column in (
-        ("sidecars", "call_id"),
-        ("pending", "call_id"),
-        ("absent", "call_id"),
-        ("accepted", "call_id"),
-        ("recordings", "call_id"),
-        ("calls", "id"),
-    ):
+    for table, column in TABLES.items():
         connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", texts)  # noqa: S608
     connection.executemany(
         "INSERT INTO erased (hash, erased, reason, recordings, sidecars, others, bytes) "
