@@ -37,6 +37,7 @@ class AdaptivePace:
     __slots__ = (
         "_answered",
         "_borne",
+        "_burst_seconds",
         "_ceiling",
         "_incident_at",
         "_interval",
@@ -53,6 +54,7 @@ class AdaptivePace:
         self.rate: float | None = None
         self._slowest = slowest
         self._borne = 0.0
+        self._burst_seconds = 0.0
         self._ceiling = math.inf
         self._incident_at: float | None = None
         self._throttled_at = -math.inf
@@ -69,6 +71,9 @@ class AdaptivePace:
             self._incident_at = self._quiet_from = now
         self._answered += 1
         if self.rate is None:
+            return
+        if self._burst_seconds and now < self._quiet_from:
+            self._set(max(self.rate, WIDE_MARGIN * self._answered / self._burst_seconds))
             return
         self._interval_answered += 1
         if now - self._interval_from >= self._interval:
@@ -90,7 +95,9 @@ class AdaptivePace:
         self._quiet_from = self._interval_from = now + pause
         if self.rate is not None:  # else there were too few answers to tell: keep counting
             self._incident_at = now
-            self._answered = self._interval_answered = 0
+            self._interval_answered = 0
+            if not self._burst_seconds:
+                self._answered = 0
 
     def _slow_down(self, now: float, pause: float) -> None:
         too_fast = self.rate
@@ -101,9 +108,12 @@ class AdaptivePace:
             return
         # During the pause the host may have saved up allowance, or not: the rate lies between.
         if too_fast is None and 0 < pause <= SHORT_PAUSE:
-            # A window of about this length, or of a second, is used up: that is its rate.
-            self._set(self._answered / (now - since + max(pause, 1.0)))
+            # A window of about this length, or of a second, is used up by what it has let in. Some
+            # of that is still on its way: it counts when it comes.
+            self._burst_seconds = now - since + max(pause, 1.0)
+            self._set(self._answered / self._burst_seconds)
             return
+        self._burst_seconds = 0.0
         without_pause = self._answered / (now - self._quiet_from)
         with_pause = self._answered / (now - since)
         seen = (without_pause + with_pause) / 2

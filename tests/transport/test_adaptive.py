@@ -99,8 +99,7 @@ PROFILES = {
 @pytest.mark.parametrize(
     ("profile", "items", "good"),
     [
-        *((each, 1_500, 0.9) for each in PROFILES if each != "rate limit"),
-        ("rate limit", 1_500, 0.87),
+        *((each, 1_500, 0.9) for each in PROFILES),
         *((each, 10_000, 0.95) for each in PROFILES),
     ],
 )
@@ -141,21 +140,23 @@ def test_a_429_ends_the_doubling():
     assert control.limit < 1.5 * reached
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("kind", "good"),
     # The stricter two refuse what a bucket forgives, so that the learned pace must lie lower,
     # and each refusal by a window costs the rest of it: 1 s of the 60.
     [("bucket", GOOD), ("tight bucket", 0.88), ("window", 0.88)],
 )
-def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good, seed):
-    network = simulation.rate_limited(kind)
-    run = Simulation(network, AdaptiveConcurrency(), pace=AdaptivePace(), seed=seed)
-    first = run.run(60)
-    tally = run.run(120)
-    assert tally.requests / 60 >= good * simulation.ALLOWED
-    assert tally.throttled_share < 0.01
-    assert first.throttled_share < 0.065  # once, and the host is 150 ms away
+def test_the_request_rate_of_the_server_is_learned_from_its_429s(kind, good):
+    held = []
+    for seed in range(4):
+        network = simulation.rate_limited(kind)
+        run = Simulation(network, AdaptiveConcurrency(), pace=AdaptivePace(), seed=seed)
+        first = run.run(60)
+        tally = run.run(120)
+        held.append(tally.requests / 60 / simulation.ALLOWED)
+        assert tally.throttled_share < 0.01
+        assert first.throttled_share < 0.065  # once, and the host is 150 ms away
+    assert sum(held) / len(held) >= good, held
 
 
 def test_a_request_rate_that_rises_is_found_out():
