@@ -3,30 +3,29 @@
 A day is a day of a zone: it begins when the date there turns for the last time, so that days of 23
 and 25 hours, midnights that do not exist and days that a country skipped come out right, and the
 days of a year tile it without a gap or an overlap.
+
+The local zone is looked up by name, as the C library does: first in ``TZ``, then behind
+``/etc/localtime``. `datetime.astimezone()` would give one offset for every date, so that a day in
+July would begin an hour off when asked for in November.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
+import time
+import zoneinfo
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Protocol
 
-from agentphone_async.archive.zones import SelectionError, load_zone
 from agentphone_async.protocol.display import printable
 from agentphone_async.quantities import QuantityError, parse_duration
 
-__all__ = [
-    "DatedCall",
-    "Range",
-    "Selection",
-    "SelectionError",
-    "day_range",
-    "load_zone",
-    "parse_day",
-    "parse_moment",
-]
-
+LOCALTIME = Path("/etc/localtime")
 FIRST_DAY = date(1970, 1, 1)
 LAST_DAY = date(9998, 12, 31)
 _DAY = timedelta(days=1)
@@ -36,6 +35,13 @@ _MOMENT = re.compile(
     r" ?(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _LIKE_A_DATE = re.compile(r"[0-9]+-|[0-9.]*[1-9][0-9.]*$")
+
+
+class SelectionError(ValueError):
+    """A value that selects nothing sensible; the message names it and says what to write instead.
+
+    The message is one harmless line, ready for a terminal.
+    """
 
 
 class DatedCall(Protocol):
@@ -229,7 +235,7 @@ def _within_reach(day: date) -> date:
 
 def _turn_of(day: date, zone: tzinfo) -> datetime:
     """The first moment after the last one whose local date is before `day`."""
-    midnight = datetime.combine(day, time(), tzinfo=zone)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     first = midnight.astimezone(UTC)
     second = midnight.replace(fold=1).astimezone(UTC)
     if first == second:
@@ -256,3 +262,113 @@ def _matches(wanted: str | None, actual: str | None) -> bool:
 
 def _plain(word: str) -> str:
     return word.strip().lower().replace("_", "-")
+
+
+# ---------------------------------------------------------------- zones
+
+
+def load_zone(
+    name: str | None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    localtime: Path = LOCALTIME,
+) -> tzinfo:
+    """The zone of an IANA name such as ``Europe/Berlin``, or the local zone for None.
+
+    Args:
+        name: IANA name; None for the zone of this machine.
+        environ: where ``TZ`` is looked up; the process's environment by default.
+        localtime: the file or link that tells the machine's zone.
+
+    Raises:
+        SelectionError: there is no zone of that name; the message proposes one that is alike.
+    """
+    if name is not None:
+        zone = _named(name)
+        if zone is None:
+            raise SelectionError(_unknown(name))
+        return zone
+    variable = (os.environ if environ is None else environ).get("TZ")
+    if variable is not None:
+        return _from_variable(variable)
+    return _from_file(localtime) or SystemZone()
+
+
+class SystemZone(tzinfo):
+    """Whatever the C library takes for local time, asked again for every date.
+
+    The fallback where the machine's zone has no name that can be found (Windows, a ``TZ`` in
+    POSIX notation).
+    """
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        """What to add to UTC at a wall time; `fold` chooses between two where the clock is set."""
+        return None if when is None else _offset_at(when.replace(tzinfo=None))
+
+    def dst(self, when: datetime | None) -> timedelta | None:
+        """Zero; only `fromutc` of the base class would need it, and that is replaced here."""
+        return None if when is None else timedelta(0)
+
+    def tzname(self, when: datetime | None) -> str | None:
+        """Always "local", since the name may not be known."""
+        return None if when is None else "local"
+
+    def fromutc(self, when: datetime) -> datetime:
+        """The wall time of a moment that is given in UTC."""
+        offset = _offset_at(when.replace(tzinfo=UTC))
+        local = when + offset
+        return local.replace(fold=int(local.utcoffset() != offset))
+
+    def __repr__(self) -> str:
+        return "SystemZone()"
+
+
+def _offset_at(when: datetime) -> timedelta:
+    """The C library's offset at a moment, or at a wall time without a zone."""
+    try:
+        return when.astimezone().utcoffset() or timedelta(0)
+    except (OverflowError, OSError, ValueError):  # outside of what the platform's time_t can do
+        return timedelta(seconds=-time.timezone)
+
+
+def _named(name: str) -> tzinfo | None:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        # Unknown; malformed ('../x', NUL, lone surrogates); a folder or not readable.
+        return UTC if name == "UTC" else None
+
+
+def _from_variable(variable: str) -> tzinfo:
+    value = variable.removeprefix(":")
+    if not value:
+        return UTC  # POSIX: set, but empty
+    if value.startswith("/"):
+        return _from_file(Path(value)) or SystemZone()
+    return _named(value) or SystemZone()
+
+
+def _from_file(path: Path) -> tzinfo | None:
+    try:
+        real = path.resolve(strict=True)
+        _, found, key = real.as_posix().partition("/zoneinfo/")
+        zone = _named(key.removeprefix("posix/")) if found else None
+        if zone is not None:
+            return zone
+        with real.open("rb") as file:
+            return zoneinfo.ZoneInfo.from_file(file, key=None)
+    except (OSError, ValueError, RuntimeError):
+        # Not there, not a zone file, or a loop of links.
+        return None
+
+
+def _unknown(name: str) -> str:
+    known = zoneinfo.available_timezones()
+    message = f"there is no time zone '{printable(name, 60)}'"
+    if not known:
+        return f"{message}: this machine has no zone data; pip install tzdata"
+    by_folded = {each.casefold(): each for each in sorted(known)}
+    alike = difflib.get_close_matches(name[:60].casefold().replace(" ", "_"), by_folded, n=1)
+    if alike:
+        return f"{message}; did you mean {by_folded[alike[0]]}?"
+    return f"{message}; write an IANA name such as Europe/Berlin or UTC"

@@ -22,8 +22,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     ``AGENTPHONE_DEBUG`` is set.
     """
     from agentphone_async import errors
+    from agentphone_async.archive.selection import SelectionError
     from agentphone_async.archive.template import TemplateError
-    from agentphone_async.archive.zones import SelectionError
     from agentphone_async.protocol.display import printable
 
     if os.environ.get("AGENTPHONE_DEBUG"):

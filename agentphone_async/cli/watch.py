@@ -110,8 +110,8 @@ def _run_options(
 ) -> Any:
     from datetime import timedelta
 
+    from agentphone_async.archive.selection import load_zone
     from agentphone_async.archive.template import Template
-    from agentphone_async.archive.zones import load_zone
 
     return replace(
         options.run,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentphone_async.archive.zones import SelectionError, SystemZone, load_zone
+from agentphone_async.archive.selection import SelectionError, SystemZone, load_zone
 
 ZONEINFO = Path("/usr/share/zoneinfo")
 needs_zone_files = pytest.mark.skipif(

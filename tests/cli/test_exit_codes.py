@@ -7,8 +7,8 @@ import errno
 import pytest
 
 from agentphone_async import errors
+from agentphone_async.archive.selection import SelectionError
 from agentphone_async.archive.template import TemplateError
-from agentphone_async.archive.zones import SelectionError
 from agentphone_async.cli import exit_codes
 from agentphone_async.cli.exit_codes import explain
 
