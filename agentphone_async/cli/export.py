@@ -87,7 +87,7 @@ def _outside(output: Path, dest: Path) -> Path:
 
 async def _export_parquet(dest: Path, output: Path, filters: Filters, *, ids: bool) -> None:
     from agentphone_async.archive.catalog.database import Catalog
-    from agentphone_async.archive.parquet import export_parquet
+    from agentphone_async.archive.export import export_parquet
 
     async with await Catalog.open(dest, write=False) as catalog:
         await export_parquet(

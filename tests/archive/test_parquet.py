@@ -12,8 +12,8 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.catalog.database import Catalog
+from agentphone_async.archive.export import export_parquet
 from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.parquet import export_parquet
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import ConfigurationError, DestinationError
 from tests.support.archives import DAY, archived, execute, fill
