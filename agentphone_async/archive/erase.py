@@ -43,7 +43,6 @@ from agentphone_async.archive.catalog.settings import (
 )
 from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
-from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.settings_file import erasure_key, load_settings, update_settings
@@ -337,7 +336,7 @@ class _Erasure:
         telling = [path for one in folders for path in (one / SUMS_NAME, index_path(one))]
         await self._catalog.run(lambda db: [db.inside(str(path)) for path in telling])
         async with SidecarFiles(self._folder, catalog=self._catalog) as files:
-            await Sums(files).write([one for one in folders if is_summed(self._folder, one)])
+            await files.write_sums(one for one in folders if is_summed(self._folder, one))
         await self._catalog.run(remove_empty, self._folder, folders)
         await self._catalog.run(lambda _: scrub_old(self._folder))
         await self._catalog.transaction(set_setting, UNWRITTEN, "")

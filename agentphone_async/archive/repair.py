@@ -31,7 +31,6 @@ from agentphone_async.archive.catalog.rows import (
 from agentphone_async.archive.files.on_disk import quarantine
 from agentphone_async.archive.files.sidecar_files import METADATA, Sidecar, SidecarFiles, pretty
 from agentphone_async.archive.files.storage import Files, LocalFiles
-from agentphone_async.archive.files.sums import Sums
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.names import end_of, stem_of, target_of
 from agentphone_async.archive.sidecars import transcript_files
@@ -152,7 +151,7 @@ class Repairer(AsyncResource):
 
     async def finish(self) -> None:
         """Bring the sums of the folders up to date in which something was put right."""
-        await Sums(self._files).write(self._files.changed)
+        await self._files.write_sums(self._files.changed)
 
     async def repair_all(
         self,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
 
 import anyio
@@ -41,11 +41,9 @@ from agentphone_async.archive.files.sidecar_files import (
     SidecarFiles,
     pretty,
     sha256_of,
-    transcript_text,
 )
 from agentphone_async.archive.files.storage import Files
-from agentphone_async.archive.files.sums import Sums
-from agentphone_async.archive.options import Placed, SidecarWriter
+from agentphone_async.archive.options import Placed
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
@@ -54,8 +52,8 @@ from agentphone_async.errors import (
     DestinationError,
     NotFoundError,
 )
-from agentphone_async.models import Call, Transcript
-from agentphone_async.protocol.display import hint
+from agentphone_async.models import Call, Transcript, TranscriptTurn
+from agentphone_async.protocol.display import hint, printable
 from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.sinks.local import Fsync
 
@@ -70,36 +68,7 @@ SETTLED = timedelta(hours=1)
 is fetched once more by a later run."""
 
 _BATCH = 64
-
-
-class Metadata:
-    """Keeps ``recording-{id}.json`` as the call is listed; a `SidecarWriter`.
-
-    Attributes:
-        written: files that were new or have changed.
-    """
-
-    def __init__(self, files: SidecarFiles) -> None:
-        self._files = files
-        self.written = 0
-
-    async def process(self, calls: Sequence[Placed]) -> None:
-        """Write the JSON of calls that are new, or not as they were.
-
-        Raises:
-            DestinationError: the disk or the catalog failed.
-        """
-        over = [placed for placed in calls if placed.call.is_finished]
-        for start in range(0, len(over), _BATCH):
-            batch = over[start : start + _BATCH]
-            known = await self._files.known([placed.call.id for placed in batch])
-            wanted = [_metadata(placed) for placed in batch]
-            news = [file for file in wanted if not _is_current(file, known)]
-            await self._files.store(news)
-            self.written += len(news)
-
-    async def finish(self, folders: Sequence[PurePosixPath]) -> None:
-        """Nothing is left to do."""
+_MOST_LINES = 10
 
 
 @dataclass(slots=True)
@@ -127,7 +96,7 @@ class TranscriptReport:
 
 
 class Transcripts:
-    """Fetches transcripts that are not there yet; a `SidecarWriter`.
+    """Fetches transcripts that are not there yet.
 
     One that cannot be fetched is counted in `report`, and is not a reason to stop. The catalog
     remembers it, so that the next run asks again, whatever the days that it is for.
@@ -154,24 +123,19 @@ class Transcripts:
         self._at_once = at_once
         self._limiter = anyio.CapacityLimiter(at_once)
 
-    async def process(self, calls: Sequence[Placed]) -> None:
-        """Fetch and write what is missing for these calls.
+    async def process(self, calls: Sequence[Placed], known: Known) -> None:
+        """Fetch and write what is missing for these calls, which are over.
 
         Raises:
             DestinationError: the disk or the catalog failed.
             AuthenticationError: the API key is refused.
         """
-        over = [placed for placed in calls if placed.call.is_finished]
-        for start in range(0, len(over), _BATCH):
-            batch = over[start : start + _BATCH]
-            known = await self._files.known([placed.call.id for placed in batch])
-            wanted = [placed for placed in batch if self._is_wanted(placed.call, known)]
-            wanted = await self._without_absent(wanted)
-            if wanted:
-                await self._fetch(wanted, known)
-
-    async def finish(self, folders: Sequence[PurePosixPath]) -> None:
-        """Nothing is left to do."""
+        wanted = [placed for placed in calls if self._is_wanted(placed.call, known)]
+        if wanted:
+            catalog = await self._files.catalog()
+            absent = await catalog.run(absent_of, [one.call.id for one in wanted], TRANSCRIPT)
+            wanted = [one for one in wanted if one.call.id not in absent]
+            await self._fetch(wanted, known)
 
     def _is_wanted(self, call: Call, known: Known) -> bool:
         row = known.get((call.id, TRANSCRIPT))
@@ -180,15 +144,9 @@ class Transcripts:
         ended = call.ended_at
         return ended is not None and timedelta(0) <= row.updated - ended < SETTLED
 
-    async def _without_absent(self, wanted: list[Placed]) -> list[Placed]:
-        """Leave out calls whose transcripts did not appear in time."""
-        if not wanted:
-            return wanted
-        catalog = await self._files.catalog()
-        absent = await catalog.run(absent_of, [one.call.id for one in wanted], TRANSCRIPT)
-        return [one for one in wanted if one.call.id not in absent]
-
     async def _fetch(self, wanted: Sequence[Placed], known: Known) -> None:
+        if not wanted:
+            return
         files: list[Sidecar] = []
         missing: set[str] = set()
         absent: list[str] = []
@@ -274,7 +232,43 @@ def _is_current(file: Sidecar, known: Known) -> bool:
     return row is not None and row.path == file.path and row.sha256 == sha256_of(file.body)
 
 
-_MOST_LINES = 10
+_LONGEST = 10**9
+
+
+def transcript_text(call: Call, transcript: Transcript, zone: tzinfo = UTC) -> str:
+    """What was said: a line about the call, then one paragraph a turn, with time and role.
+
+    Times are of ``zone``. The call's id is left out: who has the text need not have the audio.
+    """
+    lines = [_about(call, zone), ""]
+    for turn in transcript.turns:
+        lines += _turn(turn, zone)
+    return "\n".join(lines) + "\n"
+
+
+def _about(call: Call, zone: tzinfo) -> str:
+    began = _local(call.started_at, zone)
+    parts = [
+        f"Call of {began:%Y-%m-%d %H:%M:%S %Z}".rstrip() if began else "Call of an unknown time",
+        call.direction,
+        f"from {call.from_number or '?'} to {call.to_number or '?'}",
+    ]
+    return ", ".join(printable(part, 100) for part in parts if part)
+
+
+def _turn(turn: TranscriptTurn, zone: tzinfo) -> list[str]:
+    at = _local(turn.created_at, zone)
+    clock = f"{at:%H:%M:%S}" if at else "--:--:--"
+    first, *rest = (turn.content or "").splitlines() or [""]
+    said = f"[{clock}] {printable(turn.role or '?', 40)}: {printable(first, _LONGEST)}"
+    return [said, *(f"    {printable(line, _LONGEST)}" for line in rest)]
+
+
+def _local(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    try:
+        return None if moment is None else moment.astimezone(zone)
+    except (OverflowError, ValueError):  # the first or last hours that a datetime can express
+        return None
 
 
 class Sidecars(AsyncResource):
@@ -315,25 +309,32 @@ class Sidecars(AsyncResource):
         self._files = SidecarFiles(
             Path(folder), fsync=fsync, hash_ids=hash_ids, catalog=catalog, files=files
         )
-        self.metadata = Metadata(self._files) if metadata else None
+        self._metadata = metadata
         self.transcripts = Transcripts(self._files, client, zone=zone) if transcripts else None
-        self.sums = Sums(self._files) if sums else None
-        members = (self.metadata, self.transcripts, self.sums)
-        self._members: list[SidecarWriter] = [member for member in members if member is not None]
+        self._sums = sums
 
     async def aclose(self) -> None:
         """Let files and catalog go; fine at any time, also twice."""
         await self._files.aclose()
 
     async def process(self, calls: Sequence[Placed]) -> None:
-        """Pass calls on to each of them."""
-        for member in self._members:
-            await member.process(calls)
+        """Write what is new, or not as it was, beside the recordings of calls that are over."""
+        if not self._metadata and self.transcripts is None:
+            return
+        over = [placed for placed in calls if placed.call.is_finished]
+        for start in range(0, len(over), _BATCH):
+            batch = over[start : start + _BATCH]
+            known = await self._files.known([placed.call.id for placed in batch])
+            if self._metadata:
+                wanted = map(_metadata, batch)
+                await self._files.store([one for one in wanted if not _is_current(one, known)])
+            if self.transcripts is not None:
+                await self.transcripts.process(batch, known)
 
     async def finish(self, folders: Sequence[PurePosixPath]) -> None:
-        """The sums come last: they cover what the others have written."""
-        for member in self._members:
-            await member.finish(folders)
+        """The sums come last: they cover what was written before."""
+        if self._sums:
+            await self._files.finish_sums(folders)
 
     @property
     def failed(self) -> int:

@@ -16,7 +16,7 @@ from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import path_of
 from agentphone_async.archive.files import on_disk as files_module
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
-from agentphone_async.archive.files.sums import SUMS_NAME, Sums
+from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.repair import repair
@@ -147,7 +147,7 @@ async def test_clocks_that_were_set_back_cost_no_sums(
         "WHERE name = 'evidence_written'",
     )
     async with SidecarFiles(tmp_path) as files:
-        await Sums(files).finish([])
+        await files.finish_sums([])
     assert "recording-later.wav" in (tmp_path / FOLDER / SUMS_NAME).read_text()
 
 

@@ -17,11 +17,10 @@ from agentphone_async.archive.files.sidecar_files import (
     SidecarFiles,
     pretty,
     sha256_of,
-    transcript_text,
 )
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.sidecars import Metadata, Sidecars, Transcripts
+from agentphone_async.archive.sidecars import Sidecars, Transcripts, transcript_text
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, DestinationError
@@ -222,10 +221,10 @@ async def test_a_transcript_taken_right_after_the_call_is_taken_once_more(
     async with SidecarFiles(tmp_path, now=lambda: clock[0]) as files:
         transcripts = Transcripts(files, client)
         for expected in (1, 2):
-            await transcripts.process([_placed(listed)])
+            await transcripts.process([_placed(listed)], await files.known(["fresh"]))
             assert emulator.requests.count("transcript", call_id=call.id) == expected
             clock[0] += timedelta(hours=2)
-        await transcripts.process([_placed(listed)])
+        await transcripts.process([_placed(listed)], await files.known(["fresh"]))
         assert emulator.requests.count("transcript", call_id=call.id) == 2
         assert transcripts.report.written == 1  # the second one said the same
 
@@ -267,7 +266,7 @@ async def test_no_more_transcripts_are_asked_for_at_once_than_allowed(
 
     monkeypatch.setattr(client.calls, "get_transcript", counted)
     async with SidecarFiles(tmp_path) as files:
-        await Transcripts(files, client, at_once=3).process(calls)
+        await Transcripts(files, client, at_once=3).process(calls, {})
     assert most == 3
     assert len(list(tmp_path.rglob("transcript-*.json"))) == 30
 
@@ -280,17 +279,19 @@ async def test_a_refused_key_ends_it(
     wrong = client_of(emulator.base_url, api_key="sk_wrong")
     async with SidecarFiles(tmp_path) as files:
         with pytest.raises(AuthenticationError):
-            await Transcripts(files, wrong).process([_placed(call)])
+            await Transcripts(files, wrong).process([_placed(call)], await files.known([call.id]))
 
 
-async def test_no_row_without_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_no_row_without_its_file(
+    client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("agentphone_async.sinks.local.os.replace", full)
-    async with SidecarFiles(tmp_path) as files:
+    async with Sidecars(tmp_path, client, metadata=True) as beside:
         with pytest.raises(DestinationError, match="disk is full"):
-            await Metadata(files).process([_placed(Call.from_json({"id": "x"}))])
+            await beside.process([_placed(Call.from_json({"id": "x"}))])
     monkeypatch.undo()
     assert not await catalogued(tmp_path)
     assert not [

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.files import sums as sums_module
-from agentphone_async.archive.files.evidence import sums_in
+from agentphone_async.archive.files import sidecar_files
+from agentphone_async.archive.files.evidence import sums_in, sums_line
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
-from agentphone_async.archive.files.sums import SUMS_NAME, Sums, sums_line
+from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
@@ -96,11 +96,11 @@ async def test_what_is_not_on_the_disk_any_more_has_no_line(
     await archived(client, tmp_path)
     await execute(tmp_path, "UPDATE recordings SET state = 'failed' WHERE call_id = 'call_0'")
     async with SidecarFiles(tmp_path) as files:
-        await Sums(files).finish([FOLDER])
+        await files.finish_sums([FOLDER])
     assert len((tmp_path / FOLDER / SUMS_NAME).read_text().splitlines()) == 2, "it is there still"
     (tmp_path / FOLDER / "recording-call_0.wav").unlink()
     async with SidecarFiles(tmp_path) as files:
-        await Sums(files).finish([FOLDER])
+        await files.finish_sums([FOLDER])
     (line,) = (tmp_path / FOLDER / SUMS_NAME).read_text().splitlines()
     assert line.endswith("  recording-call_1.wav")
 
@@ -138,7 +138,7 @@ async def test_a_neighbour_with_a_longer_name_is_not_in_the_folder(
     emulator.add_call(id="other", duration=0.2)
     await archived(client, tmp_path, RunOptions(template=Template.parse("x0{call_id}")))
     async with SidecarFiles(tmp_path) as files:
-        await Sums(files).write([PurePosixPath("x")])
+        await files.write_sums([PurePosixPath("x")])
     (line,) = (tmp_path / "x" / SUMS_NAME).read_text().splitlines()
     assert line.endswith("  call_0.wav")
 
@@ -146,7 +146,7 @@ async def test_a_neighbour_with_a_longer_name_is_not_in_the_folder(
 async def test_a_long_list_is_not_held_in_memory(
     emulator: Emulator, client: AsyncAgentPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sums_module, "_IN_MEMORY", 100)
+    monkeypatch.setattr(sidecar_files, "_IN_MEMORY", 100)
     fill(emulator, 3)
     await archived(client, tmp_path)
     assert len((tmp_path / FOLDER / SUMS_NAME).read_text().splitlines()) == 3
@@ -159,9 +159,7 @@ async def test_a_long_list_is_not_held_in_memory(
 
 async def test_folders_of_no_archive_files_get_nothing(tmp_path: Path):
     async with SidecarFiles(tmp_path) as files:
-        sums = Sums(files)
-        await sums.finish([PurePosixPath("empty")])
-    assert sums.written == 0
+        assert await files.finish_sums([PurePosixPath("empty")]) == 0
     assert not (tmp_path / "empty").exists()
 
 

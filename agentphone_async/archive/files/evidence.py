@@ -42,6 +42,7 @@ INDEX_FOLDER = ".agentphone-index"
 _INDEX_NAME = "index.jsonl"
 _LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+?)\r?", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"  # and line ends of two characters: of editors on Windows
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 _ESCAPED = re.compile(r"\\[\\nr]")
 _PLAIN = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 _STATES = ("archived", "suspect", "empty")
@@ -80,6 +81,16 @@ def _sums(path: Path, _written: int, _size: int, _number: int) -> Mapping[str, s
                 name = _ESCAPED.sub(lambda one: _PLAIN[one[0]], name)
             found[name] = match[2].lower()
     return found
+
+
+def sums_line(name: str, sha256: str) -> str:
+    """One line as ``sha256sum`` writes it (GNU coreutils manual, "cksum common options").
+
+    A name with a backslash or a line break is escaped, and its line begins with a backslash.
+    """
+    escaped = name.translate(_ESCAPES)
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{sha256}  {escaped}\n"
 
 
 def index_path(folder: PurePosixPath) -> PurePosixPath:
