@@ -14,7 +14,7 @@ import pytest
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import path_of
-from agentphone_async.archive.files import on_disk as files_module
+from agentphone_async.archive.files import storage as files_module
 from agentphone_async.archive.files.sidecar_files import SidecarFiles
 from agentphone_async.archive.names import SUMS_NAME
 from agentphone_async.archive.observer import Observer

@@ -7,7 +7,6 @@ when it was stored, and a store does not lose objects as disks lose files. `chec
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -132,10 +131,6 @@ class BucketFiles:
         head = self.bucket.head(str(path))
         if head is not None and head.metadata.get("sha256") == sha256:
             self.bucket.remove(str(path))
-
-    def free(self) -> int:
-        """A store has no end."""
-        return sys.maxsize
 
 
 def audio_of(head: Head) -> Audio | None:

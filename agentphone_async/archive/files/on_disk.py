@@ -6,15 +6,12 @@ import hashlib
 import itertools
 import os
 import re
-import sqlite3
 import stat
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.catalog.schema import FILE_NAME
 from agentphone_async.archive.files.evidence import INDEX_FOLDER, sums_in
 from agentphone_async.archive.lock import LOCK_NAME
@@ -23,7 +20,6 @@ from agentphone_async.errors import RecordingError
 from agentphone_async.protocol.display import printable
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.recording import (
-    ALL_EXTENSIONS,
     HEAD_BYTES,
     Audio,
     Expected,
@@ -34,8 +30,6 @@ from agentphone_async.sinks.disk import (
     destination_error,
     destination_errors,
     link_or_replace,
-    sync_folder,
-    sync_many,
 )
 from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME
 from agentphone_async.sinks.leftovers import is_temp
@@ -114,14 +108,6 @@ def _judged(call_id: str, promise: Expected, head: bytes, size: int) -> Audio | 
         return None
 
 
-def make_durable(folder: Path, paths: Sequence[PurePosixPath]) -> None:
-    """Force files that were found, and their folders' entries, to the disk."""
-    with destination_errors(folder):
-        sync_many([os.fspath(folder / path) for path in paths])
-        for parent in {path.parent for path in paths}:
-            sync_folder(folder / parent)
-
-
 def quarantine(folder: Path, path: PurePosixPath, ending: str = ".damaged") -> PurePosixPath:
     """Rename a file that is not what it should be, and return its new name.
 
@@ -158,48 +144,6 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> Iterator[PurePosixPat
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-_NAMES_AT_ONCE = 400
-
-
-class Untracked:
-    """Knows, of each folder that a run puts recordings into, which files the catalog does not.
-
-    There are some after a kill between renaming and writing the rows, or when the catalog was
-    lost. A folder is read once in a run, when the first recording is to go there: asking the disk
-    about each name would cost more than the catalog may.
-
-    Args:
-        folder: the archive.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names: dict[PurePosixPath, frozenset[str]] = {}
-
-    def in_folder(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
-        """Names of files in a folder that the catalog did not know when the folder was read."""
-        names = self._names.get(folder)
-        if names is None:
-            names = self._names[folder] = frozenset(self._unknown(connection, folder))
-        return names
-
-    def _unknown(self, connection: sqlite3.Connection, folder: PurePosixPath) -> Iterator[str]:
-        top = self._folder / folder
-        with destination_errors(top):
-            try:
-                entries = os.scandir(top)
-            except (FileNotFoundError, NotADirectoryError):
-                return
-            with entries:
-                names = (entry.name for entry in entries if entry.name.endswith(ALL_EXTENSIONS))
-                while chunk := list(islice(names, _NAMES_AT_ONCE)):
-                    paths = [(folder / name).as_posix() for name in chunk]
-                    known = owners_of(connection, paths)
-                    for name, path in zip(chunk, paths, strict=True):
-                        if path not in known:
-                            yield name
 
 
 _OURS_AT_THE_TOP = frozenset(

@@ -8,14 +8,17 @@ import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from agentphone_async.archive.catalog.recordings import owners_of
 from agentphone_async.archive.files import on_disk as files
-from agentphone_async.archive.files.on_disk import Found, Untracked
+from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.options import Mode
-from agentphone_async.sinks.disk import destination_errors, remove
+from agentphone_async.protocol.recording import ALL_EXTENSIONS
+from agentphone_async.sinks.disk import destination_errors, remove, sync_folder, sync_many
 from agentphone_async.sinks.interface import Sink
 from agentphone_async.sinks.leftovers import is_temp, sweep
 from agentphone_async.sinks.local import Fsync, LocalSink
@@ -23,6 +26,8 @@ from agentphone_async.sinks.threads import FilePool
 
 _MODES: dict[Mode, tuple[int, int]] = {"private": (0o600, 0o700), "group": (0o640, 0o2750)}
 """Of files and of folders."""
+
+_NAMES_AT_ONCE = 400
 
 
 class Files(Protocol):
@@ -51,7 +56,12 @@ class Files(Protocol):
         """Remove a file."""
 
     def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
-        """Names of recordings in a folder that the catalog does not know."""
+        """Names of recordings in a folder that the catalog did not know when it was read.
+
+        There are some after a kill between renaming and writing the rows, or when the catalog was
+        lost. A folder is read once, when the first recording is to go there: asking the disk about
+        each name would cost more than the catalog may.
+        """
 
     def written_before(self, path: PurePosixPath, moment: float) -> bool:
         """Whether a file is older than a moment of `time.time`."""
@@ -74,9 +84,6 @@ class Files(Protocol):
     def remove_if(self, path: PurePosixPath, sha256: str) -> None:
         """Remove a file if it has these bytes; fine if there is none; on any thread."""
 
-    def free(self) -> int:
-        """Bytes that may still be written."""
-
 
 class LocalFiles:
     """Files in a folder of this machine.
@@ -89,6 +96,7 @@ class LocalFiles:
     def __init__(self, folder: Path, *, inline: bool = False) -> None:
         self.root = folder
         self._inline = inline
+        self._untracked: dict[PurePosixPath, frozenset[str]] = {}
 
     def size_of(self, path: PurePosixPath | str) -> int | None:
         """See `Files`."""
@@ -108,7 +116,26 @@ class LocalFiles:
 
     def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
         """See `Files`."""
-        return Untracked(self.root).in_folder(connection, folder)
+        names = self._untracked.get(folder)
+        if names is None:
+            names = self._untracked[folder] = frozenset(self._unknown(connection, folder))
+        return names
+
+    def _unknown(self, connection: sqlite3.Connection, folder: PurePosixPath) -> Iterator[str]:
+        top = self.root / folder
+        with destination_errors(top):
+            try:
+                entries = os.scandir(top)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            with entries:
+                names = (entry.name for entry in entries if entry.name.endswith(ALL_EXTENSIONS))
+                while chunk := list(islice(names, _NAMES_AT_ONCE)):
+                    paths = [(folder / name).as_posix() for name in chunk]
+                    known = owners_of(connection, paths)
+                    for name, path in zip(chunk, paths, strict=True):
+                        if path not in known:
+                            yield name
 
     def written_before(self, path: PurePosixPath, moment: float) -> bool:
         """See `Files`."""
@@ -121,7 +148,10 @@ class LocalFiles:
 
     def make_durable(self, paths: Sequence[PurePosixPath]) -> None:
         """See `Files`."""
-        files.make_durable(self.root, paths)
+        with destination_errors(self.root):
+            sync_many([os.fspath(self.root / path) for path in paths])
+            for parent in {path.parent for path in paths}:
+                sync_folder(self.root / parent)
 
     def sweep(self, folder: PurePosixPath) -> int:
         """See `Files`."""
@@ -150,10 +180,6 @@ class LocalFiles:
                 return
         if ours:
             remove(os.fspath(place))
-
-    def free(self) -> int:
-        """See `Files`."""
-        return free_space(self.root)
 
 
 def free_space(folder: Path) -> int:
