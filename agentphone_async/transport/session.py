@@ -12,7 +12,7 @@ import json
 import math
 import ssl
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import AnyStr, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -151,7 +151,7 @@ class Session(AsyncResource):
                     known=self._proxies.hosts,
                 ),
                 ttl_dns_cache=60,
-                ssl=self._tls(),
+                ssl=self._tls if self._has_tls else True,
             )
             pooled = self._client_on(connector(limit=0))  # the limits know how many
             fresh = self._client_on(connector(limit=0, force_close=True))
@@ -179,11 +179,25 @@ class Session(AsyncResource):
             trust_env=False,
         )
 
-    def _tls(self) -> ssl.SSLContext | bool:
+    @property
+    def _has_tls(self) -> bool:
+        """Whether connections are made by `_tls` from the beginning."""
+        settings = self.settings
+        return bool(settings.ssl or settings.ca_file or not settings.base_url.startswith("http://"))
+
+    def _tls_to(self, url: str, proxy: str | None) -> ssl.SSLContext | bool:
+        """By what a hop is verified; True for the connector's way.
+
+        Where the API has no TLS, authorities are read when a redirect leads to a host that has:
+        that takes longer than all else that begins a short run.
+        """
+        schemes = urlsplit(url).scheme, urlsplit(proxy or "").scheme
+        return True if self._has_tls or "https" not in schemes else self._tls
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
         if self.settings.ssl is not None:
             return self.settings.ssl
-        if self.settings.ca_file is None and self.settings.base_url.startswith("http://"):
-            return True
         try:
             context = ssl.create_default_context()
             if self.settings.ca_file is not None:
@@ -348,6 +362,7 @@ class Session(AsyncResource):
         if request.live or request.patience:
             timeout = _timeout(timeouts, math.inf if request.live else request.patience)
         host = self.host if at_home else urlsplit(url).netloc
+        proxy = self._proxies.of(url)
         try:
             async with asyncio.timeout(timeouts.connect + timeouts.head + request.patience):
                 response = await client.request(
@@ -356,7 +371,8 @@ class Session(AsyncResource):
                     data=data,
                     headers=sent,
                     allow_redirects=False,
-                    proxy=self._proxies.of(url),
+                    proxy=proxy,
+                    ssl=self._tls_to(url, proxy),
                     timeout=timeout,
                 )
         except FOREIGN as error:

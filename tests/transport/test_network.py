@@ -69,7 +69,7 @@ async def test_a_ca_file_is_taken_in_addition_to_the_systems(client_of, tmp_path
         for options in ({"ca_file": str(tmp_path / "ca.pem")}, {"ssl": context}):
             client = client_of(server.base_url, **options)
             await client.calls.get("c")
-        tls = client_of(server.base_url, ca_file=str(tmp_path / "ca.pem")).session._tls()
+        tls = client_of(server.base_url, ca_file=str(tmp_path / "ca.pem")).session._tls
         assert len(tls.get_ca_certs()) == len(ssl.create_default_context().get_ca_certs()) + 1
 
 

@@ -13,6 +13,7 @@ from agentphone_async import (
     ConfigurationError,
     ConnectionFailedError,
 )
+from agentphone_async.protocol import endpoints
 from tests.support.raw_server import (
     RawServer,
     respond,
@@ -25,6 +26,17 @@ async def test_a_good_certificate(client_of, tls: Tls):
     async with RawServer(respond(body={"id": "call_1"}), tls=context) as server:
         client = client_of(server.base_url, ca_file=ca_file)
         assert (await client.calls.get("call_1")).id == "call_1"
+
+
+async def test_a_redirect_from_an_api_without_tls(client_of, tls: Tls, monkeypatch):
+    context, ca_file = tls
+    monkeypatch.setenv("SSL_CERT_FILE", ca_file)  # which is read when it is needed
+    async with RawServer(respond(body=b"audio"), tls=context) as storage:
+        moved = respond(302, location=f"{storage.base_url}/x.wav".replace("https", "HTTPS"))
+        async with RawServer(moved) as server:
+            client = client_of(server.base_url)
+            answer = await client.session.send(endpoints.get_recording("call_1"))
+            assert await answer.body(99) == b"audio"
 
 
 async def test_an_unknown_authority_is_final(client_of, tls: Tls):
@@ -66,4 +78,4 @@ def test_authorities_that_cannot_be_read(tmp_path):
     for name in ("ca.pem", "missing.pem"):
         client = AsyncAgentPhone("k", ca_file=str(tmp_path / name))
         with pytest.raises(ConfigurationError, match="certificate authorities"):
-            client.session._tls()
+            _ = client.session._tls
