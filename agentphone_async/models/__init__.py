@@ -9,18 +9,9 @@ of a mapping, as with the official SDK's plain dicts; ``json.dumps`` needs ``raw
 
 from __future__ import annotations
 
-from agentphone_async.models.account import (
-    Agent,
-    AgentList,
-    AgentNumber,
-    NumberLimits,
-    PhoneNumber,
-    PhoneNumberList,
-    Plan,
-    PlanLimits,
-    Usage,
-    UsageStats,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from agentphone_async.models.base import EARLIEST, LATEST, ApiModel, RowProblem
 from agentphone_async.models.call import (
     FINISHED_STATUSES,
@@ -44,6 +35,20 @@ from agentphone_async.models.transcript import (
     TranscriptTurn,
     TurnEvent,
 )
+
+if TYPE_CHECKING:
+    from agentphone_async.models.account import (
+        Agent,
+        AgentList,
+        AgentNumber,
+        NumberLimits,
+        PhoneNumber,
+        PhoneNumberList,
+        Plan,
+        PlanLimits,
+        Usage,
+        UsageStats,
+    )
 
 __all__ = [
     "EARLIEST",
@@ -79,3 +84,10 @@ __all__ = [
     "WebCall",
     "normal_status",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What an account has is imported when it is asked for; few programs do."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("agentphone_async.models.account"), name)

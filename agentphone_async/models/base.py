@@ -69,6 +69,7 @@ class ApiModel(BaseModel):
         protected_namespaces=(),  # the API has a model_tier, which pydantic 2.9 warns of
         alias_generator=to_camel,
         populate_by_name=True,
+        defer_build=True,
         frozen=True,
     )
 
