@@ -42,14 +42,12 @@ class Program:
     _ended: bool = False
 
     @classmethod
-    def parse(cls, exec_: str | None) -> Program | None:
+    def parse(cls, exec_: str) -> Program:
         """Read ``cmd {path}``.
 
         Raises:
             click.UsageError: it cannot be meant.
         """
-        if exec_ is None:
-            return None
         try:
             words = tuple(shlex.split(exec_))
             for word in words:

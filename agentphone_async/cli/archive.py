@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.after import Program
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.options import (
     Command,
@@ -18,14 +17,16 @@ from agentphone_async.cli.options import (
     display_options,
     exec_option,
     option,
-    period_options,
     transfer_options,
 )
 from agentphone_async.cli.param_types import Seconds, Size
-from agentphone_async.cli.period import Period
+from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.places import catalog_option, overwrite_option, refuse_cache
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
+
+if TYPE_CHECKING:
+    from agentphone_async.cli.after import Program
 
 SAY_WHICH = (
     "say which calls: --date yesterday, --since 7d, --since last, or --since 1970-01-01 for all"

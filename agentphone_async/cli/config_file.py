@@ -174,11 +174,8 @@ def load(path: Path, *, must_exist: bool) -> dict[str, Any]:
     Raises:
         click.UsageError: it cannot be read.
     """
-    import tomllib
-
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        text = path.read_bytes()
     except FileNotFoundError:
         if must_exist:
             raise click.UsageError(f"there is no configuration file {str(path)!r}") from None
@@ -187,6 +184,10 @@ def load(path: Path, *, must_exist: bool) -> dict[str, Any]:
         raise click.UsageError(
             f"cannot read the configuration file {str(path)!r}: {error.strerror}"
         ) from error
+    import tomllib  # takes as long as all else here, and there is seldom a file
+
+    try:
+        return tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not TOML: {error}") from error
 

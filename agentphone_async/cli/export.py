@@ -14,11 +14,10 @@ from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import (
     Command,
     Section,
-    archive_filters,
     option,
 )
 from agentphone_async.cli.param_types import File
-from agentphone_async.cli.period import Filters
+from agentphone_async.cli.period import Filters, archive_filters
 from agentphone_async.cli.places import readable_archive
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 
@@ -22,6 +20,8 @@ class Group(click.Group):
         known = self.list_commands(ctx)
         if name.startswith("-") or name in known or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
+        import difflib
+
         close = difflib.get_close_matches(name, known, 1, 0.6)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
         raise click.UsageError(f"there is no command {name!r}; {hint}", ctx)

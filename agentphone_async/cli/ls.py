@@ -10,8 +10,8 @@ import click
 
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE
-from agentphone_async.cli.options import Command, archive_filters, output_option
-from agentphone_async.cli.period import Filters
+from agentphone_async.cli.options import Command, output_option
+from agentphone_async.cli.period import Filters, archive_filters
 from agentphone_async.cli.places import readable_archive
 
 if TYPE_CHECKING:

@@ -17,10 +17,9 @@ from agentphone_async.cli.options import (
     connection_options,
     option,
     output_option,
-    period_options,
     quiet_option,
 )
-from agentphone_async.cli.period import Period
+from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.places import readable_archive
 
 if TYPE_CHECKING:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.after import Program
 from agentphone_async.cli.config_file import COMMANDLINE, ENVIRONMENT, Option, Section
-from agentphone_async.cli.connection import Connection, Transfers
+from agentphone_async.cli.connection import Transfers, connection_of
 from agentphone_async.cli.param_types import (
     Count,
     File,
@@ -30,7 +29,6 @@ from agentphone_async.cli.param_types import (
     Seconds,
     Whole,
 )
-from agentphone_async.cli.period import Filters, Period
 from agentphone_async.cli.sections import (
     Command,
     Decorator,
@@ -42,9 +40,11 @@ from agentphone_async.cli.sections import (
 )
 from agentphone_async.cli.showing import Logs, Showing
 
+if TYPE_CHECKING:
+    from agentphone_async.cli.after import Program
+
 __all__ = [
     "ENVIRONMENT",
-    "STATES",
     "Command",
     "Decorator",
     "Function",
@@ -52,7 +52,6 @@ __all__ = [
     "Option",
     "Section",
     "add_options",
-    "archive_filters",
     "archive_folder",
     "bundle",
     "connection_options",
@@ -60,7 +59,6 @@ __all__ = [
     "exec_option",
     "option",
     "output_option",
-    "period_options",
     "quiet_option",
     "transfer_options",
 ]  # fmt: skip
@@ -98,7 +96,7 @@ def archive_folder(command: Function, *, urls: bool = False) -> Function:
 
 connection_options = bundle(
     "connection",
-    Connection,
+    connection_of,
     option(
         Section.CONNECTION,
         "--base-url",
@@ -197,81 +195,17 @@ transfer_options = bundle(
 """How hard the network and the disk are used: one ``transfers`` argument."""
 
 
-period_options = bundle(
-    "period",
-    Period,
-    option(Section.WHAT, "--date", metavar="DAY", help="One day: YYYY-MM-DD, today, yesterday."),
-    option(
-        Section.WHAT,
-        "--since",
-        metavar="WHEN",
-        help="From this day or moment on; 36h and 7d count back from now.",
-    ),
-    option(
-        Section.WHAT,
-        "--until",
-        metavar="WHEN",
-        help="Up to this day or moment, which is not included.",
-    ),
-    option(
-        Section.WHAT,
-        "--tz",
-        metavar="ZONE",
-        help="Zone of days and of dates in names, such as Europe/Berlin.  [default: local]",
-    ),
-    option(Section.WHAT, "--status", metavar="STATUS", help="Only calls with this status."),
-    option(
-        Section.WHAT,
-        "--direction",
-        type=click.Choice(["inbound", "outbound"]),
-        help="Only calls of this direction.",
-    ),
-)
-"""Which calls are meant: one ``period`` argument."""
+def _program(exec_: str | None) -> Program | None:
+    if exec_ is None:
+        return None
+    from agentphone_async.cli.after import Program
 
-
-# As in archive.query.STATES, which help must not wait for; a test compares the two.
-STATES = (
-    "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased",
-    "pending",
-)  # fmt: skip
-
-
-def archive_filters(command: Function) -> Function:
-    """Add the options of commands that read an archive: one ``filters`` argument."""
-
-    @functools.wraps(command)
-    def with_filters(
-        *args: Any, period: Period, states: tuple[str, ...], versions: bool, **kwargs: Any
-    ) -> Any:
-        filters = Filters(period.bounded(), states, versions)
-        return command(*args, filters=filters, **kwargs)
-
-    return period_options(
-        add_options(
-            with_filters,
-            option(
-                Section.WHAT,
-                "--state",
-                "states",
-                multiple=True,
-                type=click.Choice(STATES),
-                metavar="STATE",
-                help=f"Only calls in this state: {', '.join(STATES)}. May be given more than once.",
-            ),
-            option(
-                Section.WHAT,
-                "--versions",
-                is_flag=True,
-                help="Every version of a recording, not only the current one.",
-            ),
-        )
-    )
+    return Program.parse(exec_)
 
 
 exec_option = bundle(
     "program",
-    Program.parse,
+    _program,
     option(
         Section.OUTPUT,
         "--exec",

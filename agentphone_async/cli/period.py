@@ -1,12 +1,16 @@
-"""Which calls are meant: a day or a range, and filters; see `options` for the options."""
+"""Which calls are meant: a day or a range, and filters."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from agentphone_async.cli.config_file import Section
+from agentphone_async.cli.sections import Function, add_options, bundle, option
 
 if TYPE_CHECKING:
     from agentphone_async.archive.selection import Selection
@@ -89,3 +93,75 @@ class Filters:
     selection: Selection
     states: tuple[str, ...]
     versions: bool
+
+
+period_options = bundle(
+    "period",
+    Period,
+    option(Section.WHAT, "--date", metavar="DAY", help="One day: YYYY-MM-DD, today, yesterday."),
+    option(
+        Section.WHAT,
+        "--since",
+        metavar="WHEN",
+        help="From this day or moment on; 36h and 7d count back from now.",
+    ),
+    option(
+        Section.WHAT,
+        "--until",
+        metavar="WHEN",
+        help="Up to this day or moment, which is not included.",
+    ),
+    option(
+        Section.WHAT,
+        "--tz",
+        metavar="ZONE",
+        help="Zone of days and of dates in names, such as Europe/Berlin.  [default: local]",
+    ),
+    option(Section.WHAT, "--status", metavar="STATUS", help="Only calls with this status."),
+    option(
+        Section.WHAT,
+        "--direction",
+        type=click.Choice(["inbound", "outbound"]),
+        help="Only calls of this direction.",
+    ),
+)
+"""Which calls are meant: one ``period`` argument."""
+
+
+# As in archive.query.STATES, which help must not wait for; a test compares the two.
+STATES = (
+    "archived", "not_ready", "no_recording", "failed", "suspect", "empty", "disputed", "erased",
+    "pending",
+)  # fmt: skip
+
+
+def archive_filters(command: Function) -> Function:
+    """Add the options of commands that read an archive: one ``filters`` argument."""
+
+    @functools.wraps(command)
+    def with_filters(
+        *args: Any, period: Period, states: tuple[str, ...], versions: bool, **kwargs: Any
+    ) -> Any:
+        filters = Filters(period.bounded(), states, versions)
+        return command(*args, filters=filters, **kwargs)
+
+    return period_options(
+        add_options(
+            with_filters,
+            option(
+                Section.WHAT,
+                "--state",
+                "states",
+                multiple=True,
+                type=click.Choice(STATES),
+                metavar="STATE",
+                help=f"Only calls in this state: {', '.join(STATES)}. May be given more than once.",
+            ),
+            option(
+                Section.WHAT,
+                "--versions",
+                is_flag=True,
+                help="Every version of a recording, not only the current one.",
+            ),
+        )
+    )

@@ -21,11 +21,10 @@ from agentphone_async.cli.options import (
     display_options,
     exec_option,
     option,
-    period_options,
     transfer_options,
 )
 from agentphone_async.cli.param_types import Whole
-from agentphone_async.cli.period import Period
+from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.places import catalog_option, overwrite_option
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing

@@ -15,7 +15,7 @@ from agentphone_async.archive.catalog.schema import MIGRATIONS
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.query import STATES, Entry, damage, entries, overview
 from agentphone_async.archive.selection import Selection
-from agentphone_async.cli.options import STATES as CLI_STATES
+from agentphone_async.cli.period import STATES as CLI_STATES
 from agentphone_async.emulator import Emulator
 from tests.support.archives import DAY, archived, day_folder, execute, fill
 
