@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -239,8 +239,13 @@ class _Batch:
         stems = [self._terms.names.stem(call) for call, _ in self._placeless]
         wanted = [path for stem in stems for path in places(stem)]
         owners = owners_of(self._connection, wanted) if wanted else {}
-        for (call, known), stem in zip(self._placeless, stems, strict=True):
-            self._look(call, known, stem, owners)
+        own = [
+            own_stem(call, stem, owners)
+            for (call, _), stem in zip(self._placeless, stems, strict=True)
+        ]
+        untracked = self._untracked_among(own)
+        for (call, known), stem in zip(self._placeless, own, strict=True):
+            self._look(call, known, stem, untracked)
         self._placeless.clear()
 
     def _look(
@@ -248,28 +253,33 @@ class _Batch:
         call: Call,
         known: RecordingRow | None,
         stem: PurePosixPath,
-        owners: Mapping[str, str],
+        untracked: Mapping[str, frozenset[str]],
     ) -> None:
         """It is to be fetched, unless a sound file lies there already."""
-        stem = own_stem(call, stem, owners)
         task = Task(call, stem, known)
-        untracked = self._untracked_in(str(stem).rpartition("/")[0])
-        for place in all_places(stem) if untracked else ():
+        names = untracked.get(str(stem).rpartition("/")[0], frozenset())
+        for place in all_places(stem) if names else ():
             path = PurePosixPath(place)
             if (
-                path.name in untracked
+                path.name in names
                 and self._terms.files.size_of(path) is not None
                 and self._adopt(call, task, path)
             ):
                 return
         self.plan.tasks.append(task)
 
-    def _untracked_in(self, folder: str) -> frozenset[str]:
-        """Recordings that the catalog does not know; a folder is read once in a run."""
-        if folder not in self._untracked:
-            found = self._terms.files.untracked(self._connection, PurePosixPath(folder))
-            self._untracked[folder] = found
-        return self._untracked[folder]
+    def _untracked_among(self, stems: Iterable[PurePosixPath]) -> dict[str, frozenset[str]]:
+        """Recordings that the catalog does not know; a folder is read once in a run at most."""
+        folders: dict[str, list[str]] = {}
+        for stem in stems:
+            folder, _, name = str(stem).rpartition("/")
+            folders.setdefault(folder, []).append(name)
+        for folder, names in folders.items():
+            if folder not in self._untracked:
+                found = self._terms.files.untracked(self._connection, PurePosixPath(folder), names)
+                if found is not None:
+                    self._untracked[folder] = found
+        return self._untracked
 
     def _adopt(self, call: Call, task: Task, path: PurePosixPath) -> bool:
         """Take a file that proves itself whole into the catalog; put any other one aside."""

@@ -280,6 +280,14 @@ class Bucket:
                 for meta in page:
                     yield Head(meta["path"], meta["size"], meta["last_modified"], {})
 
+    def starting(self, text: str) -> Iterator[Head]:
+        """`list`, of keys that begin with these characters, whatever else is in their folder."""
+        for head in self.list(text.rpartition("/")[0], after=text):
+            if head.path.startswith(text):
+                yield head
+            elif not self._local:  # a store lists in order
+                return
+
     def sha256(self, path: str) -> str:
         """The SHA-256 of an object's bytes, read and counted."""
         digest = hashlib.sha256()

@@ -202,7 +202,10 @@ def test_objects_without_a_manifest_are_known_by_what_they_say(bucket, tmp_path)
         bucket.create_now(name, b"x", said)
     bucket.create_now("4.wav", b"x", {})
     files = BucketFiles(bucket, tmp_path)
-    assert files.untracked(store.connection, files.root) == {"2.wav", "4.wav"}
+    assert files.untracked(store.connection, files.root, ["5"]) == {"2.wav", "4.wav"}
+    files.unlikely = True
+    assert files.untracked(store.connection, files.root, ["5"]) is None
+    assert files.untracked(store.connection, files.root, ["5", "2"]) == {"2.wav", "4.wav"}
     found = files.examine(files.root / "2.wav", "")
     assert found is not None
     assert found.sound

@@ -183,15 +183,18 @@ class BucketArchive:
         return report
 
     @contextlib.asynccontextmanager
-    async def opened(self, *, make: bool = False, only: str = "") -> AsyncGenerator[bool]:
+    async def opened(
+        self, *, make: bool = False, only: str = "", fresh: bool = False
+    ) -> AsyncGenerator[bool]:
         """The cache, brought up to date; False if there is no archive and none is to be made.
 
-        ``only`` restricts what is brought to manifests whose names begin so.
+        ``only`` restricts what is brought to manifests whose names begin so. If there are none, and
+        it is ``fresh`` work, few of its objects are expected to be there already.
         """
         self._thread = FilePool(1)
         self._failure = None
         try:
-            yield await self._thread.run(self._open, make=make, only=only)
+            yield await self._thread.run(self._open, make=make, only=only, fresh=fresh)
         finally:
             await self._thread.run(self._store.close)
             self._thread.close()
@@ -219,10 +222,11 @@ class BucketArchive:
         """Ask the cache, within `opened`."""
         return await self._thread.run(lambda: work(self._store.connection, *args))
 
-    def _open(self, *, make: bool, only: str) -> bool:
+    def _open(self, *, make: bool, only: str, fresh: bool) -> bool:
         if not self._store.open(make=make):
             return False
-        self._store.pull(only)  # first, since it drops what was erased meanwhile
+        came = self._store.pull(only)  # first, since it drops what was erased meanwhile
+        self._files.unlikely = fresh and not came
         if make:
             self._store.push()  # what a run that was killed has not sent
         return True

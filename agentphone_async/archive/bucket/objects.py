@@ -22,6 +22,8 @@ from agentphone_async.sinks.objects import ObjectSink
 from agentphone_async.sinks.threads import FilePool
 
 _CHUNK = 400
+PROBES = 4
+"""Objects of one batch and folder that are asked for, before the whole folder is listed."""
 
 
 class BucketFiles:
@@ -39,7 +41,8 @@ class BucketFiles:
         self.bucket = bucket
         self._cache = cache
         self._connection: sqlite3.Connection | None = None
-        self._unknown: dict[PurePosixPath, frozenset[str]] = {}
+        self.unlikely = False
+        """Whether objects without a manifest are unlikely, as those of a shard nobody has begun."""
 
     def size_of(self, path: PurePosixPath | str) -> int | None:
         """An object's size, as the catalog or else the store knows it; None if there is none."""
@@ -62,7 +65,6 @@ class BucketFiles:
 
     def close(self) -> None:
         """Close what was opened to look things up; fine at any time."""
-        self._unknown.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -87,12 +89,19 @@ class BucketFiles:
         head = self.bucket.head(str(path))
         return head is not None and head.modified.timestamp() < moment
 
-    def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
-        """Names in a folder that the catalog did not know when the folder was listed."""
-        names = self._unknown.get(folder)
-        if names is None:
-            names = self._unknown[folder] = frozenset(self._list(connection, folder))
-        return names
+    def untracked(
+        self, connection: sqlite3.Connection, folder: PurePosixPath, wanted: Sequence[str]
+    ) -> frozenset[str] | None:
+        """Names in a folder that the catalog did not know when the folder was listed.
+
+        None if `unlikely` is set and none of a few of ``wanted`` is there. One that is there all
+        the same is fetched again, and its put finds it.
+        """
+        if self.unlikely:
+            some = wanted[:: -(-len(wanted) // PROBES)]
+            if not any(self.bucket.head(f"{folder / name}.wav") for name in some):
+                return None
+        return frozenset(self._list(connection, folder))
 
     def _list(self, connection: sqlite3.Connection, folder: PurePosixPath) -> list[str]:
         under = "" if folder == PurePosixPath() else folder.as_posix()
@@ -100,11 +109,11 @@ class BucketFiles:
         paths = (
             head.path
             for head in self.bucket.list(under)
-            if PurePosixPath(head.path).parent == folder and head.path.endswith(ALL_EXTENSIONS)
+            if head.path.rpartition("/")[0] == under and head.path.endswith(ALL_EXTENSIONS)
         )
         while chunk := list(islice(paths, _CHUNK)):
             known = owners_of(connection, chunk)
-            unknown += [PurePosixPath(path).name for path in chunk if path not in known]
+            unknown += [path.rpartition("/")[2] for path in chunk if path not in known]
         return unknown
 
     def make_durable(self, paths: Sequence[PurePosixPath]) -> None:

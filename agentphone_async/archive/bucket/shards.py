@@ -147,6 +147,10 @@ class Shards:
         names = (head.path.rpartition("/")[2] for head in self.bucket.list(f"{DONE}/{plan}"))
         return {int(name[:-5]) for name in names if _DONE.fullmatch(name)}
 
+    def is_done(self, plan: str, number: int) -> bool:
+        """Whether a shard is done."""
+        return self.bucket.head(_done(plan, number)) is not None
+
     def left(self, plan: str) -> list[int]:
         """The shards that are not done.
 
@@ -158,7 +162,7 @@ class Shards:
 
     def finish_shard(self, plan: str, number: int, counts: Mapping[str, int]) -> None:
         """Note that nothing is left to do in a shard."""
-        self.bucket.create_now(f"{DONE}/{plan}/{number:06}.json", json.dumps(counts).encode(), JSON)
+        self.bucket.create_now(_done(plan, number), json.dumps(counts).encode(), JSON)
 
     def claim(self, plan: str, number: int, now: datetime) -> bool:
         """Take a shard, or keep it; False if another worker has it."""
@@ -175,6 +179,10 @@ class Shards:
             return False  # another one came at the same moment
         self._mine[plan, number] = count + 1
         return True
+
+    def is_fresh(self, plan: str, number: int) -> bool:
+        """Whether no worker that died had claimed a shard, as far as its claims tell."""
+        return self._mine.get((plan, number), 1) == 1
 
     def scrub(self, erased: Collection[str]) -> None:
         """Write shards that hold any of these calls again, without them.
@@ -231,6 +239,10 @@ def _unpacked(data: bytes, where: str) -> list[dict[str, Any]]:
 
 def _shard(plan: str, number: int) -> str:
     return f"{SHARDS}/{plan}/{number:06}.jsonl.zst"
+
+
+def _done(plan: str, number: int) -> str:
+    return f"{DONE}/{plan}/{number:06}.json"
 
 
 def new_plan_name(now: datetime) -> str:

@@ -211,9 +211,9 @@ class Store:
         """
         known = {name for (name,) in self.connection.execute("SELECT name FROM bucket_parts")}
         names = []
-        for head in self.bucket.list(only.rpartition("/")[0] or PARTS):
+        for head in self.bucket.starting(only) if only else self.bucket.list(PARTS):
             name = head.path
-            if name.startswith(only) and name not in known and Part.of_name(name) is not None:
+            if name not in known and Part.of_name(name) is not None:
                 manifest.refuse_size(head.size, f"{self.bucket.url}/{name}")
                 names.append(name)
         tombstones = fetch_tombstones(self.bucket, self.cache, self.key)

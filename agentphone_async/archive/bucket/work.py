@@ -109,10 +109,11 @@ class Worker:
         numbers, elsewhere = slice_of(plan.shards, part), 0
         if part is None:
             numbers = shuffled(numbers, self.shards.me)
+        done = await pool.run(self.shards.done, plan.name)
         for number in numbers:
             if self._stopped or rest.is_nothing():
                 break
-            if number in await pool.run(self.shards.done, plan.name):
+            if number in done or await pool.run(self.shards.is_done, plan.name, number):
                 continue
             now = datetime.now(UTC)
             if part is None and not await pool.run(self.shards.claim, plan.name, number, now):
@@ -170,7 +171,8 @@ class Worker:
             try:
                 calls = await pool.run(self._calls, plan.name, number)
                 only = f"{PARTS}/{plan.name}/{number:06}-"
-                async with archive.opened(make=True, only=only):
+                fresh = self.shards.is_fresh(plan.name, number)
+                async with archive.opened(make=True, only=only, fresh=fresh):
                     report = await archive.run_opened(
                         client, None, options, observer=observer, calls=calls
                     )

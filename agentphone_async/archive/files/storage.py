@@ -55,12 +55,15 @@ class Files(Protocol):
     def remove(self, path: PurePosixPath) -> None:
         """Remove a file."""
 
-    def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
+    def untracked(
+        self, connection: sqlite3.Connection, folder: PurePosixPath, wanted: Sequence[str]
+    ) -> frozenset[str] | None:
         """Names of recordings in a folder that the catalog did not know when it was read.
 
         There are some after a kill between renaming and writing the rows, or when the catalog was
         lost. A folder is read once, when the first recording is to go there: asking the disk about
-        each name would cost more than the catalog may.
+        each name would cost more than the catalog may. None if hardly any of the names that are
+        ``wanted`` is likely to be there, and to read the folder takes longer than to fetch those.
         """
 
     def written_before(self, path: PurePosixPath, moment: float) -> bool:
@@ -114,7 +117,12 @@ class LocalFiles:
         """See `Files`."""
         remove(os.fspath(self.root / path))
 
-    def untracked(self, connection: sqlite3.Connection, folder: PurePosixPath) -> frozenset[str]:
+    def untracked(
+        self,
+        connection: sqlite3.Connection,
+        folder: PurePosixPath,
+        wanted: Sequence[str],  # noqa: ARG002 - as for objects
+    ) -> frozenset[str]:
         """See `Files`."""
         names = self._untracked.get(folder)
         if names is None:
