@@ -226,40 +226,50 @@ def memory(given: argparse.Namespace) -> None:
 
 
 def shards(given: argparse.Namespace) -> None:
+    """What a shard costs besides its calls, and what planning costs besides working."""
     whole: list[Cost] = []
-    sharded: list[tuple[Cost, Cost]] = []
+    plans: list[Cost] = []
+    works: dict[int, list[Cost]] = {1: [], 11: []}
     with store() as url, api(given.ids):
         for _ in range(given.rounds):
             whole.append(run(("archive", url(), *ALL, "--quiet")))
-            place = url()
-            planned = run(("archive", "plan", place, *ALL))
-            sharded.append((planned, run(("archive", "work", place, "--quiet"))))
+            for count, costs in works.items():
+                place = url()
+                size = str(-(-given.ids // count))
+                plans.append(run(("archive", "plan", place, *ALL, "--shard-size", size)))
+                costs.append(run(("archive", "work", place, "--quiet")))
     for what in ("cpu", "wall"):
-        one = median(getattr(cost, what) for cost in whole)
-        two = median(getattr(plan, what) + getattr(work, what) for plan, work in sharded)
+        one, plan, work, more = (
+            median(getattr(cost, what) for cost in costs)
+            for costs in (whole, plans, *works.values())
+        )
         print(
-            f"shards of {given.ids:,} ids: {one:.1f} s {what} whole, {two:.1f} s in shards, "
-            f"{two / one - 1:+.1%} (≤ 5 %)"
+            f"shards of {given.ids:,} ids, s {what}: {one:.2f} whole, {plan:.2f} to plan, "
+            f"{work:.2f} to work; each further shard {(more - work) / 10:.3f}, "
+            f"{(more - work) / 10 / one:.1%} of it (≤ 5 %)"
         )
 
 
 def scaling(given: argparse.Namespace) -> None:
+    """Workers side by side, into a folder: a store on these cores would need most of them."""
     found: dict[int, list[Cost]] = {1: [], 4: []}
-    with store() as url, api(given.ids) as emulator:
-        emulator.fail(route="recording", delay=0.08)
-        for _ in range(given.rounds):
+    ids = 5 * given.ids
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder, api(ids) as emulator:
+        emulator.fail(route="recording", delay=given.delay)
+        for number in range(given.rounds):
             for workers, costs in found.items():
-                place = url()
-                run(("archive", "plan", place, *ALL, "--shard-size", str(given.ids // 16)))
+                place = Path(folder, f"{number}-{workers}").as_uri()
+                run(("archive", "plan", place, *ALL, "--shard-size", str(ids // 16)))
                 work = ("archive", "work", place, "--quiet", "--transfers", "16")
                 costs.append(
                     run(*((*work, "--shard", f"{n}/{workers}") for n in range(1, workers + 1)))
                 )
     wall = {workers: median(cost.wall for cost in costs) for workers, costs in found.items()}
-    used = median(cost.cpu for cost in found[1]) / given.ids
+    used = median(cost.cpu for cost in found[1]) / ids
     print(
-        f"4 workers at 80 ms: {wall[1] / wall[4]:.2f} times one (≥ 3.5), {wall[1]:.1f} s and "
-        f"{wall[4]:.1f} s, {used * 1e3:.1f} ms CPU an id, load {os.getloadavg()[0]:.1f}"
+        f"4 workers at {given.delay * 1e3:g} ms: {wall[1] / wall[4]:.2f} times one (≥ 3.5), "
+        f"{wall[1]:.1f} s and {wall[4]:.1f} s, {used * 1e3:.1f} ms CPU an id, "
+        f"load {os.getloadavg()[0]:.1f}"
     )
 
 
@@ -272,6 +282,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--puts", type=int, default=2_000)
     parser.add_argument("--ids", type=int, default=2_000)
+    parser.add_argument("--delay", type=float, default=0.08, help="seconds, of each recording")
     parser.add_argument("--megabytes", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="for what is written meanwhile")

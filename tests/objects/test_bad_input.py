@@ -238,7 +238,7 @@ def test_what_else_may_be_damaged_in_an_archive(tmp_path, name, data, said):
     store = Store(where, tmp_path / "a")
     store.open()
     shards = Shards(where)
-    shards.write("p", 0, [{"id": "call_1"}])
+    shards.write("p", 0, [b'{"id": "call_1"}'])
     shards.finish(Plan("p", 1, 1, "2026-11-21", {}))
     for junk in ("done/p/x.txt", "claims/p/000000/x", "plans/x.txt", "plans/a/b.json"):
         where.create_now(f"_catalog/{junk}", b"", {})

@@ -12,12 +12,14 @@ import pytest
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.bucket import archive as bucket_archive
+from agentphone_async.archive.bucket import manifest, planning
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.check import verify
 from agentphone_async.archive.bucket.erase import forget, prune
 from agentphone_async.archive.bucket.identity import HEAD
-from agentphone_async.archive.bucket.manifest import decompress
+from agentphone_async.archive.bucket.manifest import PARTS, decompress
 from agentphone_async.archive.bucket.planning import Walks, write_plan
+from agentphone_async.archive.bucket.shards import DONE, Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.bucket.work import Worker
 from agentphone_async.archive.options import Limits, RunOptions
@@ -209,6 +211,41 @@ async def test_workers_do_every_shard_once(emulator, bucket, tmp_path):
     again = await work(emulator, bucket)
     assert (again.archived, again.listed, again.complete) == (0, 0, True)
     assert await planned(emulator, bucket, tmp_path / "a") == 0
+
+
+async def test_a_day_is_listed_for_a_shard_that_was_begun_only(
+    emulator, bucket, tmp_path, monkeypatch
+):
+    fill(emulator, 8)
+    await planned(emulator, bucket, tmp_path / "a", shard_size=4)
+    listed: list[str] = []
+    list_all = Bucket.list
+
+    def listing(self, under="", **how):
+        listed.append(under)
+        return list_all(self, under, **how)
+
+    monkeypatch.setattr(Bucket, "list", listing)
+    await work(emulator, bucket, (1, 2))
+    assert all(under.startswith("_catalog/") for under in listed)
+    for head in [*bucket.list(PARTS), *bucket.list(DONE)]:
+        bucket.remove(head.path)
+    assert (await work(emulator, bucket)).archived == 4
+    assert any(under.startswith("2026") for under in listed)
+    assert emulator.requests.count("recording") == 8
+
+
+async def test_a_shard_is_no_larger_than_what_is_read_at_once(
+    emulator, bucket, tmp_path, monkeypatch
+):
+    fill(emulator, 7)
+    async with AsyncAgentPhone(base_url=emulator.base_url, api_key=emulator.api_key) as client:
+        sizes = [len(manifest.dump(call.without_tokens())) async for call in client.calls.list()]
+        monkeypatch.setattr(planning, "SHARD_BYTES", 3 * max(sizes))
+        made = await write_plan(BucketArchive(bucket, tmp_path), client)
+    assert (made.plan.shards, made.plan.calls) == (3, 7)
+    shards = Shards(bucket)
+    assert [len(list(shards.calls(made.plan.name, number))) for number in range(3)] == [3, 3, 1]
 
 
 async def test_slices_need_no_claims_and_come_to_the_same(emulator, bucket, tmp_path):

@@ -233,7 +233,7 @@ def test_a_plan_is_there_when_it_is_whole(bucket, tmp_path):
     with pytest.raises(CatalogError, match="there is no archive"):
         shards.latest()
     opened(bucket, tmp_path).close()
-    shards.write("p", 0, [{"id": "call_1"}, {"id": "call_2"}])
+    shards.write("p", 0, [b'{"id": "call_1"}', b'{"id": "call_2"}'])
     with pytest.raises(ConfigurationError, match="there is no plan"):
         shards.latest()
     shards.finish(Plan("p", 1, 2, "2026-11-21", {}))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -86,15 +86,24 @@ def encode(part: Part, rows: Iterable[Mapping[str, Any]]) -> bytes:
     Raises:
         CatalogError: a row is so large that no reader would take it.
     """
-    lines = [_dump(head(part))]
-    lines.extend(map(_dump, rows))
-    lines.append(_dump({"rows": len(lines) - 1}))
+    lines = [dump(head(part))]
+    lines.extend(map(dump, rows))
+    lines.append(dump({"rows": len(lines) - 1}))
+    return pack(lines, part.name)
+
+
+def pack(lines: Sequence[bytes], name: str) -> bytes:
+    """Lines in zstandard.
+
+    Raises:
+        CatalogError: one is so large that no reader would take it.
+    """
     longest = max(map(len, lines))
     if longest > LONGEST:
         raise CatalogError(
-            f"a row has {longest} bytes; a manifest takes {LONGEST} at most", filename=part.name
+            f"a row has {longest} bytes; a manifest takes {LONGEST} at most", filename=name
         )
-    return compress(b"\n".join(lines) + b"\n")
+    return compress(b"\n".join([*lines, b""]))
 
 
 def portions(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
@@ -231,7 +240,8 @@ def _zstandard() -> Any:
     return zstandard
 
 
-def _dump(row: Mapping[str, Any]) -> bytes:
+def dump(row: Mapping[str, Any]) -> bytes:
+    """A line, without its end."""
     return json.dumps(row, separators=(",", ":")).encode()
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
 from agentphone_async.archive.bucket.archive import BucketArchive
+from agentphone_async.archive.bucket.manifest import dump
 from agentphone_async.archive.bucket.shards import Plan, Shards, new_plan_name
 from agentphone_async.archive.catalog.recordings import current_columns
 from agentphone_async.archive.catalog.rows import ON_DISK, STATE
@@ -21,6 +22,9 @@ from agentphone_async.sinks.threads import FilePool
 
 SHARD_SIZE = 2_000
 """Calls of one shard: few enough to lose one, enough to hide what a shard costs besides."""
+
+SHARD_BYTES = 32 * 1024**2
+"""Bytes of their JSON, at most: whoever takes a shard has it in memory."""
 
 _BATCH = 250
 _PAGE = 100
@@ -165,7 +169,8 @@ class _Writer:
         self._selection = selection
         self._size = shard_size
         self._seen: set[int] = set()
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[bytes] = []
+        self._bytes = 0
 
     async def take(self, listing: AsyncIterable[Call]) -> None:
         """All calls of one list."""
@@ -183,9 +188,7 @@ class _Writer:
                     await self._add(batch)
                     batch = []
         await self._add(batch)
-        while self._waiting:
-            await self._write(self._waiting[: self._size])
-            self._waiting = self._waiting[self._size :]
+        await self._write()
 
     async def finish(self, now: datetime, zone: tzinfo | None) -> Plan:
         """Write the plan of all shards."""
@@ -199,15 +202,21 @@ class _Writer:
     async def _add(self, batch: Sequence[Call]) -> None:
         ids = [call.id for call in batch]
         there = set() if self._archived else await self._archive.ask(_archived, ids)
-        self._waiting += [call.without_tokens() for call in batch if call.id not in there]
-        while len(self._waiting) >= self._size:
-            await self._write(self._waiting[: self._size])
-            self._waiting = self._waiting[self._size :]
+        for call in batch:
+            if call.id not in there:
+                line = dump(call.without_tokens())
+                if len(self._waiting) == self._size or self._bytes + len(line) > SHARD_BYTES:
+                    await self._write()
+                self._waiting.append(line)
+                self._bytes += len(line)
 
-    async def _write(self, calls: Sequence[dict[str, Any]]) -> None:
-        await self.pool.run(self.target.write, self.name, self.shards, calls)
-        self.shards += 1
-        self.calls += len(calls)
+    async def _write(self) -> None:
+        """Write what is waiting as a shard, if anything is."""
+        if self._waiting:
+            await self.pool.run(self.target.write, self.name, self.shards, self._waiting)
+            self.shards += 1
+            self.calls += len(self._waiting)
+            self._waiting, self._bytes = [], 0
 
 
 def _archived(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

@@ -72,9 +72,10 @@ class Shards:
 
     # ------------------------------------------------------------ planning
 
-    def write(self, plan: str, number: int, calls: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, plan: str, number: int, calls: Sequence[bytes]) -> None:
         """Write one shard: the JSON of its calls, as the API listed them."""
-        self.bucket.create_now(_shard(plan, number), _packed(calls), _ZSTD)
+        name = _shard(plan, number)
+        self.bucket.create_now(name, _packed(calls, name), _ZSTD)
 
     def finish(self, plan: Plan) -> None:
         """Write the plan itself, after all of its shards."""
@@ -197,9 +198,10 @@ class Shards:
                 continue
             except FileNotFoundError:
                 continue
-            kept = [call for call in calls if call["id"] not in erased]
+            kept = [manifest.dump(call) for call in calls if call["id"] not in erased]
             if len(kept) < len(calls):
-                self.bucket.put_now(head.path, _packed(kept), _ZSTD, mode="overwrite")
+                data = _packed(kept, head.path)
+                self.bucket.put_now(head.path, data, _ZSTD, mode="overwrite")
 
     def release(self, plan: str, number: int) -> None:
         """Give a shard back, done or not; what cannot be deleted runs out by itself."""
@@ -209,10 +211,9 @@ class Shards:
                     self.bucket.remove(head.path)
 
 
-def _packed(calls: Sequence[Mapping[str, Any]]) -> bytes:
+def _packed(calls: Sequence[bytes], name: str) -> bytes:
     head = {"format": manifest.FORMAT, "version": manifest.VERSION, "calls": len(calls)}
-    lines = [json.dumps(call, separators=(",", ":")) for call in calls]
-    return manifest.compress("\n".join([json.dumps(head), *lines, ""]).encode())
+    return manifest.pack([manifest.dump(head), *calls], name)
 
 
 def _unpacked(data: bytes, where: str) -> list[dict[str, Any]]:
