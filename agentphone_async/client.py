@@ -38,7 +38,7 @@ from agentphone_async.sinks.interface import Sink, Target
 from agentphone_async.sinks.local import Fsync
 from agentphone_async.sinks.threads import Disk
 from agentphone_async.transport.adaptive import MOST
-from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.budget import Budget
 from agentphone_async.transport.session import Session
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class AsyncAgentPhone(AsyncResource):
             allow_http=allow_http,
         )
         self.session = Session(self.settings)
-        self._budget = ByteBudget(BUDGET)
+        self._budget = Budget(BUDGET)
         self._disk = Disk()
 
     def __repr__(self) -> str:

@@ -36,7 +36,7 @@ from agentphone_async.sinks.interface import (
     Stored,
     Target,
 )
-from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.budget import Budget
 from agentphone_async.transport.session import Session
 from agentphone_async.transport.trust import Trust
 
@@ -114,7 +114,7 @@ class Fetcher:
 
     session: Session
     sink: Sink
-    budget: ByteBudget = field(default_factory=partial(ByteBudget, BUDGET))
+    budget: Budget = field(default_factory=partial(Budget, BUDGET))
     max_file_size: int | None = None
     progress: Progress | None = None
 

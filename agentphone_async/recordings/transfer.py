@@ -54,7 +54,7 @@ from agentphone_async.sinks.interface import (
     Upload,
 )
 from agentphone_async.transport.answer import Answer, nobody
-from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.budget import Budget
 from agentphone_async.transport.session import Session
 from agentphone_async.transport.trust import Trust
 
@@ -93,7 +93,7 @@ class Transfer:
 
     session: Session
     sink: Sink
-    budget: ByteBudget
+    budget: Budget
     max_file_size: int | None
     tell: Callable[[int], None] | None
     request: Request

@@ -27,11 +27,11 @@ from functools import partial
 
 from agentphone_async.errors import RunStoppedError
 from agentphone_async.transport.adaptive import AdaptiveConcurrency
+from agentphone_async.transport.budget import Budget
 from agentphone_async.transport.circuit import CircuitBreaker, Refusals
 from agentphone_async.transport.observer import Observers
 from agentphone_async.transport.pace import AdaptivePace
 from agentphone_async.transport.rate import RateLimiter
-from agentphone_async.transport.slots import Slots
 from agentphone_async.transport.slow_start import START, looking
 from agentphone_async.transport.stop import Stop
 
@@ -84,7 +84,7 @@ class HostLimits:
         self._wanted = _checked(concurrency)
         self._cap: int | None = None
         self._cap_doubles_at = 0.0
-        self.slots = Slots(self._wanted)
+        self.slots = Budget(self._wanted)
         self._waiting_to_send = 0
         self._stop = Stop(sleep)
         self._paused_until = float("-inf")
@@ -143,7 +143,7 @@ class HostLimits:
         When it shrinks, nothing that is under way is interrupted: slots are not lent again
         until enough have come back. A controller takes an assigned number as its new maximum.
         """
-        return self.slots.limit
+        return self.slots.total
 
     @concurrency.setter
     def concurrency(self, limit: int) -> None:
@@ -183,13 +183,13 @@ class HostLimits:
         self._controller.begin()
 
         def look() -> bool:
-            controller, limit = self._controller, self.slots.limit
+            controller, limit = self._controller, self.slots.total
             if controller is None or not controller.starting:
                 return False
             busy = self.slots.held - self._waiting_to_send
             controller.look(self._clock(), self.received - before, busy)
             self._apply_limit()
-            if self.slots.limit > limit:
+            if self.slots.total > limit:
                 more()
             return True
 
@@ -211,11 +211,11 @@ class HostLimits:
         if self._stop.closed:
             raise RunStoppedError
         slots = self.slots
-        free = slots.held < slots.limit and not slots.waiters
+        free = slots.held < slots.total and not slots.waiters
         if free:
             slots.held += 1
         else:
-            await slots.wait()
+            await slots.acquire()
         if self._rated or not (free and self._clear) or self._stop.closed:
             self._waiting_to_send += 1
             try:
@@ -232,11 +232,10 @@ class HostLimits:
         if self._circuit.prober is not None:
             self._circuit.left()
         slots = self.slots
-        if slots.held <= 0:
-            raise RuntimeError("a slot was released that nobody had acquired")
-        slots.held -= 1
-        if slots.waiters:
-            slots.admit()
+        if slots.held > 0 and not slots.waiters:
+            slots.held -= 1
+        else:
+            slots.release()
 
     async def _wait_until_allowed(self, check: Callable[[], None]) -> None:
         while True:
@@ -309,7 +308,8 @@ class HostLimits:
         if self._controller is not None:
             busy = self.slots.held - self._waiting_to_send
             self._controller.completed(now, size, took, in_flight=busy)
-            self._apply_limit()
+            if self._controller.limit != self._wanted:
+                self._apply_limit()
         if self._cap is not None and now >= self._cap_doubles_at:
             self._cap_at(2 * self._cap, now)
         self._pace.answered(now)
@@ -340,8 +340,8 @@ class HostLimits:
         if self._controller is not None:
             self._wanted = self._controller.limit
         limit = self._wanted if self._cap is None else min(self._wanted, self._cap)
-        if limit != self.slots.limit:
-            self.slots.limit = limit
+        if limit != self.slots.total:
+            self.slots.total = limit
             self.slots.admit()
 
     def limit_rate(self, tpslimit: float | None) -> None:

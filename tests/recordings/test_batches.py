@@ -21,7 +21,7 @@ from agentphone_async.recordings.outcomes import (
 )
 from agentphone_async.sinks import local, uploads
 from agentphone_async.sinks.local import Fsync, LocalSink
-from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.budget import Budget
 from tests.support.downloads import add, collect, files, open_files, wave
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 class TestMemory:
     def downloader(self, client, folder, *, budget, concurrency=4, fsync=Fsync.BATCH):
-        fetcher = Fetcher(client.session, LocalSink(folder, fsync=fsync), budget=ByteBudget(budget))
+        fetcher = Fetcher(client.session, LocalSink(folder, fsync=fsync), budget=Budget(budget))
         return fetcher, Downloader(fetcher, folder, concurrency)
 
     async def run(self, downloader, calls):

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from agentphone_async.transport.budget import ByteBudget
+from agentphone_async.transport.budget import Budget
 
 
 async def turn():
@@ -14,7 +14,7 @@ async def turn():
 
 
 async def test_what_is_free_is_lent_without_a_task_switch():
-    budget = ByteBudget(100)
+    budget = Budget(100)
     with pytest.raises(StopIteration):
         budget.acquire(100).send(None)
     assert budget.held == 100
@@ -24,7 +24,7 @@ async def test_what_is_free_is_lent_without_a_task_switch():
 
 
 async def test_nobody_overtakes_a_large_request():
-    budget = ByteBudget(100)
+    budget = Budget(100)
     await budget.acquire(60)
     large = asyncio.create_task(budget.acquire(80))
     await turn()
@@ -39,7 +39,7 @@ async def test_nobody_overtakes_a_large_request():
 
 
 async def test_more_than_the_total_is_lent_when_nothing_else_is_out():
-    budget = ByteBudget(100)
+    budget = Budget(100)
     await budget.acquire(1)
     huge = asyncio.create_task(budget.acquire(1000))
     await turn()
@@ -56,7 +56,7 @@ async def test_more_than_the_total_is_lent_when_nothing_else_is_out():
     "moment", ["while waiting", "in the moment of the grant", "released first"]
 )
 async def test_a_cancelled_waiter_leaves_nothing_behind(moment):
-    budget = ByteBudget(100)
+    budget = Budget(100)
     await budget.acquire(100)
     first = asyncio.create_task(budget.acquire(80))
     second = asyncio.create_task(budget.acquire(30))
@@ -79,7 +79,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind(moment):
 
 async def test_never_more_than_the_total_under_random_demand():
     rng = random.Random(5)
-    budget = ByteBudget(1000)
+    budget = Budget(1000)
     peak = 0
 
     async def worker():
@@ -104,6 +104,6 @@ async def test_never_more_than_the_total_under_random_demand():
 
 def test_misuse_says_so():
     with pytest.raises(ValueError, match="greater than 0"):
-        ByteBudget(0)
+        Budget(0)
     with pytest.raises(RuntimeError, match="only 0 are out"):
-        ByteBudget(1).release(1)
+        Budget(1).release(1)
