@@ -126,6 +126,7 @@ if TYPE_CHECKING:
         Fsync,
         LocalSink,
     )
+    from agentphone_async.sinks.store import StoreSink
     from agentphone_async.transport.observer import Retry
     from agentphone_async.webhooks import (
         WebhookEvent,
@@ -210,6 +211,7 @@ __all__ = [
     "SidecarWriter",
     "Sink",
     "Staged",
+    "StoreSink",
     "Stored",
     "SurplusBytesError",
     "Target",
@@ -263,6 +265,7 @@ _HOMES = {
     "resources.listing": ["CallListing"],
     "sinks.interface": ["Body", "Keeping", "Ready", "Sink", "Staged", "Stored", "Target", "Upload"],
     "sinks.local": ["Fsync", "LocalSink"],
+    "sinks.store": ["StoreSink"],
     "transport.observer": ["Retry"],
     "webhooks": [
         "WebhookEvent",

@@ -22,6 +22,7 @@ from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import safe_component
 from agentphone_async.recordings.outcomes import NoRecording, NotReadyYet, Outcome
 from agentphone_async.recordings.pipeline import Closed, Queue
+from agentphone_async.sinks.checked import checked
 from agentphone_async.sinks.erased import IDENTITY_OBJECT, Erased, ErasedHere, ErasedInBucket
 from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.threads import Disk
@@ -202,9 +203,6 @@ def _may_appear(settled: Settled) -> bool:
     return isinstance(outcome, NotReadyYet)
 
 
-_SINK = ("existing", "begin", "stage", "publish", "discard", "aclose")
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A destination, ready for use.
@@ -260,26 +258,12 @@ def place_of(
             return Place(objects, Path(), erased=_erased_in(objects))
         dest = _path_in(dest)
     if not isinstance(dest, str | Path):
-        _refuse_what_is_no_sink(dest)
-        return Place(dest, Path(), ours=False, erased=_erased_in(dest))
+        return Place(checked(dest), Path(), ours=False, erased=_erased_in(dest))
     if not str(dest):
         raise ConfigurationError("dest is empty; use '.' for the current folder")
     folder = Path(dest)
     sink = LocalSink(folder, fsync=fsync, overwrite=overwrite, inline=inline, disk=disk)
     return Place(sink, folder, erased=_erased_in(sink))
-
-
-def _refuse_what_is_no_sink(dest: Any) -> None:
-    lacking = [name for name in _SINK if not callable(getattr(dest, name, None))]
-    if isinstance(dest, type) and not lacking:
-        line = f"dest is the class {dest.__name__}; make a sink of it: {dest.__name__}(…)"
-    elif "publish" in lacking:
-        line = f"dest is {type(dest).__name__}; use a folder, a URL such as s3://bucket, or a Sink"
-    elif lacking:
-        line = f"dest is {type(dest).__name__}, which lacks {', '.join(lacking)} of a Sink"
-    else:
-        return
-    raise ConfigurationError(line)
 
 
 def _erased_in(sink: Sink) -> Erased | None:

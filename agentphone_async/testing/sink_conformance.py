@@ -10,7 +10,8 @@
             return {name: data, ...}
 
 ``place`` is a folder of the test's own; who needs a bucket makes a prefix of its name. Each test
-runs its own event loop, so that no plug-in for asynchronous tests is needed.
+runs its own event loop, so that no plug-in for asynchronous tests is needed. Its docstring is the
+rule, which is named with the sink when the test fails.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import asyncio
 import hashlib
 import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agentphone_async.protocol.recording import Audio
+from agentphone_async.sinks.checked import CheckedSink, blocking, checked, patience
 from agentphone_async.sinks.interface import Body, Ready, Sink, Stored, Target
 
 WAV = Audio("audio/wav", 1.0, 8000, 1)
@@ -35,12 +37,17 @@ WHOLE = (
 )  # fmt: skip
 """The bytes of a recording: only those are found as being there."""
 
+PATIENCE = 30.0
+"""Seconds that a method of a sink may take for these few recordings."""
+
 TOP = PurePosixPath()
 T = TypeVar("T")
 
 
 class SinkConformance:
     """Subclass it as ``TestSomething``, and define `open_sink` and `contents`."""
+
+    name = "the sink"
 
     def open_sink(self, place: Path) -> Sink:
         """A sink on ``place``; called again for the same place, it finds what is there."""
@@ -201,7 +208,7 @@ class SinkConformance:
         """Each name has the bytes of one of them, whole; each new one has its bytes somewhere."""
 
         async def work() -> list[tuple[bytes, Stored]]:
-            sinks = [self.open_sink(tmp_path) for _ in range(4)]
+            sinks = [self._open(tmp_path) for _ in range(4)]
             datas = [bytes([65 + number]) * 50_000 for number in range(4)]
             try:
                 all_stored = await asyncio.gather(
@@ -241,15 +248,43 @@ class SinkConformance:
 
     def _run(self, place: Path, work: Callable[[Sink], Awaitable[T]]) -> T:
         async def with_sink() -> T:
-            sink = self.open_sink(place)
+            sink = self._open(place)
             try:
                 return await work(sink)
             finally:
                 await sink.aclose()
 
+        blocking.clear()
         result = asyncio.run(with_sink())
+        assert not blocking, "; ".join(blocking.values())
         assert not self.leftovers(place), "a closed sink has left something behind"
         return result
+
+    def _open(self, place: Path) -> Sink:
+        sink = self.open_sink(place)
+        self.name = type(sink).__name__
+        patience.set(PATIENCE)
+        return CheckedSink(sink) if checked(sink) is sink else checked(sink)
+
+
+def _named(test: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
+    """The test, which names the sink and the rule that it breaks."""
+
+    @wraps(test)
+    def run(self: SinkConformance, tmp_path: Path) -> None:
+        try:
+            test(self, tmp_path)
+        except Exception as error:
+            rule = " ".join((test.__doc__ or test.__name__).split())
+            what = f"{type(error).__name__}: {error}".removeprefix("AssertionError: ")
+            raise AssertionError(f"{self.name} breaks a rule of sinks: {rule}\n{what}") from error
+
+    return run
+
+
+for _name, _test in tuple(vars(SinkConformance).items()):
+    if _name.startswith("test_"):
+        setattr(SinkConformance, _name, _named(_test))
 
 
 async def _cancelled(bodies: Sequence[Body], delay: float, sink: Sink) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agentphone_async.protocol.recording import Audio, Chunk
+from agentphone_async.protocol.recording import Chunk
 from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
 from agentphone_async.sinks.local import LocalSink
 from agentphone_async.sinks.objects import ObjectSink
 from agentphone_async.testing import SinkConformance
+from tests.support.sinks import Parts, Sound
 
 
 class TestLocalSink(SinkConformance):
@@ -53,68 +52,6 @@ class TestS3(TestMemory):
 
     def url(self, place: Path) -> str:
         return self.prefix
-
-
-class Sound:
-    """A sink in memory; what lies under a name that begins with a dot is not visible."""
-
-    def __init__(self, place: dict[str, bytes]) -> None:
-        self.place = place
-        self.keys = itertools.count()
-        self.open: set[str] = set()
-
-    async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
-        return [next((n for n in t.candidates() if str(n) in self.place), None) for t in targets]
-
-    async def begin(self, target: Target) -> Parts:
-        return Parts(self, target)
-
-    def temp(self) -> str:
-        key = f".{id(self)}-{next(self.keys)}"
-        self.open.add(key)
-        return key
-
-    async def stage(self, body: Body) -> Staged:
-        key = self.temp()
-        self.place[key] = b"".join(body.chunks)
-        sha256 = hashlib.sha256(self.place[key]).hexdigest()
-        return Staged(body.target, body.size, body.audio, sha256, key)
-
-    async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
-        return [self.reveal(await self.stage(r) if isinstance(r, Body) else r) for r in batch]
-
-    def reveal(self, staged: Staged) -> Stored:
-        name = staged.target.for_bytes(staged.sha256).named(staged.audio.media_type)
-        data = self.place.pop(staged.key)
-        return Stored(name, staged.size, staged.sha256, self.put(str(name), data))
-
-    def put(self, name: str, data: bytes) -> bool:
-        return self.place.setdefault(name, data) is data
-
-    async def discard(self, ready: Ready) -> None:
-        if isinstance(ready, Staged):
-            self.place.pop(ready.key, None)
-
-    async def aclose(self) -> None:
-        for key in self.open:
-            self.place.pop(key, None)
-
-
-class Parts:
-    def __init__(self, sink: Sound, target: Target) -> None:
-        self.sink, self.target, self.key, self.size = sink, target, sink.temp(), 0
-        sink.place[self.key] = b""
-
-    async def write(self, chunks: Sequence[Chunk]) -> None:
-        self.sink.place[self.key] += b"".join(chunks)
-        self.size += sum(map(len, chunks))
-
-    async def stage(self, audio: Audio) -> Staged:
-        sha256 = hashlib.sha256(self.sink.place[self.key]).hexdigest()
-        return Staged(self.target, self.size, audio, sha256, self.key)
-
-    async def abort(self) -> None:
-        self.sink.place.pop(self.key, None)
 
 
 class Overwrites(Sound):
@@ -332,8 +269,8 @@ BROKEN = {
 """Each sink that breaks one rule, and the test that has to tell."""
 
 
-def failures(kind: type[Sound], tmp_path: Path, only: str = "") -> list[str]:
-    """The tests of the suite, or of those of one name, that a sink does not pass."""
+def failures(kind: type[Sound], tmp_path: Path, only: str = "") -> dict[str, str]:
+    """The tests of the suite, or of those of one name, that a sink does not pass; what they say."""
     places: dict[Path, dict[str, bytes]] = {}
 
     class Suite(SinkConformance):
@@ -346,21 +283,23 @@ def failures(kind: type[Sound], tmp_path: Path, only: str = "") -> list[str]:
         def leftovers(self, place: Path) -> list[str]:
             return [name for name in places.get(place, {}) if name[0] == "."]
 
-    failed = []
+    failed = {}
     for name in dir(Suite):
         if name.startswith(f"test_{only}"):
             try:
                 getattr(Suite(), name)(tmp_path / name)
-            except Exception:  # noqa: BLE001 - whatever it is, the test has failed
-                failed.append(name)
+            except AssertionError as error:
+                failed[name] = str(error)
     return failed
 
 
 def test_a_sound_sink_passes(tmp_path):
-    assert failures(Sound, tmp_path) == []
+    assert failures(Sound, tmp_path) == {}
 
 
 @pytest.mark.parametrize("kind", Sound.__subclasses__())
 def test_a_broken_sink_is_found(kind, tmp_path):
     name = BROKEN[kind]
-    assert failures(kind, tmp_path, name) == [f"test_{name}"]
+    failed = failures(kind, tmp_path, name)
+    assert list(failed) == [f"test_{name}"]
+    assert failed[f"test_{name}"].startswith(f"{kind.__name__} breaks a rule of sinks: ")
