@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -45,6 +46,7 @@ T = TypeVar("T")
 _FILES_A_HOP = 64
 _BYTES_A_HOP = 32 * 1024 * 1024
 _ROWS = 1024
+_NAMES_A_HOP = 500
 _CALLS = 200
 _STEP = 256 * 1024
 _FLAGS = (
@@ -371,21 +373,23 @@ class Verifier:
         """Look for what the catalog does not know."""
         report = self.report
         parts = walk(self._folder)
-        try:
-            while (seen := await pool.run(next, parts, None)) is not None:
-                report.leftovers += _keep(report.leftover_paths, seen.leftovers)
-                report.aside += _keep(report.aside_paths, seen.aside)
-                report.exposed += _keep(report.exposed_paths, seen.exposed)
-                for folder, reason in seen.unreadable:
-                    yield Finding("unreadable", folder, reason)
-                # Names that are no text are none that the catalog knows.
-                texts = [path.encode("utf-8", "replace").decode() for path in seen.paths]
-                known = await self._catalog.run(known_paths, texts)
-                for path in seen.paths:
-                    if path not in known:
-                        yield Finding("unknown", PurePosixPath(path), "not in the catalog")
-        finally:
-            parts.close()
+        while seen := await pool.run(list, islice(parts, _NAMES_A_HOP)):
+            # Names that are no text are none that the catalog knows.
+            texts = [path.encode("utf-8", "replace").decode() for _, path, _ in seen]
+            known = await self._catalog.run(known_paths, texts)
+            for kind, text, reason in seen:
+                path = PurePosixPath(text)
+                match kind:
+                    case "unreadable":
+                        yield Finding("unreadable", path, reason)
+                    case "leftover":
+                        report.leftovers += _keep(report.leftover_paths, [path])
+                    case "aside":
+                        report.aside += _keep(report.aside_paths, [path])
+                    case "exposed":
+                        report.exposed += _keep(report.exposed_paths, [path])
+                    case _ if text not in known:
+                        yield Finding("unknown", path, "not in the catalog")
 
 
 def _keep(kept: list[T], news: Sequence[T]) -> int:

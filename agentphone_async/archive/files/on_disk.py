@@ -8,9 +8,10 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from agentphone_async.archive.catalog.schema import FILE_NAME
 from agentphone_async.archive.files.evidence import INDEX_FOLDER, sums_in
@@ -166,89 +167,53 @@ _WORKSHOP = ".agentphone-rebuild/"
 _HAS_MODES = sys.platform != "win32"
 
 
-@dataclass(slots=True)
-class Seen:
-    """A part of what is there.
+SeenKind = Literal["file", "leftover", "aside", "exposed", "unreadable"]
 
-    Attributes:
-        paths: files, links and whatever else is not a folder, relative to the archive; not those
-            that are ours by their names.
-        leftovers: partial files of runs, dead or alive.
-        aside: files that were put aside when others took their places.
-        exposed: folders that others than their owner may look into.
-        unreadable: folders that cannot be looked into, and why.
-    """
-
-    paths: list[str] = field(default_factory=list)
-    leftovers: list[PurePosixPath] = field(default_factory=list)
-    aside: list[PurePosixPath] = field(default_factory=list)
-    exposed: list[PurePosixPath] = field(default_factory=list)
-    unreadable: list[tuple[PurePosixPath, str]] = field(default_factory=list)
+Seen = tuple[SeenKind, str, str]
+"""What is there: a ``file`` (or a link, or whatever else is not a folder) that is not ours by its
+name; a ``leftover``, the partial file of a run, dead or alive; a file that was put ``aside`` when
+another took its place; a folder that is ``exposed``: others than its owner may look into it; one
+that is ``unreadable``. Then where, relative to the archive, and why.
+"""
 
 
-def walk(folder: Path, at_once: int = 500) -> Generator[Seen]:
-    """Go through the archive and tell what is there, a number of names at a time.
+def walk(folder: Path) -> Iterator[Seen]:
+    """Go through the archive and tell what is there.
 
     Nothing is sorted and nothing kept, so that memory does not grow with the number of files.
     Links are not followed.
     """
-    seen = Seen()
-    levels: list[tuple[str, os._ScandirIterator[str]]] = []
-    _enter(levels, seen, "", folder)
-    try:
-        while levels:
-            prefix, entries = levels[-1]
-            entry = _next(entries, prefix, seen)
-            if entry is None:
-                entries.close()
-                levels.pop()
-                continue
+    levels = [("", _entries("", os.fspath(folder)))]
+    while levels:
+        prefix, entries = levels[-1]
+        entry = next(entries, None)
+        if entry is None:
+            levels.pop()
+        elif isinstance(entry, tuple):
+            yield entry
+        elif not entry.is_dir(follow_symlinks=False):
             path = prefix + entry.name
-            if path == INDEX_FOLDER:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                _enter(levels, seen, f"{path}/", entry.path)
-            else:
-                _note(seen, entry.name, path)
-            if len(seen.paths) >= at_once:
-                yield seen
-                seen = Seen()
-        yield seen
-    finally:
-        for _, entries in levels:
-            entries.close()
+            if (kind := _kind(entry.name, path)) is not None:
+                yield kind, path, ""
+        elif (path := prefix + entry.name) != INDEX_FOLDER:
+            levels.append((f"{path}/", _entries(f"{path}/", entry.path)))
 
 
-def _enter(
-    levels: list[tuple[str, os._ScandirIterator[str]]], seen: Seen, prefix: str, folder: str | Path
-) -> None:
-    path = PurePosixPath(prefix)
+def _entries(prefix: str, place: str) -> Iterator[os.DirEntry[str] | Seen]:
     try:
-        if _HAS_MODES and prefix and os.lstat(folder).st_mode & 0o077:
-            seen.exposed.append(path)
-        levels.append((prefix, os.scandir(folder)))
+        if _HAS_MODES and prefix and os.lstat(place).st_mode & 0o077:
+            yield "exposed", prefix, ""
+        with os.scandir(place) as entries:
+            yield from entries
     except FileNotFoundError:
         return  # it has gone meanwhile
     except OSError as error:
-        seen.unreadable.append((path, _reason(error)))
+        yield "unreadable", prefix, printable(error.strerror or str(error), 100)
 
 
-def _next(entries: os._ScandirIterator[str], prefix: str, seen: Seen) -> os.DirEntry[str] | None:
-    try:
-        return next(entries, None)
-    except OSError as error:
-        seen.unreadable.append((PurePosixPath(prefix), _reason(error)))
-        return None
-
-
-def _reason(error: OSError) -> str:
-    return printable(error.strerror or str(error), 100)
-
-
-def _note(seen: Seen, name: str, path: str) -> None:
+def _kind(name: str, path: str) -> SeenKind | None:
     if is_temp(name) or path.startswith(_WORKSHOP):
-        seen.leftovers.append(PurePosixPath(path))
-    elif _ASIDE.fullmatch(name):
-        seen.aside.append(PurePosixPath(path))
-    elif name != SUMS_NAME and path not in _OURS_AT_THE_TOP:
-        seen.paths.append(path)
+        return "leftover"
+    if _ASIDE.fullmatch(name):
+        return "aside"
+    return None if name == SUMS_NAME or path in _OURS_AT_THE_TOP else "file"
