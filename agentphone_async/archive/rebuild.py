@@ -103,7 +103,7 @@ def rebuild_now(folder: Path, now: datetime) -> RebuildReport:
             new.folder = folder
             recovery = Recovery(folder, new, now)
             report.recovered = recovery.go(path_of(folder))
-            _Rebuild(folder, new, recovery, now, report).go()
+            _Rebuild(recovery, report).go()
             _close(new)
         report.old = _keep(folder)
         with destination_errors(folder):
@@ -114,18 +114,9 @@ def rebuild_now(folder: Path, now: datetime) -> RebuildReport:
 
 
 class _Rebuild:
-    def __init__(
-        self,
-        folder: Path,
-        new: sqlite3.Connection,
-        recovery: Recovery,
-        now: datetime,
-        report: RebuildReport,
-    ) -> None:
-        self._folder = folder
-        self._new = new
+    def __init__(self, recovery: Recovery, report: RebuildReport) -> None:
+        self._folder, self._new, self._now = recovery.folder, recovery.new, recovery.now
         self._recovery = recovery
-        self._now = now
         self._report = report
 
     def go(self) -> None:
@@ -144,7 +135,7 @@ class _Rebuild:
                     self._report.unknown += 1
                 else:
                     self._report.unsound += 1
-            elif _is_the_same(row, file):
+            elif file.sound if row.sha256 is None else row.sha256 == file.sha256:
                 filled = _filled(row, file, self._now)
                 store_recordings(self._new, [filled])
                 self._report.recordings += 1
@@ -157,9 +148,7 @@ class _Rebuild:
         """The beginning of a row for a file of which neither old catalog nor index knows."""
         if not file.sound:
             return None
-        call_id = self._recovery.neighbour(file.path)
-        named, version = self._recovery.identity(file.path)
-        call_id = call_id or named
+        call_id, version = self._recovery.identity(file.path)
         if call_id is None:
             return None
         known = versions_of(self._new, call_id).get(version)
@@ -182,13 +171,6 @@ class _Rebuild:
                     if row.path is None or size_of(self._folder, row.path) != row.size
                 ],
             )
-
-
-def _is_the_same(row: RecordingRow, file: Found) -> bool:
-    """Whether a file is what was archived under this row."""
-    if row.sha256 is None:
-        return file.sound
-    return row.sha256 == file.sha256
 
 
 def _filled(row: RecordingRow, file: Found, now: datetime) -> RecordingRow:

@@ -48,19 +48,10 @@ from agentphone_async.sinks.erased import Tombstones
 
 T = TypeVar("T")
 
-_TABLES = {
-    "settings": "settings",
-    "calls": "calls",
-    "runs": "runs",
-    "recordings": "recordings",
-    "sidecars": "sidecars",
-    "pending": "pending",
-    "owed": "pending",  # as it was called in the first schema
-    "absent": "absent",
-    "erased": "erased",
-    "accepted": "accepted",
-}
-"""Tables of old catalogs, and where their rows go."""
+_TABLES = (
+    "settings", "calls", "runs", "recordings", "sidecars", "pending", "absent", "erased",
+    "accepted",
+)  # fmt: skip
 
 _WITHOUT_CALLS = """
     INSERT OR IGNORE INTO calls (id, raw, first_seen, last_seen)
@@ -72,7 +63,6 @@ _WITHOUT_CALLS = """
 """
 _BATCH = 256
 _LARGEST_JSON = 16 * 1024 * 1024
-_RECORDING = re.compile(r"recording-([a-z0-9_][a-z0-9_-]*?)(?:\.v([2-9]|[1-9][0-9]+))?")
 _NAMED = re.compile(r"recording-(.+?)(?:\.v([2-9]|[1-9][0-9]+))?")
 _TRANSCRIPT = re.compile(r"transcript-(.+)\.(json|txt)")
 _LIKE_A_HASH = re.compile(r"[a-z2-7]{32}")
@@ -88,9 +78,9 @@ class Recovery:
     """
 
     def __init__(self, folder: Path, new: sqlite3.Connection, now: datetime) -> None:
-        self._folder = folder
-        self._new = new
-        self._now = now
+        self.folder = folder
+        self.new = new
+        self.now = now
         self.tombstones = Tombstones.load(folder)
         self.key: bytes | None = None
         self._torn = False
@@ -99,32 +89,29 @@ class Recovery:
         """Take in everything; return how many rows came from the ``old`` catalog."""
         copied = self._copy_all(old)
         self._settings()
-        self._write_each(indexed(self._folder), self._take_indexed)
-        self._new.execute("CREATE TEMP TABLE named (name TEXT PRIMARY KEY, id TEXT NOT NULL)")
+        self._write_each(indexed(self.folder), self._take_indexed)
+        self.new.execute("CREATE TEMP TABLE named (name TEXT PRIMARY KEY, id TEXT NOT NULL)")
         self._write_each(self._json_of_calls(), self._take_call)
         self._name_all()
         self._write_each(self._transcripts(), self._take_sidecars)
         return copied
 
     def identity(self, path: PurePosixPath) -> tuple[str | None, int]:
-        """The call id and the version that a recording's path tells; None if it does not."""
-        match = _NAMED.fullmatch(stem_of(path).name)
-        if match is not None:
-            call_id = self._id_of(match[1])
-            if call_id is not None:
-                return call_id, int(match[2] or 1)
-        return identity(path, hashed=self.key is not None)
-
-    def neighbour(self, path: PurePosixPath) -> str | None:
-        """The call whose JSON lies beside a recording."""
+        """Whose a recording is, and the version: by the JSON beside it, or by its name."""
         stem = stem_of(path)
-        places = [f"{stem}.json", f"{stem}.call.json"]
+        match = _NAMED.fullmatch(stem.name)
         query = "SELECT call_id FROM sidecars WHERE kind = ? AND path IN (?, ?)"
-        row = self._new.execute(query, (METADATA, *places)).fetchone()
-        return None if row is None else id_from_text(str(row[0]))
+        beside = (METADATA, f"{stem}.json", f"{stem}.call.json")
+        call_id = self._id_from(query, beside) or (match and self._call_named(match[1])) or None
+        return call_id, int((match and match[2]) or 1)
 
-    def _id_of(self, name: str) -> str | None:
-        row = self._new.execute("SELECT id FROM named WHERE name = ?", (name,)).fetchone()
+    def _call_named(self, name: str) -> str | None:
+        """The call that a name stands for; None if it may have been hashed, and none is known."""
+        known = self._id_from("SELECT id FROM named WHERE name = ?", (name,))
+        return known or (plain_id(name) if self.key is None else None)
+
+    def _id_from(self, query: str, values: tuple[str, ...]) -> str | None:
+        row = self.new.execute(query, values).fetchone()
         return None if row is None else id_from_text(str(row[0]))
 
     # ---------------------------------------------------------------- the old catalog
@@ -137,22 +124,23 @@ class Recovery:
             old = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         except sqlite3.Error:
             return 0
-        self._new.execute("PRAGMA foreign_keys = OFF")
+        self.new.execute("PRAGMA foreign_keys = OFF")
         try:
-            copied = sum(self._copy(old, *tables) for tables in _TABLES.items())
+            copied = sum(self._copy(old, table, table) for table in _TABLES)
+            copied += self._copy(old, "owed", "pending")  # as it was called in the first schema
         finally:
             old.close()
         # What stood on torn pages is made up for, as far as other rows need it.
-        in_transaction(self._new, lambda: self._new.execute(_WITHOUT_CALLS))
+        in_transaction(self.new, lambda: self.new.execute(_WITHOUT_CALLS))
         statement = "UPDATE recordings SET run = NULL WHERE run NOT IN (SELECT id FROM runs)"
-        in_transaction(self._new, lambda: self._new.execute(statement))
-        self._new.execute("PRAGMA foreign_keys = ON")
+        in_transaction(self.new, lambda: self.new.execute(statement))
+        self.new.execute("PRAGMA foreign_keys = ON")
         return copied
 
     def _copy(self, old: sqlite3.Connection, there: str, table: str) -> int:
         """Copy what both schemas have; a row whose path leads out of the archive is left out."""
         known = _columns(old, there)
-        names = [name for name in _columns(self._new, table) if name in known]
+        names = [name for name in _columns(self.new, table) if name in known]
         if not names:
             return 0
         insert = (
@@ -161,10 +149,17 @@ class Recovery:
         )
         copied = 0
         for rows in self._rows(old, there, names):
-            kept = [row for row in rows if _is_harmless(names, row, self._new)]
-            in_transaction(self._new, lambda kept=kept: self._new.executemany(insert, kept))  # type: ignore[misc]
+            kept = [row for row in rows if self._is_inside(dict(zip(names, row, strict=True)))]
+            in_transaction(self.new, lambda kept=kept: self.new.executemany(insert, kept))  # type: ignore[misc]
             copied += len(kept)
         return copied
+
+    def _is_inside(self, row: dict[str, object]) -> bool:
+        """Whether a row does not name a file outside of the archive."""
+        try:
+            return row.get("path") is None or bool(path_of_row(self.new, str(row["path"])))
+        except CatalogError:
+            return False
 
     def _rows(
         self, old: sqlite3.Connection, table: str, names: list[str]
@@ -181,35 +176,40 @@ class Recovery:
     # ---------------------------------------------------------------- what lies beside
 
     def _settings(self) -> None:
-        beside = load_settings(self._folder).hash_key
-        self.key = known_hash_key(self._new)
+        beside = load_settings(self.folder).hash_key
+        self.key = known_hash_key(self.new)
         if self.key is None and beside is not None:
-            self.key = in_transaction(self._new, lambda: hash_key(self._new, beside))
-        in_transaction(self._new, self._marks)
+            self.key = in_transaction(self.new, lambda: hash_key(self.new, beside))
+        in_transaction(self.new, self._marks)
 
     def _marks(self) -> None:
         """Resume from what the old catalog's runs have seen, if it still knows what they left."""
         if self._torn:
-            self._new.execute("UPDATE runs SET complete = 0, covered_until = NULL")
+            self.new.execute("UPDATE runs SET complete = 0, covered_until = NULL")
         seen = "SELECT 1 FROM runs WHERE covered_until IS NOT NULL LIMIT 1"
-        if self._new.execute(seen).fetchone() is None:
-            restore_marks(self._new, self._folder)
+        if self.new.execute(seen).fetchone() is None:
+            restore_marks(self.new, self.folder)
 
     def _write_each(self, items: Iterable[T], take: Callable[[list[T]], None]) -> None:
         waiting = iter(items)
         while batch := list(itertools.islice(waiting, _BATCH)):
-            in_transaction(self._new, lambda batch=batch: take(batch))  # type: ignore[misc]
+            in_transaction(self.new, lambda batch=batch: take(batch))  # type: ignore[misc]
 
     def _take_indexed(self, rows: list[Indexed]) -> None:
         for row in rows:
             if isinstance(row, IndexedCall):
-                if not self._knows("calls", "id", row.call.id):
-                    store_calls(self._new, [(row.call, raw_text(row.call.raw))], row.last_seen)
+                self._store_call(row.call, row.last_seen)
             elif not self._is_taken(row):
                 if isinstance(row, RecordingRow):
-                    store_recordings(self._new, [row])
-                elif size_of(self._folder, row.path) == row.size:
-                    store_sidecars(self._new, [row])
+                    store_recordings(self.new, [row])
+                elif size_of(self.folder, row.path) == row.size:
+                    store_sidecars(self.new, [row])
+
+    def _store_call(self, call: Call, seen: datetime) -> None:
+        """Take in a call that the old catalog does not know."""
+        query = "SELECT 1 FROM calls WHERE id = ?"
+        if self.new.execute(query, (id_to_text(call.id),)).fetchone() is None:
+            store_calls(self.new, [(call, raw_text(call.raw))], seen)
 
     def _is_taken(self, row: RecordingRow | SidecarRow) -> bool:
         """Whether the old catalog knows it, or has another file at its place."""
@@ -219,24 +219,20 @@ class Recovery:
         else:
             query = "SELECT 1 FROM sidecars WHERE (call_id = ? AND kind = ?) OR path = ?"
             values = (id_to_text(row.call_id), row.kind, str(row.path))
-        return self._new.execute(query, values).fetchone() is not None
-
-    def _knows(self, table: str, column: str, call_id: str) -> bool:
-        query = f"SELECT 1 FROM {table} WHERE {column} = ?"  # noqa: S608 - names of ours
-        return self._new.execute(query, (id_to_text(call_id),)).fetchone() is not None
+        return self.new.execute(query, values).fetchone() is not None
 
     def _json_of_calls(self) -> Iterator[tuple[Call, SidecarRow]]:
         """Calls whose JSON lies in the archive, under a name that is theirs."""
-        for path in files_below(self._folder, (".json",)):
+        for path in files_below(self.folder, (".json",)):
             if _TRANSCRIPT.fullmatch(path.name) and not path.name.endswith(".call.json"):
                 continue
-            data = _read(self._folder / path)
+            data = _read(self.folder / path)
             call = None if data is None else _call(data)
             if data is not None and call is not None and self._is_theirs(path, call):
-                yield (
-                    call,
-                    SidecarRow(call.id, METADATA, path, len(data), sha256_of(data), self._now),
-                )
+                yield call, self._sidecar(call.id, METADATA, path, data)
+
+    def _sidecar(self, call_id: str, kind: str, path: PurePosixPath, data: bytes) -> SidecarRow:
+        return SidecarRow(call_id, kind, path, len(data), sha256_of(data), self.now)
 
     def _is_theirs(self, path: PurePosixPath, call: Call) -> bool:
         """Whether a JSON file of a call is one that we have written beside its recording."""
@@ -244,59 +240,48 @@ class Recovery:
         if any(name in stem for name in self._names(call.id)):
             return True
         places = (path.parent / f"{stem}{ending}" for ending in ALL_EXTENSIONS)
-        return any(size_of(self._folder, place) is not None for place in places)
+        return any(size_of(self.folder, place) is not None for place in places)
 
     def _take_call(self, found: list[tuple[Call, SidecarRow]]) -> None:
         for call, sidecar in found:
-            if self.tombstones.covers(call.id):
-                continue
-            if not self._knows("calls", "id", call.id):
-                store_calls(self._new, [(call, raw_text(call.raw))], self._now)
-            if not self._is_taken(sidecar):
-                store_sidecars(self._new, [sidecar])
+            if not self.tombstones.covers(call.id):
+                self._store_call(call, self.now)
+                self._take_sidecars([sidecar])
 
     def _name_all(self) -> None:
         """Remember what stands for each known call in names."""
-        ids = self._new.execute("SELECT id FROM calls UNION SELECT call_id FROM recordings")
+        ids = self.new.execute("SELECT id FROM calls UNION SELECT call_id FROM recordings")
         texts = [str(text) for (text,) in ids]
 
         def write() -> None:
             for text in texts:
                 names = [(name, text) for name in self._names(id_from_text(text))]
-                self._new.executemany("INSERT OR IGNORE INTO named VALUES (?, ?)", names)
+                self.new.executemany("INSERT OR IGNORE INTO named VALUES (?, ?)", names)
 
-        in_transaction(self._new, write)
+        in_transaction(self.new, write)
 
     def _names(self, call_id: str) -> list[str]:
         plain = [safe_component(call_id)]
         return plain if self.key is None else [*plain, hashed_id(call_id, self.key)]
 
     def _transcripts(self) -> Iterator[SidecarRow]:
-        for path in files_below(self._folder, (".json", ".txt")):
+        for path in files_below(self.folder, (".json", ".txt")):
             match = _TRANSCRIPT.fullmatch(path.name)
             if match is None:
                 continue
-            call_id = self._id_of(match[1])
-            if call_id is None and self.key is None:
-                call_id, _ = identity(PurePosixPath(f"recording-{match[1]}.wav"), hashed=False)
-            data = None if call_id is None else _read(self._folder / path)
+            call_id = self._call_named(match[1])
+            data = None if call_id is None else _read(self.folder / path)
             if call_id is not None and data is not None:
                 kind = TRANSCRIPT if match[2] == "json" else TRANSCRIPT_TEXT
-                yield SidecarRow(call_id, kind, path, len(data), sha256_of(data), self._now)
+                yield self._sidecar(call_id, kind, path, data)
 
     def _take_sidecars(self, rows: list[SidecarRow]) -> None:
-        store_sidecars(self._new, [row for row in rows if not self._is_taken(row)])
+        store_sidecars(self.new, [row for row in rows if not self._is_taken(row)])
 
 
-def identity(path: PurePosixPath, *, hashed: bool) -> tuple[str | None, int]:
-    """The call id and the version that a path tells; None if the name may have been hashed."""
-    match = _RECORDING.fullmatch(stem_of(path).name)
-    if match is None:
-        return None, 1
-    call_id, version = match[1], int(match[2] or 1)
-    if hashed or _LIKE_A_HASH.fullmatch(call_id) or safe_component(call_id) != call_id:
-        return None, version
-    return call_id, version
+def plain_id(name: str) -> str | None:
+    """The call id that a name is, if that is one by itself; a hashed one is not."""
+    return name if safe_component(name) == name and not _LIKE_A_HASH.fullmatch(name) else None
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
@@ -305,18 +290,6 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
         return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
     except sqlite3.Error:
         return []
-
-
-def _is_harmless(names: list[str], row: tuple[object, ...], connection: sqlite3.Connection) -> bool:
-    """Whether a row does not name a file outside of the archive."""
-    path = row[names.index("path")] if "path" in names else None
-    if path is None:
-        return True
-    try:
-        path_of_row(connection, str(path))
-    except CatalogError:
-        return False
-    return True
 
 
 def _read(path: Path) -> bytes | None:
