@@ -108,7 +108,9 @@ class Recovery:
     def _call_named(self, name: str) -> str | None:
         """The call that a name stands for; None if it may have been hashed, and none is known."""
         known = self._id_from("SELECT id FROM named WHERE name = ?", (name,))
-        return known or (plain_id(name) if self.key is None else None)
+        if known is not None or self.key is not None or _LIKE_A_HASH.fullmatch(name):
+            return known
+        return name if safe_component(name) == name else None
 
     def _id_from(self, query: str, values: tuple[str, ...]) -> str | None:
         row = self.new.execute(query, values).fetchone()
@@ -277,11 +279,6 @@ class Recovery:
 
     def _take_sidecars(self, rows: list[SidecarRow]) -> None:
         store_sidecars(self.new, [row for row in rows if not self._is_taken(row)])
-
-
-def plain_id(name: str) -> str | None:
-    """The call id that a name is, if that is one by itself; a hashed one is not."""
-    return name if safe_component(name) == name and not _LIKE_A_HASH.fullmatch(name) else None
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:

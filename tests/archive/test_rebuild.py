@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -12,12 +12,12 @@ from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.calls import note_pending, pending_of
 from agentphone_async.archive.catalog.database import Catalog
-from agentphone_async.archive.catalog.opening import path_of
+from agentphone_async.archive.catalog.opening import connected, path_of
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.recovery import plain_id
+from agentphone_async.archive.recovery import Recovery
 from agentphone_async.emulator import Emulator, damaged_wave
 from agentphone_async.errors import CatalogError, DestinationError
 from tests.faults.oracle import Oracle
@@ -168,14 +168,19 @@ async def test_what_is_not_ours_is_left_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("path", "expected"),
     [
-        ("call_1", "call_1"),
-        ("call_1.v1", None),
-        ("abcdefghijklmnopqrstuvwxyz234567", None),
-        ("Call~abc", None),
-        ("con", None),
+        ("2026/11/02/recording-call_1.wav", ("call_1", 1)),
+        ("recording-call_1.v2.wav", ("call_1", 2)),
+        ("recording-call_1.v1.wav", (None, 1)),
+        ("recording-abcdefghijklmnopqrstuvwxyz234567.wav", (None, 1)),
+        ("recording-Call~abc.wav", (None, 1)),
+        ("recording-con.mp3", (None, 1)),
+        ("other-call_1.wav", (None, 1)),
     ],
 )
-def test_names_that_tell_the_call(name, expected):
-    assert plain_id(name) == expected
+def test_identities(tmp_path, path, expected):
+    with connected(tmp_path, write=True) as new:
+        recovery = Recovery(tmp_path, new, datetime.now(UTC))
+        recovery.go(tmp_path / "nothing")
+        assert recovery.identity(PurePosixPath(path)) == expected
