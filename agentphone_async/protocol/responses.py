@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from agentphone_async.errors import (
@@ -223,7 +224,7 @@ def unexpected(request: Request, reply: Reply, what: str) -> UnexpectedResponseE
 
 def error_of(request: Request, reply: Reply, now: datetime | None = None) -> ResponseError:
     """The error that a non-2xx reply stands for; ``now`` is for dates in ``Retry-After``."""
-    said = _read(reply.body)
+    said = (_read_once if len(reply.body) <= _SHORT else _read)(reply.body)
     kind = _KINDS.get(reply.status, ServerError if reply.status >= 500 else ResponseError)
     if 300 <= reply.status < 400:
         kind = UnexpectedResponseError
@@ -307,6 +308,12 @@ def _read(body: bytes) -> _Said:
     if isinstance(detail, list):
         return _Said("the request is not valid", None, _problems(detail, "loc", "msg"))
     return _Said(_text(detail) or _text(error) or _text(data.get("message")))
+
+
+_SHORT = 1000
+"""Bytes of a body that is not read again when it comes again; a run meets one refusal often."""
+
+_read_once = lru_cache(maxsize=8)(_read)
 
 
 def _problems(rows: Any, where: str, what: str) -> tuple[FieldProblem, ...]:

@@ -54,6 +54,9 @@ _RESET = (
     "X-Rate-Limit-Reset",
     "X-RateLimit-Reset-After",
 )
+_ASKING = frozenset(
+    name.lower() for name in ("Retry-After", "Retry-After-Ms", "RateLimit", *_REMAINING, *_RESET)
+)
 
 _PART = re.compile(
     r"(?:^|[;,\s])(r|t|remaining|reset)\s*=\s*\"?([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE
@@ -73,6 +76,8 @@ def of(headers: Mapping[str, str], now: datetime) -> float | None:
         headers: looked up without regard to case.
         now: our clock (aware).
     """
+    if _ASKING.isdisjoint(map(str.lower, headers)):
+        return None
     clock = parse_http_date(headers.get("Date") or "") or now
     asked = parse(headers.get("Retry-After"), clock)
     if asked is not None:

@@ -140,12 +140,12 @@ class Answer:
         content = self._response.content
         if not isinstance(content, PlainAnswer) or self._limits.limited_bytes:
             return None
+        body = content.body
         if not self.trust.named:
             if self.trust.distrusted:
                 return None
-            body = content.body
             self._came(len(body), checksum_of(body))
-        return content.body
+        return body
 
     def _came(self, size: int, checksum: int) -> None:
         """All of the body is here.
@@ -295,6 +295,8 @@ class Answer:
 
     async def beginning(self, size: int = SMALL_LEFTOVER) -> bytes:
         """Up to about ``size`` bytes of the body; what follows them is not wanted."""
+        if (whole := self.whole) is not None:
+            return whole
         pieces: list[Chunk] = []
         left = size
         async for chunk in self.chunks():
