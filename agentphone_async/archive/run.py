@@ -88,6 +88,8 @@ class Run:
         self._options = options
         self._observer = observer
         self._sidecar_writers = list(sidecar_writers)
+        # Sums are made of folders: they do not want to know of each call where it belongs.
+        self._placing = bool(sidecar_writers or options.metadata or options.transcripts)
         self._report = Report()
         self._results = Results(self._report, observer, waits=options.wait > 0)
         self._stop_token = StopToken()
@@ -350,7 +352,7 @@ class Run:
         return not self._stopped.is_set() and call.finished_at(now) and not young
 
     async def _process(self, placed: Sequence[Placed]) -> None:
-        if placed and not self._options.dry_run:
+        if placed and self._placing and not self._options.dry_run:
             for writer in self._sidecar_writers:
                 with suppress(RunStoppedError):  # the next run meets these calls again
                     await self._stop_token.to_the_end(partial(writer.process, placed))
@@ -394,7 +396,7 @@ class Run:
         )
 
     def _planner(self, names: Names, run: int | None) -> Planner:
-        placing = bool(self._sidecar_writers) and run is not None
+        placing = self._placing and run is not None
         tombstones = Tombstones.load(self._environment.folder)
         terms = Terms(
             self._environment.files, policy_of(self._options), names, run, placing, tombstones

@@ -25,8 +25,8 @@ import string
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from functools import partial
+from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -62,6 +62,7 @@ _MAX_VALUE = 60
 _MAX_NUMBER = 10**15
 _UNSAFE_LITERAL = frozenset('<>:"\\|?*')
 _UNSAFE_VALUE = re.compile(r"[^A-Za-z0-9+_-]+")
+_DEVICE_INITIALS = frozenset(letter for name in DEVICE_NAMES for letter in name[0] + name[0].upper())
 _BAD_FIRST, _BAD_LAST = "-. ", ". "
 
 _DIRECTIVES = {
@@ -80,6 +81,7 @@ _DIRECTIVES = {
 }
 """What each stands for, of a moment (0) and its ISO calendar date (1)."""
 
+_OF_TIME = re.compile("%[HMSf]")
 _DATE_PIECES = re.compile(r"%(.)|([-_.,+ T]+)|(.)", re.DOTALL)
 
 
@@ -102,6 +104,11 @@ def _date_pattern(text: str) -> str:
     if "{" not in pattern:
         raise ValueError("it has a part without any directive such as %Y")
     return pattern
+
+
+@lru_cache(maxsize=1024)  # the calls of a list are of few days
+def _of_day(pattern: str, day: date) -> str:
+    return pattern.format(day, day.isocalendar())
 
 
 class TemplateError(ValueError):
@@ -147,11 +154,14 @@ class _Date(NamedTuple):
     format: str
     pattern: str  # the format, for `str.format`
     continues: bool
+    daily: bool  # whether it is the same for a whole day
 
     def of(self, fields: _Fields) -> str:
         moment = fields.date(self.field)
         if moment is None:
             return _UNKNOWN
+        if self.daily:
+            return _of_day(self.pattern, moment.date())
         return self.pattern.format(moment, moment.isocalendar())
 
 
@@ -274,7 +284,10 @@ def _field(name: str, spec: str, conversion: str | None) -> list[_Part]:
         return [_Value(name)]
     pieces = (spec or DEFAULT_DATE).split("/")
     try:
-        return [_Date(name, piece, _date_pattern(piece), n > 0) for n, piece in enumerate(pieces)]
+        return [
+            _Date(name, piece, _date_pattern(piece), n > 0, _OF_TIME.search(piece) is None)
+            for n, piece in enumerate(pieces)
+        ]
     except ValueError as error:
         raise TemplateError(f"{{{name}:{printable(spec, 40)}}}: {error}") from None
 
@@ -357,6 +370,8 @@ def _clean(value: object, banned: str) -> str:
 
 def _fit(name: str) -> str:
     """Make a component that is safe but for its length or a device's name safe altogether."""
+    if len(name) <= MAX_COMPONENT and name.isascii() and name[:1] not in _DEVICE_INITIALS:
+        return name
     stem = name.partition(".")[0].rstrip(" ")
     if stem.casefold() in DEVICE_NAMES:
         name = f"{stem}~{name[len(stem) :]}"

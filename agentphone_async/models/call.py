@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, WrapValidator
@@ -43,11 +44,12 @@ LONGEST_CALL = timedelta(hours=4)
 
 def normal_status(status: object) -> str | None:
     """A status with hyphens and in lower case: ``in_progress`` is ``in-progress``."""
-    return (
-        None
-        if not isinstance(status, str)
-        else status.strip().lower().replace("_", "-").replace(" ", "-")
-    )
+    return _normal(status) if isinstance(status, str) else None
+
+
+@lru_cache(maxsize=64)  # there are few, and each call is asked several times
+def _normal(status: str) -> str:
+    return status.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 class RecordingState(enum.Enum):

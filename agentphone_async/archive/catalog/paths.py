@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,8 +36,8 @@ class CatalogConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self._inside: set[str] = set()
 
-    def inside(self, text: str) -> str:
-        """A path as the catalog has it; folders are looked at once.
+    def inside(self, text: str) -> None:
+        """Refuse a path that leads out of the archive; folders are looked at once.
 
         Raises:
             CatalogError: it is absolute, contains ``..``, or leads out of the archive by a link.
@@ -50,20 +51,30 @@ class CatalogConnection(sqlite3.Connection):
             self._inside.add(folder)
         if name in _NO_NAMES or "\0" in name or _has_drive(name):
             raise _stray(text)
-        return text
 
 
 def path_of_row(connection: sqlite3.Connection | None, text: str) -> PurePosixPath:
-    """A path from a row, as a value; every path that is read from a catalog comes through here.
+    """A path from a row, as a value; every path that is read from a catalog is looked at first.
 
     Raises:
         CatalogError: it leads out of the archive.
     """
-    if isinstance(connection, CatalogConnection):
-        connection.inside(text)
-    elif any(part in _NO_NAMES or _has_drive(part) for part in text.split("/")) or "\0" in text:
-        raise _stray(text)
+    refuse_strays(connection, (text,))
     return PurePosixPath(text)
+
+
+def refuse_strays(connection: sqlite3.Connection | None, texts: Iterable[str]) -> None:
+    """The same for many, of which no values are made: those would cost more than the rows.
+
+    Raises:
+        CatalogError: one leads out of the archive.
+    """
+    known = connection if isinstance(connection, CatalogConnection) else None
+    for text in texts:
+        if known is not None:
+            known.inside(text)
+        elif any(part in _NO_NAMES or _has_drive(part) for part in text.split("/")) or "\0" in text:
+            raise _stray(text)
 
 
 def _is_plain(folder: str, text: str) -> bool:

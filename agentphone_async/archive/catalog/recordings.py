@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentphone_async.archive.catalog.calls import ensure_calls
-from agentphone_async.archive.catalog.paths import path_of_row
+from agentphone_async.archive.catalog.paths import path_of_row, refuse_strays
 from agentphone_async.archive.catalog.rows import (
     COLUMNS,
     NAMES,
@@ -64,9 +64,7 @@ def current_columns(
     them up.
     """
     rows = {id_from_text(row[0]): row for row in _current(connection, ids)}
-    for row in rows.values():
-        if row[PATH] is not None:
-            path_of_row(connection, row[PATH])
+    refuse_strays(connection, [row[PATH] for row in rows.values() if row[PATH] is not None])
     return rows
 
 

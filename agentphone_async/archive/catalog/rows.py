@@ -181,6 +181,7 @@ def moment_or_none(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+@lru_cache(maxsize=1024)  # a batch of ids is written several times
 def id_to_text(call_id: str) -> str:
     """A call id as text that SQLite takes; one-to-one.
 
