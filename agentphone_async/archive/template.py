@@ -62,7 +62,9 @@ _MAX_VALUE = 60
 _MAX_NUMBER = 10**15
 _UNSAFE_LITERAL = frozenset('<>:"\\|?*')
 _UNSAFE_VALUE = re.compile(r"[^A-Za-z0-9+_-]+")
-_DEVICE_INITIALS = frozenset(letter for name in DEVICE_NAMES for letter in name[0] + name[0].upper())
+_DEVICE_INITIALS = frozenset(
+    letter for name in DEVICE_NAMES for letter in name[0] + name[0].upper()
+)
 _BAD_FIRST, _BAD_LAST = "-. ", ". "
 
 _DIRECTIVES = {
