@@ -34,6 +34,7 @@ from agentphone_async.archive.catalog.erased import (
     note_erased,
 )
 from agentphone_async.archive.catalog.opening import check_readable
+from agentphone_async.archive.catalog.paths import refuse_strays
 from agentphone_async.archive.catalog.rows import CallRow
 from agentphone_async.archive.catalog.settings import (
     get_setting,
@@ -334,7 +335,7 @@ class _Erasure:
         said = await self._catalog.run(get_setting, UNWRITTEN)
         folders = [PurePosixPath(folder) for folder in json.loads(said or "[]")]
         telling = [path for one in folders for path in (one / SUMS_NAME, index_path(one))]
-        await self._catalog.run(lambda db: [db.inside(str(path)) for path in telling])
+        await self._catalog.run(refuse_strays, [str(path) for path in telling])
         async with SidecarFiles(self._folder, catalog=self._catalog) as files:
             await files.write_sums(one for one in folders if is_summed(self._folder, one))
         await self._catalog.run(remove_empty, self._folder, folders)
