@@ -22,7 +22,7 @@ from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.options import Command, Section, connection_options, option
-from agentphone_async.cli.param_types import Count, File, Folder, Seconds, Size
+from agentphone_async.cli.param_types import Count, File, Folder, Parsed, Seconds, Size
 from agentphone_async.config import DEFAULT_BASE_URL
 
 if TYPE_CHECKING:
@@ -40,23 +40,17 @@ COMPARED_IDS = 1_000
 """Calls that the emulator has when programs are compared: each of them fetches every call once."""
 
 
-class Programs(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+class Programs(Parsed):
     """Names of other programs, comma-separated; all of them installed."""
 
     name = "programs"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse them, or fail with one line."""
-        if not isinstance(value, str):
-            return value
+    def parse(self, text: str) -> tuple[str, ...]:
+        """The names."""
         from agentphone_async.bench.programs import check
-        from agentphone_async.errors import ConfigurationError
 
-        names = tuple(dict.fromkeys(each.strip() for each in value.split(",") if value))
-        try:
-            check(names)
-        except ConfigurationError as error:
-            self.fail(str(error), param, ctx)
+        names = tuple(dict.fromkeys(each.strip() for each in text.split(",") if text))
+        check(names)
         return names
 
 
@@ -64,19 +58,13 @@ class Counts(Count):
     """Several numbers of transfers, comma-separated."""
 
     name = "counts"
+    shown = "N,N,...,auto"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
-        """How help shows it."""
-        return "N,N,...,auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse them, or fail with one line."""
-        if not isinstance(value, str):
-            return value
-        parsed = [
-            super(Counts, self).convert(each.strip(), param, ctx) for each in value.split(",")
-        ]
-        return tuple(dict.fromkeys(parsed))
+    def parse(self, text: str) -> Any:
+        """The numbers."""
+        return tuple(
+            dict.fromkeys(super(Counts, self).parse(each.strip()) for each in text.split(","))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,33 @@ from typing import Any, Literal
 import click
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+    """A value that is parsed from text, or refused in one line."""
+
+    shown: str | None = None
+    """How help shows it."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:  # noqa: ARG002
+        """How help shows it."""
+        return self.shown
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse it, or fail with one line."""
+        try:
+            return value if isinstance(value, tuple) else self.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def parse(self, text: str) -> Any:
+        """Its value.
+
+        Raises:
+            ValueError: none is meant; the message says why.
+        """
+        raise NotImplementedError
+
+
+class Seconds(Parsed):
     """A duration such as ``80ms``, ``90s``, ``10m``, ``1h30m``, ``7d``; its value is in seconds.
 
     Args:
@@ -19,49 +45,35 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new clic
     """
 
     name = "duration"
+    shown = "DURATION"
 
     def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
         self._least = least
         self._most = most
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
-        """How help shows it."""
-        return "DURATION"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Parse it, or fail with one line."""
+    def parse(self, text: str) -> float:
+        """Seconds."""
         from agentphone_async.quantities import duration_text, parse_duration
 
-        try:
-            seconds = parse_duration(str(value)).total_seconds()
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        seconds = parse_duration(text).total_seconds()
         if not self._least <= seconds <= self._most:
             low, high = duration_text(self._least), duration_text(self._most)
             bounds = f"longer than {high}" if self._least == 0 else f"not from {low} to {high}"
-            self.fail(f"{value!r} is {bounds}", param, ctx)
+            raise ValueError(f"{text!r} is {bounds}")
         return seconds
 
 
-class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+class Size(Parsed):
     """A number of bytes: ``8M`` and ``8MiB`` count in 1024s, ``8MB`` in 1000s."""
 
     name = "size"
+    shown = "SIZE"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
-        """How help shows it."""
-        return "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Parse it, or fail with one line."""
+    def parse(self, text: str) -> int:
+        """Bytes."""
         from agentphone_async.quantities import parse_size
 
-        try:
-            return parse_size(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        return parse_size(text)
 
 
 class Switch(click.types.BoolParamType):
@@ -147,81 +159,67 @@ _SLIP = re.compile(
 )
 
 
-class Place(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+class Place(Parsed):
     """The path of a folder, or the URL of a bucket and a prefix in it; that remains text."""
 
     name = "place"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path | str:
-        """Take it, or fail with one line."""
-        slip = _SLIP.fullmatch(value) if isinstance(value, str) else None
+    def parse(self, text: str) -> Path | str:
+        """A path, or a URL."""
+        slip = _SLIP.fullmatch(text)
         if slip is not None:
-            first, rest = value.partition(slip["rest"])[0], slip["rest"].rpartition("@")[2]
+            first, rest = text.partition(slip["rest"])[0], slip["rest"].rpartition("@")[2]
             slashes = ":///" if slip["scheme"] == "file" else "://"
-            self.fail(
-                f"{first + rest!r} is not a URL; write {slip['scheme']}{slashes}{rest}", param, ctx
+            raise ValueError(
+                f"{first + rest!r} is not a URL; write {slip['scheme']}{slashes}{rest}"
             )
-        if not isinstance(value, str) or "://" not in value:
-            return Folder().convert(value, param, ctx)
-        from agentphone_async.errors import ConfigurationError
+        if "://" not in text:
+            return Folder().convert(text, None, None)
         from agentphone_async.sinks.bucket_opening import split_url
 
-        try:
-            split_url(value)
-        except ConfigurationError as error:
-            self.fail(str(error), param, ctx)
-        return value.rstrip("/")
+        split_url(text)
+        return text.rstrip("/")
 
 
 class File(_Path):
     """The path of a file, never an empty one."""
 
 
-class Count(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+class Count(Parsed):
     """A number of transfers, or ``auto``."""
 
     name = "count"
+    shown = "N|auto"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
-        """How help shows it."""
-        return "N|auto"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | Literal["auto"]:
-        """Parse it, or fail with one line."""
-        if value == "auto":
+    def parse(self, text: str) -> int | Literal["auto"]:
+        """A number, or ``auto``."""
+        if text == "auto":
             return "auto"
-        if not str(value).isascii() or not str(value).isdecimal() or not 1 <= int(value) <= 256:
-            self.fail(f"{value!r} is neither auto nor a number from 1 to 256", param, ctx)
-        return int(value)
+        if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 256:
+            raise ValueError(f"{text!r} is neither auto nor a number from 1 to 256")
+        return int(text)
 
 
 class Bandwidth(Size):
     """Bytes per second, such as ``8M``; ``off`` means no limit, and is None."""
 
     name = "rate"
+    shown = "RATE"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
-        """How help shows it."""
-        return "RATE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse it, or fail with one line."""
-        if str(value).strip().lower() == "off":
+    def parse(self, text: str) -> Any:
+        """Bytes per second."""
+        if text.strip().lower() == "off":
             return None
-        rate = super().convert(value, param, ctx)
+        rate = super().parse(text)
         if rate < 1:
-            self.fail(f"{value!r} would transfer nothing; write off for no limit", param, ctx)
+            raise ValueError(f"{text!r} would transfer nothing; write off for no limit")
         return rate
 
 
 class Rate(Bandwidth):
     """A bandwidth, checked and as text: as the client takes it."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Check it, or fail with one line."""
-        rate = super().convert(value, param, ctx)
+    def parse(self, text: str) -> Any:
+        """Bytes per second."""
+        rate = super().parse(text)
         return None if rate is None else f"{rate}b"

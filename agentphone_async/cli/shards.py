@@ -23,7 +23,7 @@ from agentphone_async.cli.options import (
     option,
     transfer_options,
 )
-from agentphone_async.cli.param_types import Whole
+from agentphone_async.cli.param_types import Parsed, Whole
 from agentphone_async.cli.period import Period, period_options
 from agentphone_async.cli.places import catalog_option, overwrite_option
 from agentphone_async.cli.run_options import run_options, shard_options
@@ -44,24 +44,17 @@ shard_size = option(
 )
 
 
-class Part(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+class Part(Parsed):
     """``i/n``: every n-th shard, from the i-th."""
 
     name = "part"
+    shown = "I/N"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
-        """How help shows it."""
-        return "I/N"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Parse it, or fail with one line."""
-        if isinstance(value, tuple):
-            return value
-        first, _, second = str(value).partition("/")
+    def parse(self, text: str) -> tuple[int, int]:
+        """Both numbers."""
+        first, _, second = text.partition("/")
         if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-            self.fail(f"{value!r} is not a part; write 2/8 for the second of eight", param, ctx)
+            raise ValueError(f"{text!r} is not a part; write 2/8 for the second of eight")
         return int(first), int(second)
 
 
