@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.options import (
     Command,
-    Section,
-    archive_folder,
     connection_options,
     display_options,
     exec_option,
@@ -21,7 +20,12 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Seconds, Size
 from agentphone_async.cli.period import Period, period_options
-from agentphone_async.cli.places import catalog_option, overwrite_option, refuse_cache
+from agentphone_async.cli.places import (
+    archive_folder,
+    catalog_option,
+    overwrite_option,
+    refuse_cache,
+)
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
 

@@ -18,10 +18,11 @@ from click.core import ParameterSource
 
 from agentphone_async.bench.networks import PROFILES, Network, profile_named
 from agentphone_async.cli.bench_network import CALLS, emulated
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
-from agentphone_async.cli.options import Command, Section, connection_options, option
+from agentphone_async.cli.options import Command, connection_options, option
 from agentphone_async.cli.param_types import Count, File, Folder, Parsed, Seconds, Size
 from agentphone_async.config import DEFAULT_BASE_URL
 

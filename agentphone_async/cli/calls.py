@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
-from agentphone_async.cli.options import (
-    Group,
-    Section,
-    connection_options,
-    option,
-    output_option,
-)
+from agentphone_async.cli.options import Group, connection_options, option, output_option
 from agentphone_async.cli.param_types import Seconds, Whole
 from agentphone_async.protocol.endpoints import WAIT_RANGE
 

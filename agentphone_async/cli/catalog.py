@@ -12,8 +12,8 @@ import click
 
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DESTINATION, DONE
-from agentphone_async.cli.options import Group, archive_folder, output_option
-from agentphone_async.cli.places import catalog_option, readable_archive
+from agentphone_async.cli.options import Group, output_option
+from agentphone_async.cli.places import archive_folder, catalog_option, readable_archive
 
 if TYPE_CHECKING:
     from agentphone_async.archive.query import Overview

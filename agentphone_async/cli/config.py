@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli import config_file
+from agentphone_async.cli.config_file import Option, Section
 from agentphone_async.cli.exit_codes import DONE
-from agentphone_async.cli.options import Group, Option, Section, output_option
+from agentphone_async.cli.options import Group, output_option
 
 if TYPE_CHECKING:
     from pathlib import Path

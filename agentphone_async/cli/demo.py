@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
-from agentphone_async.cli.options import Command, Section, option
+from agentphone_async.cli.options import Command, option
 from agentphone_async.cli.param_types import Folder
 from agentphone_async.cli.showing import Showing
 

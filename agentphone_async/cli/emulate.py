@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.event_loop import on_signals, run
-from agentphone_async.cli.options import Command, Section, option
+from agentphone_async.cli.options import Command, option
 from agentphone_async.cli.param_types import Bandwidth, File, Finite, Folder, Seconds, Whole
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Function,
-    Section,
     add_options,
     option,
     output_option,

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE
-from agentphone_async.cli.options import (
-    Command,
-    Section,
-    option,
-)
+from agentphone_async.cli.options import Command, option
 from agentphone_async.cli.param_types import File
 from agentphone_async.cli.period import Filters, archive_filters
 from agentphone_async.cli.places import readable_archive

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.options import (
     Command,
-    Section,
     connection_options,
     display_options,
     exec_option,

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.erasing import given_calls, ids_of
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE
-from agentphone_async.cli.options import Command, Section, option, output_option, quiet_option
+from agentphone_async.cli.options import Command, option, output_option, quiet_option
 from agentphone_async.cli.places import archive_of, catalog_option
 
 

@@ -9,8 +9,8 @@ import click
 
 from agentphone_async._version import __version__
 from agentphone_async.cli import config_file
+from agentphone_async.cli.config_file import ENVIRONMENT, Section
 from agentphone_async.cli.main import CONTEXT, cli
-from agentphone_async.cli.options import ENVIRONMENT, Section
 
 FILES = """
 .SH FILES

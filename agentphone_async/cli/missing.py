@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
-    Section,
     connection_options,
     option,
     output_option,

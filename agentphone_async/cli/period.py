@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentphone_async.cli.config_file import Section
-from agentphone_async.cli.sections import Function, add_options, bundle, option
+from agentphone_async.cli.options import Function, add_options, bundle, option
 
 if TYPE_CHECKING:
     from agentphone_async.archive.selection import Selection

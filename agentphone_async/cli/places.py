@@ -10,11 +10,42 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.options import Function, Section, add_options, archive_folder, option
-from agentphone_async.cli.param_types import Folder
+from agentphone_async.cli.config_file import COMMANDLINE, Section
+from agentphone_async.cli.options import Function, add_options, option
+from agentphone_async.cli.param_types import Folder, Place
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.archive import BucketArchive
+
+
+def archive_folder(command: Function, *, urls: bool = False) -> Function:
+    """Add ``DEST``, which ``-d`` and ``--dest`` name, too; the command gets it as ``dest``.
+
+    With ``urls`` it may be a bucket's URL, and is text then.
+    """
+    kind = Place() if urls else Folder()
+
+    @functools.wraps(command)
+    def with_folder(
+        *args: Any, dest: Path | str | None, folder: Path | str | None, **kwargs: Any
+    ) -> Any:
+        context = click.get_current_context()
+        if dest is not None and folder is not None:
+            if context.get_parameter_source("dest") is COMMANDLINE:
+                raise click.UsageError(
+                    f"the folder is given twice, as {str(folder)!r} and as {str(dest)!r}; "
+                    "leave one out"
+                )
+            dest = None
+        if (chosen := folder or dest) is None:
+            raise click.UsageError("say which archive: DEST, or -d DIR")
+        return command(*args, dest=chosen, **kwargs)
+
+    return add_options(
+        with_folder,
+        click.argument("folder", type=kind, required=False, metavar="DEST"),
+        option(Section.WHERE, "-d", "--dest", type=kind, metavar="DIR", help="The same as DEST."),
+    )
 
 
 def catalog_option(command: Function) -> Function:

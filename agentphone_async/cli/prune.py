@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.erasing import conclude, erasing_options, others
 from agentphone_async.cli.event_loop import run_interruptible
-from agentphone_async.cli.options import Command, Section, archive_folder, option
+from agentphone_async.cli.options import Command, option
 from agentphone_async.cli.param_types import Seconds
-from agentphone_async.cli.places import archive_of
+from agentphone_async.cli.places import archive_folder, archive_of
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erase import ErasureReport

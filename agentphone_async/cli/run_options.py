@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Transfers
-from agentphone_async.cli.options import Function, Section, add_options, option
+from agentphone_async.cli.options import Function, add_options, option
 from agentphone_async.cli.param_types import Seconds, Size
 from agentphone_async.cli.period import Period
 

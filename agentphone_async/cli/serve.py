@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.event_loop import on_signals, run
 from agentphone_async.cli.exit_codes import DONE
-from agentphone_async.cli.options import Command, Section, archive_folder, log_options, option
-from agentphone_async.cli.places import catalog_option, refuse_cache
+from agentphone_async.cli.options import Command, log_options, option
+from agentphone_async.cli.places import archive_folder, catalog_option, refuse_cache
 from agentphone_async.cli.showing import Logs
 
 if TYPE_CHECKING:

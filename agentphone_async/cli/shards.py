@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from agentphone_async.cli.after import Program, running
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
-    Section,
-    archive_folder,
     connection_options,
     display_options,
     exec_option,
@@ -25,7 +24,7 @@ from agentphone_async.cli.options import (
 )
 from agentphone_async.cli.param_types import Parsed, Whole
 from agentphone_async.cli.period import Period, period_options
-from agentphone_async.cli.places import catalog_option, overwrite_option
+from agentphone_async.cli.places import archive_folder, catalog_option, overwrite_option
 from agentphone_async.cli.run_options import run_options, shard_options
 from agentphone_async.cli.showing import Showing
 

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Command,
-    Section,
-    archive_folder,
     connection_options,
     option,
     output_option,
     quiet_option,
 )
 from agentphone_async.cli.param_types import Seconds, Whole
-from agentphone_async.cli.places import archive_of, catalog_option
+from agentphone_async.cli.places import archive_folder, archive_of, catalog_option
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.archive import BucketArchive

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentphone_async.cli.config_file import Section
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import (
     Command,
-    Section,
-    archive_folder,
     connection_options,
     log_options,
     option,
     transfer_options,
 )
 from agentphone_async.cli.param_types import File, Seconds
-from agentphone_async.cli.places import archive_of, catalog_option
+from agentphone_async.cli.places import archive_folder, archive_of, catalog_option
 from agentphone_async.cli.showing import Logs
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import click
 import pytest
 
 from agentphone_async.cli import config_file
+from agentphone_async.cli.config_file import ENVIRONMENT, Option, Section
 from agentphone_async.cli.main import cli
 from agentphone_async.cli.man import page
-from agentphone_async.cli.options import ENVIRONMENT, Option, Section
 from tests.support.archives import CommandLine
 from tests.support.commands import ROOT
 
