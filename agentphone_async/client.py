@@ -43,10 +43,8 @@ from agentphone_async.transport.session import Session
 
 if TYPE_CHECKING:
     from agentphone_async.models import Call
-    from agentphone_async.resources.account import Account, AccountUsage
-    from agentphone_async.resources.agents import Agents
+    from agentphone_async.resources.account import Account, AccountUsage, Agents, Numbers
     from agentphone_async.resources.calls import Calls as CallsResource
-    from agentphone_async.resources.numbers import Numbers
 
 
 class AsyncAgentPhone(AsyncResource):
@@ -162,14 +160,14 @@ class AsyncAgentPhone(AsyncResource):
     @cached_property
     def numbers(self) -> Numbers:
         """The account's phone numbers, and the calls of one."""
-        from agentphone_async.resources.numbers import Numbers  # noqa: PLC0415 - see above
+        from agentphone_async.resources.account import Numbers  # noqa: PLC0415 - see above
 
         return Numbers(self.session)
 
     @cached_property
     def agents(self) -> Agents:
         """The account's agents, and the calls of one."""
-        from agentphone_async.resources.agents import Agents  # noqa: PLC0415 - see above
+        from agentphone_async.resources.account import Agents  # noqa: PLC0415 - see above
 
         return Agents(self.session)
 

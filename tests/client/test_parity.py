@@ -17,10 +17,8 @@ from agentphone import async_client as official
 import agentphone_async
 from agentphone_async.emulator import Emulator, VirtualClock
 from agentphone_async.models import ApiModel, Transcript, TranscriptEvent, WebCall
-from agentphone_async.resources.account import AccountUsage
-from agentphone_async.resources.agents import Agents
+from agentphone_async.resources.account import AccountUsage, Agents, Numbers
 from agentphone_async.resources.calls import Calls
-from agentphone_async.resources.numbers import Numbers
 
 SURFACE = [
     *((official.AsyncCallsResource, Calls, name) for name in vars(official.AsyncCallsResource)),
