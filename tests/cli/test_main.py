@@ -182,11 +182,14 @@ class TestEnds:
         assert run("fetch").code == code
 
     def test_a_reader_that_has_left_is_no_error(self):
-        with process("--help") as running:
-            running.stdout.close()
-            running.stdout = None
-            result = ended(running)
-            assert (result.code, result.err) == (130, "")
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            with process("--help", stdout=writer) as running:
+                result = ended(running)
+        finally:
+            os.close(writer)
+        assert (result.code, result.err) == (130, "")
 
 
 class TestFullDisks:
