@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentphone_async.cli.config_file import Section
+from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE, SOME_FAILED
 from agentphone_async.cli.options import (
     Function,
@@ -20,7 +23,7 @@ from agentphone_async.cli.options import (
     quiet_option,
 )
 from agentphone_async.cli.param_types import File, Place, Seconds
-from agentphone_async.cli.places import catalog_option
+from agentphone_async.cli.places import given_place
 
 if TYPE_CHECKING:
     from agentphone_async.archive.erase import Also, ErasureReport
@@ -28,10 +31,34 @@ if TYPE_CHECKING:
 _MOST_IDS = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Erasing:
+    """How calls are erased, as the options said."""
+
+    yes: bool
+    wait_lock: float
+    output: str | None
+    quiet: bool
+
+    def run(self, work: Coroutine[Any, Any, ErasureReport]) -> int:
+        """Do it, say what was done, or would be, and return the exit code."""
+        report = run_interruptible(work)
+        if self.output == "json":
+            click.echo(json.dumps({"event": "summary", **report.as_dict()}))
+        elif not self.quiet:
+            click.echo(_sentence(report))
+        for call_id in report.held_ids[:_MOST_IDS]:  # a failure
+            click.echo(f"{call_id} is held; 'hold --release' lets it go", err=True)
+        return SOME_FAILED if report.held_ids else DONE
+
+
 def given_calls(command: Function) -> Function:
-    """Add ``DEST`` and the calls that are meant: ``call_ids``, and those in ``from_file``."""
+    """Add ``DEST``, whose archive the command gets as ``place``, and the ids of calls.
+
+    They are ``call_ids``, and those in ``from_file``.
+    """
     return add_options(
-        command,
+        given_place(command),
         click.argument("dest", type=Place()),
         click.argument("call_ids", nargs=-1, metavar="[CALL_ID]..."),
         option(Section.WHAT, "--from-file", metavar="FILE", type=File(readable=False), config=False,
@@ -41,11 +68,17 @@ def given_calls(command: Function) -> Function:
 
 def erasing_options(command: Function) -> Function:
     """Add the options of commands that erase; the last ones of each section."""
+
+    @functools.wraps(command)
+    def with_erasing(
+        *args: Any, yes: bool, wait_lock: float, output: str | None, quiet: bool, **kwargs: Any
+    ) -> Any:
+        return command(*args, erasing=Erasing(yes, wait_lock, output, quiet), **kwargs)
+
     return add_options(
-        command,
+        with_erasing,
         option(Section.WHAT, "--yes", is_flag=True, config=False,
                help="Erase; without it, only say what there is."),
-        catalog_option,
         option(Section.WHERE, "--wait-lock", type=Seconds(), default="0s",
                help="Wait for another process on the same archive."),
         output_option("text", "json"),
@@ -73,17 +106,6 @@ def others() -> list[Also]:
     except ModuleNotFoundError:
         return []
     return [also]
-
-
-def conclude(report: ErasureReport, output: str | None, *, quiet: bool) -> int:
-    """Say what was done, or would be; the exit code. Calls that are held are a failure."""
-    if output == "json":
-        click.echo(json.dumps({"event": "summary", **report.as_dict()}))
-    elif not quiet:
-        click.echo(_sentence(report))
-    for call_id in report.held_ids[:_MOST_IDS]:
-        click.echo(f"{call_id} is held; 'hold --release' lets it go", err=True)
-    return SOME_FAILED if report.held_ids else DONE
 
 
 def _sentence(report: ErasureReport) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentphone_async.cli.erasing import conclude, erasing_options, given_calls, ids_of, others
-from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.erasing import Erasing, erasing_options, given_calls, ids_of, others
 from agentphone_async.cli.options import Command
-from agentphone_async.cli.places import archive_of
 
 if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.archive import BucketArchive
     from agentphone_async.archive.erase import ErasureReport
 
 
@@ -21,14 +20,10 @@ if TYPE_CHECKING:
 @erasing_options
 def command(
     *,
-    dest: Path | str,
-    cache: Path | None,
+    place: Path | BucketArchive,
     call_ids: tuple[str, ...],
     from_file: Path | None,
-    yes: bool,
-    wait_lock: float,
-    output: str | None,
-    quiet: bool,
+    erasing: Erasing,
 ) -> int:
     """Erase calls from the archive DEST, so that nothing brings them back.
 
@@ -40,25 +35,18 @@ def command(
     \b
     agentphone-async forget ~/calls call_abc123 --yes
     """
-    report = run_interruptible(_forget(dest, cache, call_ids, from_file, wait_lock, yes=yes))
-    return conclude(report, output, quiet=quiet)
+    return erasing.run(_forget(place, call_ids, from_file, erasing))
 
 
 async def _forget(
-    dest: Path | str,
-    cache: Path | None,
-    arguments: tuple[str, ...],
-    file: Path | None,
-    wait_lock: float,
-    *,
-    yes: bool,
+    place: Path | BucketArchive, arguments: tuple[str, ...], file: Path | None, how: Erasing
 ) -> ErasureReport:
     from agentphone_async.archive.erase import forget
 
     ids = await ids_of(arguments, file)
-    place = archive_of(dest, cache)
+    wanted: dict[str, Any] = {"dry_run": not how.yes, "also": others()}
     if isinstance(place, Path):
-        return await forget(place, ids, dry_run=not yes, wait_lock=wait_lock, also=others())
+        return await forget(place, ids, wait_lock=how.wait_lock, **wanted)
     from agentphone_async.archive.bucket import erase
 
-    return await erase.forget(place, ids, dry_run=not yes, also=others())
+    return await erase.forget(place, ids, **wanted)

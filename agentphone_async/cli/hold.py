@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,9 @@ from agentphone_async.cli.erasing import given_calls, ids_of
 from agentphone_async.cli.event_loop import run_interruptible
 from agentphone_async.cli.exit_codes import DONE
 from agentphone_async.cli.options import Command, option, output_option, quiet_option
-from agentphone_async.cli.places import archive_of, catalog_option
+
+if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.archive import BucketArchive
 
 
 @click.command("hold", cls=Command)
@@ -21,13 +24,11 @@ from agentphone_async.cli.places import archive_of, catalog_option
         help="Let them be erased again.")  # fmt: skip
 @option(Section.WHAT, "--list", "listing", is_flag=True, config=False,
         help="Print the ids of all calls that are held.")  # fmt: skip
-@catalog_option
 @output_option("table", "tsv", "json", "ids", default="ids")
 @quiet_option
 def command(
     *,
-    dest: Path | str,
-    cache: Path | None,
+    place: Path | BucketArchive,
     call_ids: tuple[str, ...],
     from_file: Path | None,
     release: bool,
@@ -41,10 +42,10 @@ def command(
     agentphone-async hold ~/calls call_abc123
     """
     if listing:
-        found = run_interruptible(_held(dest, cache))
+        found = run_interruptible(_held(place))
         _list(found, output or "ids")
         return DONE
-    changed = run_interruptible(_hold(dest, cache, call_ids, from_file, release=release))
+    changed = run_interruptible(_hold(place, call_ids, from_file, release=release))
     if not quiet:
         from agentphone_async.quantities import counted
 
@@ -61,8 +62,7 @@ def _list(held: Sequence[str], output: str) -> None:
     rows.finish("no calls are held")
 
 
-async def _held(dest: Path | str, cache: Path | None) -> Sequence[str]:
-    place = archive_of(dest, cache)
+async def _held(place: Path | BucketArchive) -> Sequence[str]:
     if isinstance(place, Path):
         from agentphone_async.archive.settings_file import load_settings
 
@@ -73,17 +73,11 @@ async def _held(dest: Path | str, cache: Path | None) -> Sequence[str]:
 
 
 async def _hold(
-    dest: Path | str,
-    cache: Path | None,
-    arguments: tuple[str, ...],
-    file: Path | None,
-    *,
-    release: bool,
+    place: Path | BucketArchive, arguments: tuple[str, ...], file: Path | None, *, release: bool
 ) -> int:
     from agentphone_async.archive.erase import hold
 
     ids = await ids_of(arguments, file)
-    place = archive_of(dest, cache)
     if isinstance(place, Path):
         return await hold(place, ids, release=release)
     from agentphone_async.archive.bucket import erase

@@ -106,6 +106,21 @@ def catalog_of(dest: Path | str, cache: Path | None) -> Iterator[Path]:
     yield store.cache
 
 
+def archive_place(command: Function) -> Function:
+    """Add ``DEST``, a folder or a URL; the command gets the archive there as ``place``."""
+    return archive_folder(given_place(command), urls=True)
+
+
+def given_place(command: Function) -> Function:
+    """The command, which gets the archive at ``dest`` as ``place``; and ``--catalog``."""
+
+    @functools.wraps(command)
+    def with_place(*args: Any, dest: Path | str, cache: Path | None, **kwargs: Any) -> Any:
+        return command(*args, place=archive_of(dest, cache), **kwargs)
+
+    return catalog_option(with_place)
+
+
 def archive_of(dest: Path | str, cache: Path | None) -> Path | BucketArchive:
     """An archive's folder; or the archive in the bucket that a URL names."""
     if isinstance(dest, Path):

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentphone_async.cli.config_file import Section
-from agentphone_async.cli.erasing import conclude, erasing_options, others
-from agentphone_async.cli.event_loop import run_interruptible
+from agentphone_async.cli.erasing import Erasing, erasing_options, others
 from agentphone_async.cli.options import Command, option
 from agentphone_async.cli.param_types import Seconds
-from agentphone_async.cli.places import archive_folder, archive_of
+from agentphone_async.cli.places import archive_place
 
 if TYPE_CHECKING:
+    from agentphone_async.archive.bucket.archive import BucketArchive
     from agentphone_async.archive.erase import ErasureReport
 
 
 @click.command("prune", cls=Command)
-@partial(archive_folder, urls=True)
+@archive_place
 @option(Section.WHAT, "--older-than", type=Seconds(), required=True, config=False, metavar="AGE",
         help="Calls that ended longer ago than this, such as 365d.")  # fmt: skip
 @option(Section.WHAT, "--keep", multiple=True, metavar="FIELD=VALUE",
@@ -29,15 +28,7 @@ if TYPE_CHECKING:
         "May be given more than once.")  # fmt: skip
 @erasing_options
 def command(
-    *,
-    dest: Path | str,
-    cache: Path | None,
-    older_than: float,
-    keep: tuple[str, ...],
-    yes: bool,
-    wait_lock: float,
-    output: str | None,
-    quiet: bool,
+    *, place: Path | BucketArchive, older_than: float, keep: tuple[str, ...], erasing: Erasing
 ) -> int:
     """Erase old calls from the archive DEST, as forget does.
 
@@ -46,8 +37,7 @@ def command(
     \b
     agentphone-async prune ~/calls --older-than 365d --keep agent=agt_abc --yes
     """
-    work = _prune(dest, cache, older_than, _fields(keep), wait_lock, yes=yes)
-    return conclude(run_interruptible(work), output, quiet=quiet)
+    return erasing.run(_prune(place, timedelta(seconds=older_than), _fields(keep), erasing))
 
 
 def _fields(keep: tuple[str, ...]) -> dict[str, list[str]]:
@@ -63,22 +53,13 @@ def _fields(keep: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 async def _prune(
-    dest: Path | str,
-    cache: Path | None,
-    older_than: float,
-    keep: dict[str, list[str]],
-    wait_lock: float,
-    *,
-    yes: bool,
+    place: Path | BucketArchive, age: timedelta, keep: dict[str, list[str]], how: Erasing
 ) -> ErasureReport:
     from agentphone_async.archive.erase import keeper, prune
 
-    age = timedelta(seconds=older_than)
-    place = archive_of(dest, cache)
+    wanted: dict[str, Any] = {"dry_run": not how.yes, "also": others()}
     if isinstance(place, Path):
-        return await prune(
-            place, age, keep=keep, dry_run=not yes, wait_lock=wait_lock, also=others()
-        )
+        return await prune(place, age, keep=keep, wait_lock=how.wait_lock, **wanted)
     from agentphone_async.archive.bucket import erase
 
-    return await erase.prune(place, age, keeps=keeper(keep), dry_run=not yes, also=others())
+    return await erase.prune(place, age, keeps=keeper(keep), **wanted)

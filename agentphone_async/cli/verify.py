@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from agentphone_async.cli.options import (
     quiet_option,
 )
 from agentphone_async.cli.param_types import Seconds, Whole
-from agentphone_async.cli.places import archive_folder, archive_of, catalog_option
+from agentphone_async.cli.places import archive_place
 
 if TYPE_CHECKING:
     from agentphone_async.archive.bucket.archive import BucketArchive
@@ -37,8 +36,7 @@ _EXAMPLES = 5
 
 
 @click.command("verify", cls=Command)
-@partial(archive_folder, urls=True)
-@catalog_option
+@archive_place
 @option(Section.WHAT, "--deep", is_flag=True, config=False,
         help="In a bucket: read every object, instead of asking the store for sums.")  # fmt: skip
 @option(Section.WHAT, "--repair", is_flag=True, config=False,
@@ -57,8 +55,7 @@ _EXAMPLES = 5
 @quiet_option
 def command(
     *,
-    dest: Path | str,
-    cache: Path | None,
+    place: Path | BucketArchive,
     deep: bool,
     repair: bool,
     accept: tuple[str, ...],
@@ -78,7 +75,6 @@ def command(
     teller = Teller(output or "table", quiet=quiet)
     if accept and repair:
         raise click.UsageError("--accept and --repair exclude each other; leave one out")
-    place = archive_of(dest, cache)
     if accept:
         return _tell_accepted(teller, run_interruptible(_accept(place, accept, wait_lock)))
     shared: dict[str, Any] = {"threads": threads, "progress": teller.progress}
