@@ -31,7 +31,7 @@ from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.interface import Body, Target
 from agentphone_async.sinks.local import LocalSink
 from agentphone_async.sinks.objects import ObjectSink
-from tests.support import weed
+from benchmarks import weed
 
 COMMAND = (sys.executable, "-m", "agentphone_async")
 AT_ONCE = 32

