@@ -16,7 +16,6 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
@@ -75,7 +74,7 @@ class BucketArchive:
         cache: folder for the catalog; by default one in the user's folder for caches.
         hash_ids: False names objects by the calls' ids; only for an archive that is new.
         run: names this process's manifests; by default time and chance.
-        shard: which part of a larger work the manifests belong to.
+        shard: the part of the larger work ``run``, if it is one: the cache then has nothing else.
         settings: further ones of `Archive`, for tests.
     """
 
@@ -86,7 +85,7 @@ class BucketArchive:
         *,
         hash_ids: bool = True,
         run: str | None = None,
-        shard: int = 0,
+        shard: int | None = None,
         **settings: Any,
     ) -> None:
         self.bucket = Bucket.from_url(where) if isinstance(where, str) else where
@@ -134,67 +133,36 @@ class BucketArchive:
             CatalogError: a manifest is damaged or newer than we are; or the cache is of another
                 archive.
         """
-        options = options or RunOptions()
+        options = replace(options or RunOptions(), checksums=False)
         async with self.opened(make=not options.dry_run) as there:
             ready()
-            return await self.run_opened(
+            run = self._archive.run(
                 client,
                 selection,
                 options,
                 observer=observer,
                 sidecar_writers=sidecar_writers,
                 calls=calls,
-                sending=there,
             )
-
-    async def run_opened(
-        self,
-        client: AsyncAgentPhone,
-        selection: Selection | None,
-        options: RunOptions,
-        *,
-        observer: Observer | None = None,
-        sidecar_writers: Sequence[SidecarWriter] = (),
-        calls: Iterable[Call] | AsyncIterable[Call] | None = None,
-        sending: bool = True,
-    ) -> Report:
-        """The same within `opened`; ``sending`` is False where there is no archive to send to."""
-        options = replace(options, checksums=False)
-        sending = sending and not options.dry_run
-        run = partial(
-            self._archive.run,
-            client,
-            selection,
-            options,
-            observer=observer,
-            sidecar_writers=sidecar_writers,
-            calls=calls,
-        )
-        if not sending:
-            return await run()
-        try:
-            async with meanwhile(self._keep_sending):
-                report = await run()
-        finally:
-            if self._failure is None:
-                await self.do(Store.push)
+            if not there or options.dry_run:
+                return await run
+            try:
+                async with meanwhile(self._keep_sending):
+                    report = await run
+            finally:
+                if self._failure is None:
+                    await self.do(Store.push)
         if self._failure is not None:
             raise self._failure
         return report
 
     @contextlib.asynccontextmanager
-    async def opened(
-        self, *, make: bool = False, only: str = "", fresh: bool = False
-    ) -> AsyncGenerator[bool]:
-        """The cache, brought up to date; False if there is no archive and none is to be made.
-
-        ``only`` restricts what is brought to manifests whose names begin so. If there are none, and
-        it is ``fresh`` work, few of its objects are expected to be there already.
-        """
+    async def opened(self, *, make: bool = False) -> AsyncGenerator[bool]:
+        """The cache, brought up to date; False if there is no archive and none is to be made."""
         self._thread = FilePool(1)
         self._failure = None
         try:
-            yield await self._thread.run(self._open, make=make, only=only, fresh=fresh)
+            yield await self._thread.run(self._open, make=make)
         finally:
             await self._thread.run(self._store.close)
             self._thread.close()
@@ -222,11 +190,11 @@ class BucketArchive:
         """Ask the cache, within `opened`."""
         return await self._thread.run(lambda: work(self._store.connection, *args))
 
-    def _open(self, *, make: bool, only: str, fresh: bool) -> bool:
+    def _open(self, *, make: bool) -> bool:
         if not self._store.open(make=make):
             return False
-        came = self._store.pull(only)  # first, since it drops what was erased meanwhile
-        self._files.unlikely = fresh and not came
+        if self._store.pull():  # first, since it drops what was erased meanwhile
+            self._files.unlikely = False
         if make:
             self._store.push()  # what a run that was killed has not sent
         return True

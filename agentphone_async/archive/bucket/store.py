@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ OURS = "_catalog/"
 ASIDE = "_catalog/aside"
 """Where bad objects are kept when others took their places: in a folder for each call."""
 
+_KNOW = "INSERT OR IGNORE INTO bucket_parts VALUES (?)"
 _HAS_ROWS = "SELECT 1 FROM calls UNION ALL SELECT 1 FROM runs"
 
 _WRONG_ROWS = (
@@ -103,7 +104,7 @@ class Store:
         bucket: where the archive is.
         cache: a folder for the catalog.
         run: names the manifests of this process.
-        shard: which part of a larger work they belong to.
+        shard: which part of the run; its cache then has what this part's manifests say.
         hash_ids: whether names in a new archive are hashed.
     """
 
@@ -113,13 +114,14 @@ class Store:
         cache: Path,
         *,
         run: str | None = None,
-        shard: int = 0,
+        shard: int | None = None,
         hash_ids: bool = True,
     ) -> None:
         self.bucket = bucket
         self.cache = cache
         self.run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self.shard = shard
+        self.shard = shard or 0
+        self._parts = f"{PARTS}/" if shard is None else f"{PARTS}/{self.run}/{shard:06}-"
         self._hash_ids = hash_ids
         self.identity: Identity | None = None
         self._attempt = 0
@@ -192,26 +194,24 @@ class Store:
             raise RuntimeError("the store is not open")
         return self._connection
 
-    def pull(self, only: str = "") -> int:
-        """`_pull`; a cache that was made for it goes if there is nothing to put into it."""
-        try:
-            return self._pull(only)
-        except DestinationError:
-            self._discard_new()
-            raise
-
-    def _pull(self, only: str) -> int:
+    def pull(self) -> int:
         """Merge the manifests that the cache does not know yet; return how many.
 
-        Args:
-            only: what their names have to begin with, if that is not all.
+        A cache that was made for it goes if the store fails before there is anything in it.
 
         Raises:
             CatalogError: one is damaged or newer than we are; what was merged before it stays.
         """
+        try:
+            return self._pull()
+        except DestinationError:
+            self._discard_new()
+            raise
+
+    def _pull(self) -> int:
         known = {name for (name,) in self.connection.execute("SELECT name FROM bucket_parts")}
         names = []
-        for head in self.bucket.starting(only) if only else self.bucket.list(PARTS):
+        for head in self.bucket.starting(self._parts):
             name = head.path
             if name not in known and Part.of_name(name) is not None:
                 manifest.refuse_size(head.size, f"{self.bucket.url}/{name}")
@@ -321,38 +321,28 @@ class Store:
                 return changes
             most = max(1, most // 2)
 
-    def _write(self, rows: Sequence[manifest.Row]) -> str:
-        """Store rows as a manifest, and return its name."""
-        return self._store(lambda attempt: Part(self.run, self.shard, attempt), rows)
-
-    def _fold(self, rows: Sequence[manifest.Row], covers: tuple[str, ...], ending: str) -> None:
-        """Store rows as a compacted manifest, which this cache knows."""
-        name = self._store(
-            lambda attempt: Part(self.run, self.shard, attempt, covers, ending), rows
-        )
-        self.connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (name,))
-
-    def _store(self, part_of: Callable[[int], Part], rows: Sequence[manifest.Row]) -> str:
-        """Store rows under the next name that is free."""
+    def _write(
+        self,
+        rows: Sequence[manifest.Row],
+        covers: tuple[str, ...] = (),
+        ending: str = manifest.ENDING,
+    ) -> str:
+        """Store rows as a manifest under the next name that is free, and return that."""
         while True:
             self._attempt += 1
-            part = part_of(self._attempt)
-            if part.ending == columnar.ENDING:
+            part = Part(self.run, self.shard, self._attempt, covers, ending)
+            if ending == columnar.ENDING:
                 data = columnar.encode(part, rows, journal.typed_columns(self.connection))
+                kind = "application/vnd.apache.parquet"
             else:
                 data = manifest.encode(part, rows)
-            if self._put(part, data):
+                kind = "application/zstd"
+            said = {"Content-Type": kind, "sha256": hashlib.sha256(data).hexdigest()}
+            if self.bucket.create_now(part.name, data, said):
                 return part.name
-
-    def _put(self, part: Part, data: bytes) -> bool:
-        """Store a manifest; False if its name is taken by another one."""
-        digest = hashlib.sha256(data).hexdigest()
-        kind = "application/vnd.apache.parquet" if part.ending == columnar.ENDING else None
-        metadata = {"Content-Type": kind or "application/zstd", "sha256": digest}
-        if self.bucket.create_now(part.name, data, metadata):
-            return True
-        there = self.bucket.head(part.name)  # the same: ours, after a lost answer
-        return there is not None and there.metadata.get("sha256") == digest
+            there = self.bucket.head(part.name)  # the same: ours, after a lost answer
+            if there is not None and there.metadata.get("sha256") == said["sha256"]:
+                return part.name
 
     def compact(self, *, parquet: bool = False) -> int:
         """Fold all manifests into few, and delete those; return how many are gone.
@@ -372,10 +362,12 @@ class Store:
         )
         portions = manifest.portions(journal.everything(self.connection), FOLDED)
         some = next(portions)
+        written = []
         for following in portions:
-            self._fold(some, (), ending)
+            written.append(self._write(some, (), ending))
             some = following
-        self._fold(some, covered, ending)  # by then all of what is folded is stored
+        written.append(self._write(some, covered, ending))  # by then all that is folded is stored
+        self.connection.executemany(_KNOW, [(name,) for name in written])
         for name in covered:
             self.bucket.remove(name)
         return len(covered)

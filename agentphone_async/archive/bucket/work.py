@@ -18,7 +18,6 @@ from typing import Any
 import anyio
 
 from agentphone_async.archive.bucket.archive import BucketArchive, meanwhile
-from agentphone_async.archive.bucket.manifest import PARTS
 from agentphone_async.archive.bucket.shards import LEASE, Plan, Shards, shuffled, slice_of
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
@@ -170,12 +169,8 @@ class Worker:
             pool = FilePool(1)
             try:
                 calls = await pool.run(self._calls, plan.name, number)
-                only = f"{PARTS}/{plan.name}/{number:06}-"
-                fresh = self.shards.is_fresh(plan.name, number)
-                async with archive.opened(make=True, only=only, fresh=fresh):
-                    report = await archive.run_opened(
-                        client, None, options, observer=observer, calls=calls
-                    )
+                archive.files.unlikely = self.shards.is_fresh(plan.name, number)
+                report = await archive.run(client, None, options, observer=observer, calls=calls)
                 if not (report.failed or report.not_ready or report.left or report.stop_reason):
                     await pool.run(self.shards.finish_shard, plan.name, number, report.counts())
             finally:
