@@ -22,6 +22,7 @@ from agentphone_async.sinks import bucket
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.sinks.bucket_errors import BucketError, bucket_error
 from agentphone_async.sinks.bucket_opening import FIRST, split_url
+from agentphone_async.sinks.erased import Tombstones
 from tests.support import fake_s3
 from tests.support.fake_s3 import Answer, FakeS3, always, refusal
 
@@ -250,7 +251,7 @@ def test_what_else_may_be_damaged_in_an_archive(tmp_path, name, data, said):
         use_all_of(store, shards)
     assert said in line_of(caught.value)
     if name.startswith("shards"):
-        shards.scrub({"call_2"})  # it may hold what is to be erased, and is of no use to anybody
+        shards.scrub(Tombstones())  # it may hold what is to be erased, and is of no use to anybody
         assert where.head(f"_catalog/{name}") is None
     store.close()
 

@@ -21,6 +21,7 @@ from agentphone_async.archive.bucket.manifest import PARTS, decompress
 from agentphone_async.archive.bucket.planning import Walks, write_plan
 from agentphone_async.archive.bucket.shards import DONE, Shards
 from agentphone_async.archive.bucket.store import Store
+from agentphone_async.archive.bucket.tombs import put_tombstones
 from agentphone_async.archive.bucket.work import Worker
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.archive.report import Report
@@ -32,6 +33,7 @@ from agentphone_async.errors import (
     RecordingErasedError,
 )
 from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.erased import id_hash
 from agentphone_async.sinks.local import LocalSink
 from agentphone_async.sinks.objects import ObjectSink
 from tests.support.archives import fill
@@ -320,7 +322,9 @@ async def test_limits_hold_for_all_shards_of_a_worker_together(emulator, bucket,
     assert (report.archived, report.stop_reason, report.complete) == (1, "max_transfer", False)
 
 
-async def test_a_forgotten_call_stays_forgotten_on_every_machine(emulator, bucket, tmp_path):
+async def test_a_forgotten_call_stays_forgotten_on_every_machine(
+    emulator, bucket, tmp_path, monkeypatch
+):
     ids = fill(emulator, 6)
     await planned(emulator, bucket, tmp_path / "a", shard_size=2)
     await run(emulator, bucket, tmp_path / "b")
@@ -342,6 +346,20 @@ async def test_a_forgotten_call_stays_forgotten_on_every_machine(emulator, bucke
         assert (report.archived, report.already_archived) == (0, 5)
         assert "call_2" not in str(rows(bucket, tmp_path / cache))
     await asyncio.gather(work(emulator, bucket), work(emulator, bucket))
+    assert await planned(emulator, bucket, tmp_path / "new", archived=True) == 5
+    write = Shards.write
+
+    def erased_meanwhile(shards, plan, number, calls):
+        write(shards, plan, number, calls)
+        put_tombstones(bucket, [id_hash("call_3", other.key)])
+
+    monkeypatch.setattr(Shards, "write", erased_meanwhile)
+    await planned(emulator, bucket, tmp_path / "new", archived=True)
+    shards = Shards(bucket)
+    in_plans = [{call["id"] for call in shards.calls(plan, 0)} for plan in shards.plans()]
+    assert all("call_2" not in some for some in in_plans)
+    assert all("call_3" not in some for some in in_plans[1:])
+    await work(emulator, bucket)
     assert emulator.requests.count("recording") == fetched
     assert len(recordings(bucket)) == 5
     for head in bucket.list("_catalog"):

@@ -85,7 +85,7 @@ async def _erase(
             for one in also:
                 report.others += await archive.do(partial(_beside, one, archive.cache, erased))
             await archive.do(Store.compact)
-            await archive.do(lambda store: Shards(store.bucket).scrub(erased))
+            await archive.do(lambda store: Shards(store.bucket).scrub(store.tombstones))
     return report
 
 

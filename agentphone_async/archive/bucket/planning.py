@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.manifest import dump
 from agentphone_async.archive.bucket.shards import Plan, Shards, new_plan_name
+from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.catalog.recordings import current_columns
 from agentphone_async.archive.catalog.rows import ON_DISK, STATE
 from agentphone_async.archive.selection import Selection
@@ -194,6 +194,8 @@ class _Writer:
         """Write the plan of all shards."""
         about = {name: _text(self._selection, name) for name in ("since", "until")}
         about["zone"] = getattr(zone, "key", None)
+        if await self._archive.do(Store.fetch_tombstones):  # erased since the list was begun
+            await self._archive.do(lambda store: self.target.scrub(store.tombstones))
         plan = Plan(self.name, self.shards, self.calls, now.isoformat(), about)
         await self.pool.run(self.target.finish, plan)
         self.pool.close()
@@ -201,9 +203,9 @@ class _Writer:
 
     async def _add(self, batch: Sequence[Call]) -> None:
         ids = [call.id for call in batch]
-        there = set() if self._archived else await self._archive.ask(_archived, ids)
+        passed_over = await self._archive.do(_passed_over, ids, archived=self._archived)
         for call in batch:
-            if call.id not in there:
+            if call.id not in passed_over:
                 line = dump(call.without_tokens())
                 if len(self._waiting) == self._size or self._bytes + len(line) > SHARD_BYTES:
                     await self._write()
@@ -219,11 +221,13 @@ class _Writer:
             self._waiting, self._bytes = [], 0
 
 
-def _archived(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
-    if not ids:
-        return set()
-    rows = current_columns(connection, ids)
-    return {call_id for call_id, row in rows.items() if row[STATE] in ON_DISK}
+def _passed_over(store: Store, ids: Sequence[str], *, archived: bool) -> set[str]:
+    """Those of some calls that were erased, and those that are archived unless they are wanted."""
+    erased = {call_id for call_id in ids if store.tombstones.covers(call_id)}
+    if archived or not ids:
+        return erased
+    rows = current_columns(store.connection, ids)
+    return erased | {call_id for call_id, row in rows.items() if row[STATE] in ON_DISK}
 
 
 def _text(selection: Selection, name: str) -> str | None:

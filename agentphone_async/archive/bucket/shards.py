@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from agentphone_async.archive.bucket.identity import identify, no_archive
 from agentphone_async.errors import CatalogError, ConfigurationError, DestinationError
 from agentphone_async.protocol.display import printable
 from agentphone_async.sinks.bucket import Bucket
+from agentphone_async.sinks.erased import Tombstones
 
 PLANS = "_catalog/plans"
 SHARDS = "_catalog/shards"
@@ -185,8 +186,8 @@ class Shards:
         """Whether no worker that died had claimed a shard, as far as its claims tell."""
         return self._mine.get((plan, number), 1) == 1
 
-    def scrub(self, erased: Collection[str]) -> None:
-        """Write shards that hold any of these calls again, without them.
+    def scrub(self, erased: Tombstones) -> None:
+        """Write shards that hold erased calls again, without them.
 
         One that is damaged goes: nobody can do it, and nobody can tell whether it holds them.
         """
@@ -198,7 +199,7 @@ class Shards:
                 continue
             except FileNotFoundError:
                 continue
-            kept = [manifest.dump(call) for call in calls if call["id"] not in erased]
+            kept = [manifest.dump(call) for call in calls if not erased.covers(call["id"])]
             if len(kept) < len(calls):
                 data = _packed(kept, head.path)
                 self.bucket.put_now(head.path, data, _ZSTD, mode="overwrite")

@@ -126,7 +126,7 @@ class Store:
         self.identity: Identity | None = None
         self._attempt = 0
         self._fresh = False
-        self._tombstones = Tombstones()
+        self.tombstones = Tombstones()
         self._connection: sqlite3.Connection | None = None
 
     def open_existing(self) -> None:
@@ -216,9 +216,7 @@ class Store:
             if name not in known and Part.of_name(name) is not None:
                 manifest.refuse_size(head.size, f"{self.bucket.url}/{name}")
                 names.append(name)
-        tombstones = fetch_tombstones(self.bucket, self.cache, self.key)
-        fresh = tombstones.hashes != self._tombstones.hashes
-        self._tombstones = tombstones
+        fresh = self.fetch_tombstones()
         merged = 0
         with ThreadPoolExecutor(AT_ONCE) as pool, _written_once(self.connection, fresh=not known):
             for start in range(0, len(names), TOGETHER):
@@ -227,13 +225,19 @@ class Store:
                 with self._errors():
                     self._merge(some, pool, bulk=bulk)
                 merged += len(some)
-        if tombstones and (merged or fresh):
+        if self.tombstones and (merged or fresh):
             with self._errors():
                 without_triggers(
                     self.connection,
-                    lambda: drop_erased(self.connection, self.bucket, tombstones),
+                    lambda: drop_erased(self.connection, self.bucket, self.tombstones),
                 )
         return merged
+
+    def fetch_tombstones(self) -> bool:
+        """Learn which calls were erased; whether there are others than were known."""
+        known = self.tombstones.hashes
+        self.tombstones = fetch_tombstones(self.bucket, self.cache, self.key)
+        return self.tombstones.hashes != known
 
     def _merge(self, names: Sequence[str], pool: ThreadPoolExecutor, *, bulk: bool) -> None:
         """Merge manifests together; where one of them cannot be, merge the others and say which."""
