@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, TypeAlias
 
 from agentphone_async.protocol.formats import look_like
 
@@ -32,83 +33,37 @@ class CodingError(ValueError):
     """The bytes are not what their coding says."""
 
 
-class _Stage(Protocol):
-    """One coding being undone."""
-
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        """Yield what ``data`` decodes to, in pieces of at most `PIECE` bytes."""
-
-    def finish(self) -> None:
-        """Check that it was whole."""
-
-
-class _Zlib:
-    """gzip in any number of members, zlib, or raw deflate."""
-
-    def __init__(self, window: int) -> None:
-        self._window = window
-        self._zlib = zlib.decompressobj(window)
-
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._zlib.eof:
-                if self._window <= zlib.MAX_WBITS or not data.startswith(_GZIP[: len(data)]):
-                    raise CodingError("the compressed body continues after its end")
-                self._zlib = zlib.decompressobj(self._window)
-            try:
-                piece = self._zlib.decompress(data, PIECE)
-            except zlib.error as error:
-                raise CodingError(f"the compressed body is corrupt: {error}") from error
-            if piece:
-                yield piece
-            data = self._zlib.unconsumed_tail or self._zlib.unused_data
-
-    def finish(self) -> None:
-        if not self._zlib.eof:
-            raise CodingError("the compressed body was cut off")
-
-
 class _Brotli:
-    """Brotli, if a library is installed that can bound what it yields."""
+    """Brotli's decompressor, with the methods that those of the standard library have."""
 
-    def __init__(self, decompressor: Any) -> None:
-        self._decompressor = decompressor
+    unused_data = b""
+    needs_input = True
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
+    def __init__(self) -> None:
         try:
-            while piece := self._decompressor.process(data, output_buffer_limit=PIECE):
-                yield piece
-                data = b""
-        except Exception as error:  # the library has an error of its own
-            raise CodingError(f"the compressed body is corrupt: {error}") from error
+            found = importlib.import_module("brotli").Decompressor()
+        except ImportError:
+            found = None
+        if not hasattr(found, "can_accept_more_data"):  # older ones know no bound
+            raise CodingError("the body is compressed with brotli; install Brotli 1.2 or newer")
+        self._decompressor: Any = found
 
-    def finish(self) -> None:
-        if not self._decompressor.is_finished():
-            raise CodingError("the compressed body was cut off")
+    @property
+    def eof(self) -> bool:
+        return bool(self._decompressor.is_finished())
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        piece: bytes = self._decompressor.process(data, output_buffer_limit=most)
+        self.needs_input = not piece
+        return piece
 
 
-class _Zstd:
-    """Zstandard in any number of frames, if a library for it is installed."""
+_Make: TypeAlias = Callable[[], Any]
+"""Makes a decompressor as `zlib` has it, or as ``compression.zstd`` has it."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._decompressor = make()
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        try:
-            while data or not (self._decompressor.eof or self._decompressor.needs_input):
-                if self._decompressor.eof:
-                    self._decompressor = self._make()
-                piece = self._decompressor.decompress(data, max_length=PIECE)
-                data = self._decompressor.unused_data
-                if piece:
-                    yield piece
-        except Exception as error:  # each library has an error of its own
-            raise CodingError(f"the compressed body is corrupt: {error}") from error
-
-    def finish(self) -> None:
-        if not self._decompressor.eof:
-            raise CodingError("the compressed body was cut off")
+def _zlib(window: int) -> _Make:
+    return partial(zlib.decompressobj, window)
 
 
 def _is_plain(head: bytes) -> bool:
@@ -116,16 +71,16 @@ def _is_plain(head: bytes) -> bool:
     return head.startswith(_PLAIN) or look_like(head) not in {None, "audio/mpeg", "audio/aac"}
 
 
-def _gzip(head: bytes) -> _Stage | None:
+def _gzip(head: bytes) -> _Make | None:
     """gzip, and zlib, which some servers send under its name; and the other way round."""
     if head.startswith(_GZIP):
-        return _Zlib(16 + zlib.MAX_WBITS)
+        return _zlib(16 + zlib.MAX_WBITS)
     if len(head) > 1 and head[0] & 0x8F == 8 and int.from_bytes(head[:2]) % 31 == 0:
-        return _Zlib(zlib.MAX_WBITS)
+        return _zlib(zlib.MAX_WBITS)
     return None
 
 
-def _deflate(head: bytes) -> _Stage | None:
+def _deflate(head: bytes) -> _Make | None:
     found = _gzip(head)
     if found is not None or _is_plain(head):
         return found
@@ -133,33 +88,26 @@ def _deflate(head: bytes) -> _Stage | None:
         zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 1)
     except zlib.error:
         return None
-    return _Zlib(-zlib.MAX_WBITS)
+    return _zlib(-zlib.MAX_WBITS)
 
 
-def _brotli(head: bytes) -> _Stage | None:
-    if _is_plain(head):
-        return None
-    try:
-        found = importlib.import_module("brotli").Decompressor()
-    except ImportError:
-        found = None
-    if not hasattr(found, "can_accept_more_data"):  # older ones know no bound
-        raise CodingError("the body is compressed with brotli; install Brotli 1.2 or newer")
-    return _Brotli(found)
+def _brotli(head: bytes) -> _Make | None:
+    return None if _is_plain(head) else _Brotli
 
 
-def _zstd(head: bytes) -> _Stage | None:
+def _zstd(head: bytes) -> _Make | None:
     if not head.startswith(_ZSTD):
         return None
     for name in ("compression.zstd", "backports.zstd"):
         try:
-            return _Zstd(importlib.import_module(name).ZstdDecompressor)
+            make: _Make = importlib.import_module(name).ZstdDecompressor
         except ImportError:
             continue
+        return make
     raise CodingError("the body is compressed with zstd; install backports.zstd")
 
 
-_STAGES: dict[str, Callable[[bytes], _Stage | None]] = {
+_CODINGS: dict[str, Callable[[bytes], _Make | None]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
     "deflate": _deflate,
@@ -171,31 +119,46 @@ _ENOUGH = 12
 
 
 class _Layer:
-    """One declared coding: a stage if it is there, and nothing if not."""
+    """One declared coding, undone if it is there. gzip's members and zstd's frames may be many."""
 
     def __init__(self, coding: str) -> None:
-        self._begin: Callable[[bytes], _Stage | None] | None = _STAGES[coding]
+        self._coding = coding
+        self._begun = False
         self._head = b""
-        self._stage: _Stage | None = None
+        self._make: _Make | None = None
+        self._decompressor: Any = None
+        self._what = "is corrupt"
 
     def decode(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
-        if self._begin is not None:
+        if not self._begun:
             self._head += data
             if len(self._head) < _ENOUGH and not last:
                 return
-            data, self._head = self._head, b""
-            begin, self._begin = self._begin, None
-            self._stage = begin(data)
-        if self._stage is None:
+            self._begun, data = True, self._head
+            self._make = _CODINGS[self._coding](data)
+            self._decompressor = self._make() if self._make is not None else None
+        if self._make is None:
             yield data
-        else:
-            yield from self._stage.decode(data)
+            return
+        pending = False
+        while data or pending:
+            if self._decompressor.eof:
+                self._decompressor, self._what = self._make(), "continues after its end"
+            decompressor = self._decompressor
+            try:
+                piece = decompressor.decompress(data, PIECE)
+            except Exception as error:  # each library has an error of its own
+                raise CodingError(f"the compressed body {self._what}: {error}") from error
+            if piece:
+                yield piece
+            data = getattr(decompressor, "unconsumed_tail", b"") or decompressor.unused_data
+            pending = not (decompressor.eof or getattr(decompressor, "needs_input", True))
 
     def finish(self) -> Iterator[bytes]:
-        if self._head:
+        if not self._begun and self._head:
             yield from self.decode(b"", last=True)
-        if self._stage is not None:
-            self._stage.finish()
+        if self._make is not None and not self._decompressor.eof:
+            raise CodingError("the compressed body was cut off")
 
 
 class Decoder:
@@ -207,7 +170,7 @@ class Decoder:
 
     def __init__(self, codings: str) -> None:
         names = [name.strip() for name in codings.split(",")]
-        known = [name for name in reversed(names) if name in _STAGES][:DEEPEST]
+        known = [name for name in reversed(names) if name in _CODINGS][:DEEPEST]
         self._layers = [_Layer(name) for name in [*known, "gzip"]]
 
     def decode(self, data: bytes) -> Iterator[bytes]:
