@@ -14,8 +14,6 @@ MAX_EVENT_SIZE = 1_048_576
 
 _LINE_END = re.compile(rb"[\r\n]")
 _BOM = b"\xef\xbb\xbf"
-_LF = 0x0A
-_CR = 0x0D
 
 
 class SseOverflowError(ValueError):
@@ -95,28 +93,26 @@ class SseDecoder:
         return events
 
     def _take(self, chunk: bytes, events: list[SseEvent]) -> None:
-        start = 0
         if self._skip_lf and chunk:
-            start = 1 if chunk[0] == _LF else 0
+            chunk = chunk.removeprefix(b"\n")
             self._skip_lf = False
-        while (found := _LINE_END.search(chunk, start)) is not None:
-            end = found.start()
-            self._hold(chunk[start:end])
-            start = end + 1
-            if chunk[end] == _CR:
-                # The line is over now; a LF right behind, perhaps in the next chunk, belongs to it.
-                if start == len(chunk):
-                    self._skip_lf = True
-                elif chunk[start] == _LF:
-                    start += 1
-            event = self._end_line()
-            if event is not None:
-                events.append(event)
-        self._hold(chunk[start:])
+        self._line += chunk
+        if _LINE_END.search(chunk) is not None:
+            # A line is over with its CR; a LF right behind, perhaps in the next chunk, belongs to it.
+            self._skip_lf = chunk.endswith(b"\r")
+            lines = bytes(self._line).splitlines(keepends=True)
+            self._line.clear()
+            if not lines[-1].endswith((b"\r", b"\n")):
+                self._line += lines.pop()
+            for line in lines:
+                self._bound(len(line))
+                event = self._end_line(line.rstrip(b"\r\n"))
+                if event is not None:
+                    events.append(event)
+        self._bound(len(self._line))
 
-    def _hold(self, piece: bytes) -> None:
-        self._line += piece
-        if self._size + len(self._line) > self._limit:
+    def _bound(self, line: int) -> None:
+        if self._size + line > self._limit:
             # The oldest bytes of an endless event are of no use to anybody: give the memory back.
             self._line.clear()
             self._data.clear()
@@ -124,9 +120,7 @@ class SseDecoder:
                 f"a server-sent event is larger than {self._limit} bytes; the stream is broken"
             )
 
-    def _end_line(self) -> SseEvent | None:
-        line = bytes(self._line)
-        self._line.clear()
+    def _end_line(self, line: bytes) -> SseEvent | None:
         if not self._started:
             self._started = True
             line = line.removeprefix(_BOM)
