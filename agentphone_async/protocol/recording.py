@@ -23,8 +23,7 @@ from agentphone_async.protocol.durations import measure
 from agentphone_async.protocol.endpoints import Request
 from agentphone_async.protocol.formats import EXTENSIONS, look_like, tag_size
 from agentphone_async.protocol.ranges import Validator
-from agentphone_async.protocol.riff import FORMS
-from agentphone_async.protocol.wav import Verdict, WaveFacts, inspect
+from agentphone_async.protocol.wav import FORMS, Stop, Verdict, WaveFacts, inspect
 
 Chunk: TypeAlias = bytes | bytearray
 """Some bytes of a body; of a large one, the very buffer that they were received into."""
@@ -174,14 +173,14 @@ def judge(
             media_type=expected.media_type,
             received=size,
         ).about(request)
-    if facts.format_tag is None and size <= len(head):
+    if not facts.header.has_fmt and size <= len(head):
         # All was seen, and nothing can play it.
         raise not_audio(request, expected.media_type, head)
     return Audio(
         media_type="audio/wav",
         duration_seconds=facts.duration_seconds,
-        sample_rate=facts.sample_rate,
-        channels=facts.channels,
+        sample_rate=facts.header.rate or None,
+        channels=facts.header.channels or None,
         suspect=_suspicion(facts, expected),
     )
 
@@ -210,7 +209,8 @@ def _suspicion(facts: WaveFacts, expected: Expected) -> str | None:
         return None
     if facts.verdict is Verdict.STREAMED and expected.framed:
         return None
-    if facts.verdict is Verdict.HEADER_ONLY and (expected.framed or facts.data_size == 0):
+    empty = facts.header.stop is Stop.DATA and facts.header.data_size == 0
+    if facts.verdict is Verdict.HEADER_ONLY and (expected.framed or empty):
         return None  # a call in which nothing was recorded: header and bytes agree on that
     return facts.reason
 

@@ -41,15 +41,16 @@ class Peaks:
 def peaks_of(read: Read, size: int, most: int = PIECES) -> Peaks | None:
     """The peaks of a WAVE file; None if it is none, or in a coding that is not read here."""
     facts = wav.inspect(read([(0, min(size, _HEAD))])[0], size)
-    channels, bits, offset = facts.channels, facts.bits_per_sample, facts.data_offset
-    if not facts.is_audio or not channels or not bits or offset is None or channels > 8:
+    header, offset = facts.header, facts.header.next_offset
+    channels, bits = header.channels, header.bits
+    if not facts.is_audio or not bits or header.stop is not wav.Stop.DATA or channels > 8:
         return None
-    loudness = _reader(facts.format_tag, bits)
+    loudness = _reader(header.tag, bits)
     if loudness is None:
         return None
     frame = channels * bits // 8
     there = max(0, size - offset)
-    frames = min(facts.data_size or there, there) // frame
+    frames = min(header.data_size or there, there) // frame
     if not frames:
         return None
     pieces = min(most, frames)
@@ -68,7 +69,7 @@ def peaks_of(read: Read, size: int, most: int = PIECES) -> Peaks | None:
 Loudness = Callable[[bytes, int, int], int]
 
 
-def _reader(tag: int | None, bits: int) -> Loudness | None:
+def _reader(tag: int, bits: int) -> Loudness | None:
     if tag == _MU_LAW and bits == 8:
         return _by_table(bytes(_mu_law(code) for code in range(256)))
     if tag == _A_LAW and bits == 8:

@@ -133,7 +133,7 @@ def test_the_usual_case_is_judged_as_every_other(tail: bytes, cut: int):
         if usual is not None:
             assert facts.verdict is Verdict.WHOLE
             assert usual.duration_seconds == facts.duration_seconds
-            assert (usual.sample_rate, usual.channels) == (facts.sample_rate, facts.channels)
+            assert (usual.sample_rate, usual.channels) == (facts.header.rate, facts.header.channels)
     assert recording.usual_wave(WAVE, len(WAVE)) is not None
 
 
