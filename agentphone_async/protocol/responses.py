@@ -103,8 +103,6 @@ def data_of(request: Request, reply: Reply) -> dict[str, Any]:
     Raises:
         ResponseError: the status is not 2xx, or the body is not a JSON object.
     """
-    if not 200 <= reply.status < 300:
-        raise error_of(request, reply)
     data = _json_of(request, reply)
     if not isinstance(data, dict):
         raise not_api(request, reply)
@@ -120,10 +118,9 @@ def transcript_of(request: Request, reply: Reply) -> dict[str, Any] | list[Any] 
     data = _json_of(request, reply)
     if isinstance(data, dict | list | str):
         return data
-    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     text = _text_of(reply).strip()
     # What begins like this is a web page, or JSON that was cut off.
-    if kind in _PLAIN_TEXT and text and not text.startswith(("<", "{", '["', "[{")):
+    if _media_type(reply) in _PLAIN_TEXT and text and not text.startswith(("<", "{", '["', "[{")):
         return text
     raise not_api(request, reply)
 
@@ -177,10 +174,7 @@ def _json_of(request: Request, reply: Reply) -> Any:
         raise error_of(request, reply)
     if not reply.body.strip() and (reply.status == 204 or not request.repeatable):
         return {}  # ending a call has been seen to answer without a body
-    try:
-        return json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
+    return _parsed(reply.body)
 
 
 def not_api(request: Request, reply: Reply) -> UnexpectedResponseError:
@@ -199,10 +193,7 @@ def mismatch(request: Request, reply: Reply) -> MismatchedAnswerError | None:
     name = _NAMING.get(request.name)
     if name is None or not 200 <= reply.status < 300:
         return None
-    try:
-        data = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
+    data = _parsed(reply.body)
     named = data.get(name) if isinstance(data, dict) else None
     if not isinstance(named, str | int) or str(named) in {request.call_id, ""}:
         return None
@@ -270,18 +261,25 @@ def _is_about_the_key(request: Request, reply: Reply) -> bool:
     return _is_json(reply.body) or (reply.status == 401 and not _is_html(reply))
 
 
-def _is_json(body: bytes) -> bool:
+def _parsed(body: bytes) -> Any:
+    """What the JSON says; None if it is none."""
     try:
-        json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _is_json(body: bytes) -> bool:
+    return _parsed(body) is not None or body.strip() == b"null"
+
+
+def _media_type(reply: Reply) -> str:
+    return reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _is_html(reply: Reply) -> bool:
     """Whether it is a page for people, or a storage's XML: nothing that the API says."""
-    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in {"text/html", "application/xml", "text/xml"}
+    return _media_type(reply) in {"text/html", "application/xml", "text/xml"}
 
 
 def what_was_asked(request: Request) -> str:
@@ -290,10 +288,7 @@ def what_was_asked(request: Request) -> str:
 
 
 def _read(body: bytes) -> _Said:
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return _Said()
+    data = _parsed(body)
     if not isinstance(data, dict):
         return _Said()
     error = data.get("error")

@@ -98,7 +98,7 @@ class SseDecoder:
             self._skip_lf = False
         self._line += chunk
         if _LINE_END.search(chunk) is not None:
-            # A line is over with its CR; a LF behind it, perhaps in the next chunk, is part of that.
+            # A line is over with its CR; a LF behind it, perhaps in the next chunk, belongs to it.
             self._skip_lf = chunk.endswith(b"\r")
             lines = bytes(self._line).splitlines(keepends=True)
             self._line.clear()
