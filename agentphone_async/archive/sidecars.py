@@ -16,7 +16,6 @@ are over, with a recording or without.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
@@ -93,119 +92,6 @@ class TranscriptReport:
         self.failed += 1
         if len(self.failures) < MOST_KEPT:
             self.failures.append((call_id, error))
-
-
-class Transcripts:
-    """Fetches transcripts that are not there yet.
-
-    One that cannot be fetched is counted in `report`, and is not a reason to stop. The catalog
-    remembers it, so that the next run asks again, whatever the days that it is for.
-
-    Args:
-        files: where they go.
-        client: an open client with an API key.
-        zone: of the times in texts.
-        at_once: requests at a time, of all batches together.
-    """
-
-    def __init__(
-        self,
-        files: SidecarFiles,
-        client: AsyncAgentPhone,
-        *,
-        zone: tzinfo = UTC,
-        at_once: int = AT_ONCE,
-    ) -> None:
-        self.report = TranscriptReport()
-        self._files = files
-        self._client = client
-        self._zone = zone
-        self._at_once = at_once
-        self._limiter = anyio.CapacityLimiter(at_once)
-
-    async def process(self, calls: Sequence[Placed], known: Known) -> None:
-        """Fetch and write what is missing for these calls, which are over.
-
-        Raises:
-            DestinationError: the disk or the catalog failed.
-            AuthenticationError: the API key is refused.
-        """
-        wanted = [placed for placed in calls if self._is_wanted(placed.call, known)]
-        if wanted:
-            catalog = await self._files.catalog()
-            absent = await catalog.run(absent_of, [one.call.id for one in wanted], TRANSCRIPT)
-            wanted = [one for one in wanted if one.call.id not in absent]
-            await self._fetch(wanted, known)
-
-    def _is_wanted(self, call: Call, known: Known) -> bool:
-        row = known.get((call.id, TRANSCRIPT))
-        if row is None or (call.id, TRANSCRIPT_TEXT) not in known:
-            return True
-        ended = call.ended_at
-        return ended is not None and timedelta(0) <= row.updated - ended < SETTLED
-
-    async def _fetch(self, wanted: Sequence[Placed], known: Known) -> None:
-        if not wanted:
-            return
-        files: list[Sidecar] = []
-        missing: set[str] = set()
-        absent: list[str] = []
-
-        async def fetch(placed: Placed) -> None:
-            try:
-                async with self._limiter:
-                    found = await self._ask(placed.call.id)
-            except AgentPhoneError as error:
-                if isinstance(error, DestinationError | AuthenticationError):
-                    raise
-                self.report.add_failure(placed.call.id, error)
-                missing.add(placed.call.id)
-                return
-            if found is None:
-                self.report.absent += 1
-                if self._may_still_come(placed.call):
-                    missing.add(placed.call.id)
-                else:
-                    absent.append(placed.call.id)
-                return
-            name = f"transcript-{self._files.named(placed.call.id)}"
-            folder = placed.stem.parent
-            both = transcript_files(placed.call, found, folder / name, self._zone)
-            # Both, even if only one has changed: the time of the row says when it was asked for.
-            files.extend(both)
-            self.report.written += not all(_is_current(file, known) for file in both)
-
-        await work_on(wanted, fetch, at_once=min(self._at_once, len(wanted)))
-        await self._files.store(files)
-        await self._remember([placed.call.id for placed in wanted], missing)
-        if absent:
-            catalog = await self._files.catalog()
-            await catalog.transaction(note_absent, TRANSCRIPT, self._files.now(), absent)
-
-    async def _remember(self, asked: Sequence[str], missing: AbstractSet[str]) -> None:
-        catalog = await self._files.catalog()
-        before = await catalog.run(pending_of, asked)
-        if missing != before:
-            now = self._files.now()
-            await catalog.transaction(
-                note_pending,
-                TRANSCRIPT,
-                now,
-                pending=sorted(missing - before),
-                done=sorted(before - missing),
-            )
-
-    def _may_still_come(self, call: Call) -> bool:
-        ended = call.ended_at or call.started_at
-        return ended is None or self._files.now() - ended < EXPECTED
-
-    async def _ask(self, call_id: str) -> Transcript | None:
-        """A call's transcript; None if there is none."""
-        try:
-            found = await self._client.calls.get_transcript(call_id)
-        except NotFoundError:
-            return None
-        return found if found.turns else None
 
 
 def transcript_files(
@@ -290,6 +176,9 @@ class Sidecars(AsyncResource):
         hash_ids, fsync: as in the run's options.
         catalog: the run's; one of their own is opened at the first use if there is none.
         files: where they lie, if that is not ``folder``.
+
+    Attributes:
+        report: what became of transcripts.
     """
 
     def __init__(
@@ -310,16 +199,25 @@ class Sidecars(AsyncResource):
             Path(folder), fsync=fsync, hash_ids=hash_ids, catalog=catalog, files=files
         )
         self._metadata = metadata
-        self.transcripts = Transcripts(self._files, client, zone=zone) if transcripts else None
+        self._transcripts = transcripts
         self._sums = sums
+        self._client = client
+        self._zone = zone
+        self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        self.report = TranscriptReport()
 
     async def aclose(self) -> None:
         """Let files and catalog go; fine at any time, also twice."""
         await self._files.aclose()
 
     async def process(self, calls: Sequence[Placed]) -> None:
-        """Write what is new, or not as it was, beside the recordings of calls that are over."""
-        if not self._metadata and self.transcripts is None:
+        """Write what is new, or not as it was, beside the recordings of calls that are over.
+
+        Raises:
+            DestinationError: the disk or the catalog failed.
+            AuthenticationError: the API key is refused.
+        """
+        if not self._metadata and not self._transcripts:
             return
         over = [placed for placed in calls if placed.call.is_finished]
         for start in range(0, len(over), _BATCH):
@@ -328,8 +226,8 @@ class Sidecars(AsyncResource):
             if self._metadata:
                 wanted = map(_metadata, batch)
                 await self._files.store([one for one in wanted if not _is_current(one, known)])
-            if self.transcripts is not None:
-                await self.transcripts.process(batch, known)
+            if self._transcripts:
+                await self._fetch(batch, known)
 
     async def finish(self, folders: Sequence[PurePosixPath]) -> None:
         """The sums come last: they cover what was written before."""
@@ -339,19 +237,91 @@ class Sidecars(AsyncResource):
     @property
     def failed(self) -> int:
         """Transcripts that could not be fetched."""
-        return 0 if self.transcripts is None else self.transcripts.report.failed
+        return self.report.failed
 
     def problems(self) -> list[str]:
         """One line for each transcript that could not be fetched, unless there are very many."""
-        if self.transcripts is None or not self.transcripts.report.failed:
-            return []
-        report = self.transcripts.report
         lines = [
             f"no transcript of {hint(call_id)}: {error}"
-            for call_id, error in report.failures[:_MOST_LINES]
+            for call_id, error in self.report.failures[:_MOST_LINES]
         ]
-        if report.failed > len(lines):
+        if self.report.failed > len(lines):
             lines.append(
-                f"{report.failed:,} transcripts could not be fetched; the next run asks again"
+                f"{self.report.failed:,} transcripts could not be fetched; the next run asks again"
             )
         return lines
+
+    # ---------------------------------------------------------------- transcripts
+
+    def _is_wanted(self, call: Call, known: Known) -> bool:
+        row = known.get((call.id, TRANSCRIPT))
+        if row is None or (call.id, TRANSCRIPT_TEXT) not in known:
+            return True
+        ended = call.ended_at
+        return ended is not None and timedelta(0) <= row.updated - ended < SETTLED
+
+    async def _fetch(self, calls: Sequence[Placed], known: Known) -> None:
+        """Fetch and write transcripts that are missing for these calls.
+
+        One that cannot be fetched is counted in `report`, and is not a reason to stop. The catalog
+        remembers it, so that the next run asks again, whatever the days that it is for.
+        """
+        wanted = [placed for placed in calls if self._is_wanted(placed.call, known)]
+        catalog = await self._files.catalog()
+        none = await catalog.run(absent_of, [one.call.id for one in wanted], TRANSCRIPT)
+        wanted = [one for one in wanted if one.call.id not in none]
+        if not wanted:
+            return
+        files: list[Sidecar] = []
+        missing: set[str] = set()
+        absent: list[str] = []
+
+        async def fetch(placed: Placed) -> None:
+            try:
+                async with self._limiter:
+                    found = await self._ask(placed.call.id)
+            except AgentPhoneError as error:
+                if isinstance(error, DestinationError | AuthenticationError):
+                    raise
+                self.report.add_failure(placed.call.id, error)
+                missing.add(placed.call.id)
+                return
+            if found is None:
+                self.report.absent += 1
+                if self._may_still_come(placed.call):
+                    missing.add(placed.call.id)
+                else:
+                    absent.append(placed.call.id)
+                return
+            name = f"transcript-{self._files.named(placed.call.id)}"
+            folder = placed.stem.parent
+            both = transcript_files(placed.call, found, folder / name, self._zone)
+            # Both, even if only one has changed: the time of the row says when it was asked for.
+            files.extend(both)
+            self.report.written += not all(_is_current(file, known) for file in both)
+
+        await work_on(wanted, fetch, at_once=min(AT_ONCE, len(wanted)))
+        await self._files.store(files)
+        before = await catalog.run(pending_of, [placed.call.id for placed in wanted])
+        if missing != before:
+            await catalog.transaction(
+                note_pending,
+                TRANSCRIPT,
+                self._files.now(),
+                pending=sorted(missing - before),
+                done=sorted(before - missing),
+            )
+        if absent:
+            await catalog.transaction(note_absent, TRANSCRIPT, self._files.now(), absent)
+
+    def _may_still_come(self, call: Call) -> bool:
+        ended = call.ended_at or call.started_at
+        return ended is None or self._files.now() - ended < EXPECTED
+
+    async def _ask(self, call_id: str) -> Transcript | None:
+        """A call's transcript; None if there is none."""
+        try:
+            found = await self._client.calls.get_transcript(call_id)
+        except NotFoundError:
+            return None
+        return found if found.turns else None

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from agentphone_async import AsyncAgentPhone
 from agentphone_async.archive.files.sidecar_files import (
-    SidecarFiles,
     pretty,
     sha256_of,
 )
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.sidecars import Sidecars, Transcripts, transcript_text
+from agentphone_async.archive.sidecars import AT_ONCE, Sidecars, transcript_text
 from agentphone_async.archive.template import Template
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AuthenticationError, DestinationError
@@ -185,8 +184,7 @@ async def test_a_transcript_that_appears_later_is_picked_up_later(
     async with Sidecars(tmp_path, client, transcripts=True) as beside:
         call = (await client.calls.list()).data[0]
         await beside.process([_placed(call)])
-        assert beside.transcripts is not None
-        assert beside.transcripts.report.absent == 1
+        assert beside.report.absent == 1
         assert not list(tmp_path.rglob("transcript*"))
         emulator.remove_call("call_0")
         fill(emulator, 1, transcript=[("user", "At last.")], started_at=yesterday)
@@ -218,15 +216,15 @@ async def test_a_transcript_taken_right_after_the_call_is_taken_once_more(
     )
     listed = (await client.calls.list()).data[0]
     clock = [datetime.now(UTC)]
-    async with SidecarFiles(tmp_path, now=lambda: clock[0]) as files:
-        transcripts = Transcripts(files, client)
+    async with Sidecars(tmp_path, client, transcripts=True) as beside:
+        beside._files.now = lambda: clock[0]
         for expected in (1, 2):
-            await transcripts.process([_placed(listed)], await files.known(["fresh"]))
+            await beside.process([_placed(listed)])
             assert emulator.requests.count("transcript", call_id=call.id) == expected
             clock[0] += timedelta(hours=2)
-        await transcripts.process([_placed(listed)], await files.known(["fresh"]))
+        await beside.process([_placed(listed)])
         assert emulator.requests.count("transcript", call_id=call.id) == 2
-        assert transcripts.report.written == 1  # the second one said the same
+        assert beside.report.written == 1  # the second one said the same
 
 
 async def test_one_bad_transcript_is_counted_and_the_others_arrive(
@@ -237,8 +235,7 @@ async def test_one_bad_transcript_is_counted_and_the_others_arrive(
     async with Sidecars(tmp_path, client, transcripts=True) as beside:
         calls = [_placed(call) async for call in client.calls.list()]
         await beside.process(calls)
-        assert beside.transcripts is not None
-        report = beside.transcripts.report
+        report = beside.report
         assert (report.written, report.failed, report.absent) == (3, 1, 0)
         (line,) = beside.problems()
         assert "call_2" not in line.partition(":")[0]
@@ -265,9 +262,9 @@ async def test_no_more_transcripts_are_asked_for_at_once_than_allowed(
             under_way -= 1
 
     monkeypatch.setattr(client.calls, "get_transcript", counted)
-    async with SidecarFiles(tmp_path) as files:
-        await Transcripts(files, client, at_once=3).process(calls, {})
-    assert most == 3
+    async with Sidecars(tmp_path, client, transcripts=True) as beside:
+        await beside.process(calls)
+    assert most == AT_ONCE
     assert len(list(tmp_path.rglob("transcript-*.json"))) == 30
 
 
@@ -277,9 +274,9 @@ async def test_a_refused_key_ends_it(
     fill(emulator, 1)
     call = (await client.calls.list()).data[0]
     wrong = client_of(emulator.base_url, api_key="sk_wrong")
-    async with SidecarFiles(tmp_path) as files:
+    async with Sidecars(tmp_path, wrong, transcripts=True) as beside:
         with pytest.raises(AuthenticationError):
-            await Transcripts(files, wrong).process([_placed(call)], await files.known([call.id]))
+            await beside.process([_placed(call)])
 
 
 async def test_no_row_without_its_file(
