@@ -22,15 +22,17 @@ from agentphone_async.archive.files.on_disk import ASIDE_ENDING, size_of
 from agentphone_async.archive.names import SUMS_NAME, Names, version_stem
 from agentphone_async.archive.settings_file import load_settings, zone_of
 from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
-from agentphone_async.errors import CatalogError, ConfigurationError
+from agentphone_async.errors import CatalogError
+from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.recordings.naming import hashed_id, safe_component
 from agentphone_async.sinks.disk import destination_errors, sync_folder
 from agentphone_async.sinks.leftovers import is_temp, sweep
 from agentphone_async.sinks.uploads import left_of
 
-_REST = re.compile(
-    r"((?:\.v[0-9]+)?(?:\.wav|\.mp3|\.call\.json|\.json|\.txt))" + f"({ASIDE_ENDING})?"
-)
+_ENDINGS = "|".join(map(re.escape, (*ALL_EXTENSIONS, ".call.json", ".json", ".txt")))
+_ENDING = rf"(?:\.v[0-9]+)?(?:{_ENDINGS})"
+_REST = re.compile(f"({_ENDING})(?:{ASIDE_ENDING})?")
+_NAME = re.compile(f"(.+?){_ENDING}")
 _PREFIXES = ("recording", "transcript", "event")
 _AT_ONCE = 400
 
@@ -123,8 +125,10 @@ class _Finder:
         self._connection = connection
         self._folder = folder
         self._roots: dict[PurePosixPath, dict[str, list[str]]] = {}
-        self._key = known_hash_key(connection) or load_settings(folder).hash_key
-        self._names = _names(folder, self._key)
+        said = load_settings(folder)
+        self._key = known_hash_key(connection) or said.hash_key
+        template = Template.parse(said.template or DEFAULT_TEMPLATE)
+        self._names = Names(template, zone_of(said) or UTC, self._key)
 
     def find(self, calls: Mapping[str, CallRow | None]) -> dict[str, CallFiles]:
         """The files of some calls; by call id."""
@@ -173,7 +177,10 @@ class _Finder:
         self, call_id: str, row: CallRow | None, known: Iterable[PurePosixPath]
     ) -> set[PurePosixPath]:
         """What the names of a call's files begin with; at the top lies what `fetch` left."""
-        stems = {path.parent / _stem(path.name) for path in known}
+        stems = {
+            path.parent / (match[1] if (match := _NAME.fullmatch(path.name)) else path.name)
+            for path in known
+        }
         folders = {path.parent for path in known} | {PurePosixPath()}
         if row is not None:
             place = self._names.stem(parsed_call(row))
@@ -249,18 +256,3 @@ class _Finder:
                 by_kind.get(kind, files.others).append(path)
                 files.bytes += size or 0
         return files
-
-
-def _stem(name: str) -> str:
-    """A file name without its version and extension."""
-    match = re.fullmatch(r"(.+?)(?:\.v[0-9]+)?(?:\.wav|\.mp3|\.call\.json|\.json|\.txt)", name)
-    return name if match is None else match[1]
-
-
-def _names(folder: Path, key: bytes | None) -> Names:
-    said = load_settings(folder)
-    try:
-        template = Template.parse(said.template or DEFAULT_TEMPLATE)
-    except ConfigurationError:
-        template = Template.parse(DEFAULT_TEMPLATE)
-    return Names(template, zone_of(said) or UTC, key)

@@ -82,12 +82,13 @@ async def test_nothing_is_left_of_a_forgotten_call(
         if path.endswith(".wav"):
             (tmp_path / f"{path}.damaged").write_bytes(b"kept aside")
             (tmp_path / f"{path}.altered-0123abcd-2").write_bytes(b"kept aside")
+            (tmp_path / path).with_suffix(".flac.damaged").write_bytes(b"kept aside")
     await rebuild(tmp_path)  # leaves an old catalog, which has it all, too
     words = ("gone", "+15559998888", *(Path(path).stem for path in mine))
     assert traces(tmp_path, *words)
     dry = await forget(tmp_path, ["gone", "never"])
     assert (dry.dry_run, dry.calls, dry.unknown) == (True, 1, 1)
-    assert (dry.recordings, dry.sidecars, dry.others) == (2, 3, 4)
+    assert (dry.recordings, dry.sidecars, dry.others) == (2, 3, 6)
     assert not (tmp_path / ERASED_NAME).exists()
     assert all((tmp_path / path).exists() for path in mine)
     done = await forget(tmp_path, ["gone", "never"], dry_run=False)
@@ -101,7 +102,7 @@ async def test_nothing_is_left_of_a_forgotten_call(
     assert not is_erased(tmp_path, "call_0")
     async with await Catalog.open(tmp_path, write=False) as catalog:
         entry, nothing = sorted(await catalog.run(erased_after), key=lambda one: -(one.bytes or 0))
-        assert (entry.recordings, entry.sidecars, entry.others) == (2, 3, 4)
+        assert (entry.recordings, entry.sidecars, entry.others) == (2, 3, 6)
         assert (entry.bytes, nothing.bytes) == (done.bytes, 0)
         listed = [one async for batch in entries(catalog, states=["erased"]) for one in batch]
         assert [one.state for one in listed] == ["erased", "erased"]
