@@ -18,6 +18,7 @@ from agentphone_async.archive.selection import Selection
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet
+from agentphone_async.cli.display import conclude as last_lines
 from agentphone_async.cli.event_loop import SECOND_SIGNAL, run_interruptible
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.showing import Showing
@@ -200,37 +201,33 @@ def exit_code(report: Report) -> int:
 
 def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> None:
     """The last line, for people or for programs; and above it, what is odd."""
-    summary = summary_of(report)
-    summary.waiting, summary.effort = display.summary.waiting, display.summary.effort
-    if isinstance(display, Json):
-        event = summary.as_event()
-        event["suspect"] = report.suspect
-        event["left"] = report.left
-        event["scanned"] = report.listed
-        event["complete"] = report.complete
-        event["stopped_because"] = report.stopped_because
-        event["problems"] = [*report.problems, *unmatched(report)]
-        if dry_run:
-            event["would_fetch"] = report.would_fetch
-            event["estimated_bytes"] = report.estimated_bytes
-            event["unknown_sizes"] = report.unknown_sizes
-        display.emit(event)
-        return
-    for problem in [*report.problems, *unmatched(report)]:
-        display.note(problem)
-    if quiet:
-        if (rest := summary.rest()) is not None:
-            display.note(rest)
-        return
+    told, display.summary = display.summary, summary_of(report)
+    display.summary.waiting, display.summary.effort = told.waiting, told.effort
+    problems = [*report.problems, *unmatched(report)]
+    if not isinstance(display, Json):
+        for problem in problems:
+            display.note(problem)
+        if dry_run and not quiet:
+            click.echo(
+                f"{report.would_fetch:,} of {counted(report.selected, 'recording')} would be "
+                f"fetched, about {size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
+            )
+            return
+    more: dict[str, object] = {
+        "suspect": report.suspect,
+        "left": report.left,
+        "scanned": report.listed,
+        "complete": report.complete,
+        "stopped_because": report.stopped_because,
+        "problems": problems,
+    }
     if dry_run:
-        click.echo(
-            f"{report.would_fetch:,} of {counted(report.selected, 'recording')} would be fetched, "
-            f"about {size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
-        )
-        return
-    click.echo(summary.as_sentence(), err=True)
-    for line in summary.notes():
-        display.note(line)
+        more |= {
+            "would_fetch": report.would_fetch,
+            "estimated_bytes": report.estimated_bytes,
+            "unknown_sizes": report.unknown_sizes,
+        }
+    last_lines(display, quiet=quiet, **more)
 
 
 def unmatched(report: Report) -> list[str]:

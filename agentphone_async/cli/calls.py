@@ -273,16 +273,12 @@ def _recording(call: Call) -> str:
 
 
 def _columns() -> list[Column[Call]]:
-    from agentphone_async.cli.tables import Column
+    from agentphone_async.cli.tables import Column, call_columns
 
     return [
-        Column("started", lambda call: call.started_at, "moment", rank=5),
-        Column("direction", lambda call: call.direction, width=9, rank=0),
-        Column("from", lambda call: call.from_number, width=16, rank=3),
-        Column("to", lambda call: call.to_number, width=16, rank=2),
-        Column("length", lambda call: call.duration_seconds, "duration", rank=4, unit="seconds"),
-        Column("status", lambda call: call.status, width=11, rank=6),
-        Column("recording", _recording, width=16, rank=1),
+        *call_columns(lambda call: call),
+        Column("status", lambda call: call.status, width=11, rank=60),
+        Column("recording", _recording, width=16, rank=10),
         Column("id", lambda call: call.id),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,10 +25,6 @@ class Setting:
     value: str | None
     source: str
 
-    def label(self) -> str:
-        """The key."""
-        return self.key
-
     @property
     def file(self) -> str | None:
         """The configuration file, if the value is from one."""
@@ -39,12 +35,6 @@ class Setting:
         """The source, without the name of the file."""
         _, bracket, within = self.source.rpartition(" [")
         return f"file [{within.partition(' ')[0]}" if bracket else self.source
-
-    def as_dict(self) -> dict[str, str | None]:
-        """For JSON."""
-        return {
-            "table": self.table, "key": self.key, "value": self.value, "source": self.source,
-        }  # fmt: skip
 
 
 @click.group("config", cls=Group)
@@ -75,18 +65,17 @@ def show(context: click.Context, /, *, name: str, output: str | None) -> int:
             f"there is no command {name!r}; there are: {', '.join(known)}", param_hint="COMMAND"
         )
     settings = _settings(name, known[name], context)
-    keys, sources = (
-        max(len(text(setting)) for setting in settings) for text in (Setting.label, Setting.place)
-    )
+    keys = max(len(setting.key) for setting in settings)
+    sources = max(len(setting.place()) for setting in settings)
     columns: list[Column[Setting]] = [
         Column("table", lambda setting: f"[{setting.table}]", width=12, rank=1),
-        Column("key", Setting.label, width=keys, rank=ALWAYS),
+        Column("key", lambda setting: setting.key, width=keys, rank=ALWAYS),
         # People see the value last, where it is never cut.
         Column("from", Setting.place, width=sources, rank=2, in_tsv=False),
         Column("value", lambda setting: setting.value),
         Column("from", lambda setting: setting.source, in_table=False),
     ]
-    rows = Rows(columns, output, ids=Setting.label, as_json=Setting.as_dict)
+    rows = Rows(columns, output, ids=lambda setting: setting.key, as_json=asdict)
     rows.print(settings)
     files = {setting.file for setting in settings if setting.file is not None}
     if files and rows.output == "table":

@@ -281,11 +281,11 @@ def _account(outcome: Outcome) -> str:
     return f"{name}: {outcome.call_id}"
 
 
-def conclude(display: Quiet, *, quiet: bool) -> None:
-    """The last lines, for whomever they are."""
+def conclude(display: Quiet, *, quiet: bool, **more: object) -> None:
+    """The last lines, for whomever they are; ``more`` is for programs."""
     summary = display.summary
     if isinstance(display, Json):
-        display.emit(summary.as_event())
+        display.emit(summary.as_event() | more)
         return
     if not quiet:
         click.echo(summary.as_sentence(), err=True)

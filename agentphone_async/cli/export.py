@@ -86,14 +86,7 @@ async def _export_parquet(dest: Path, output: Path, filters: Filters, *, ids: bo
     from agentphone_async.archive.export import export_parquet
 
     async with await Catalog.open(dest, write=False) as catalog:
-        await export_parquet(
-            catalog,
-            output,
-            filters.selection,
-            states=filters.states,
-            versions=filters.versions,
-            ids=ids,
-        )
+        await export_parquet(catalog, output, filters.selection, ids=ids, **filters.which())
 
 
 async def _export(
@@ -103,14 +96,7 @@ async def _export(
     from agentphone_async.archive.export import export, export_to
 
     async with await Catalog.open(dest, write=False) as catalog:
-        pieces = export(
-            catalog,
-            format_,
-            filters.selection,
-            states=filters.states,
-            versions=filters.versions,
-            excel=excel,
-        )
+        pieces = export(catalog, format_, filters.selection, excel=excel, **filters.which())
         if output is not None:
             await export_to(output, pieces)
             return

@@ -47,9 +47,7 @@ async def _list(dest: Path, filters: Filters, output: str | None) -> None:
     rows = Rows(_columns(), output, ids=lambda entry: entry.call.id, as_json=Entry.as_dict)
     files = size = failed = 0
     async with await Catalog.open(dest, write=False) as catalog:
-        found = entries(
-            catalog, filters.selection, states=filters.states, versions=filters.versions
-        )
+        found = entries(catalog, filters.selection, **filters.which())
         async with aclosing(found) as batches:
             async for batch in batches:
                 for entry in batch:

@@ -112,21 +112,11 @@ def _conclude(report: MissingReport, hint: str, *, quiet: bool) -> int:
 
 
 def _columns() -> list[Column[MissingCall]]:
-    from agentphone_async.cli.tables import Column
+    from agentphone_async.cli.tables import Column, call_columns
 
     return [
-        Column("started", lambda found: found.call.started_at, "moment", rank=5),
-        Column("direction", lambda found: found.call.direction, width=9, rank=0),
-        Column("from", lambda found: found.call.from_number, width=16, rank=3),
-        Column("to", lambda found: found.call.to_number, width=16, rank=2),
-        Column(
-            "length",
-            lambda found: found.call.duration_seconds,
-            "duration",
-            rank=4,
-            unit="seconds",
-        ),
-        Column("status", lambda found: found.call.status, width=11, rank=1),
-        Column("state", lambda found: found.state, width=12, rank=6),
+        *call_columns(lambda found: found.call),
+        Column("status", lambda found: found.call.status, width=11, rank=10),
+        Column("state", lambda found: found.state, width=12, rank=60),
         Column("id", lambda found: found.call.id),
     ]

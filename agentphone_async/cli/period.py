@@ -94,6 +94,10 @@ class Filters:
     states: tuple[str, ...]
     versions: bool
 
+    def which(self) -> dict[str, Any]:
+        """What a query takes besides the selection."""
+        return {"states": self.states, "versions": self.versions}
+
 
 period_options = bundle(
     "period",

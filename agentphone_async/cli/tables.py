@@ -15,12 +15,15 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import click
 
 from agentphone_async.protocol.display import printable
 from agentphone_async.quantities import counted, size_text
+
+if TYPE_CHECKING:
+    from agentphone_async.models import Call
 
 Row = TypeVar("Row")
 Format = Literal["table", "tsv", "json", "ids"]
@@ -111,6 +114,20 @@ class Column(Generic[Row]):
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         return printable(str(value), LONGEST)
+
+
+def call_columns(call_of: Callable[[Row], Call]) -> list[Column[Row]]:
+    """Of the call in a row: when it was, which way, between whom, and how long."""
+    length: Column[Row] = Column(
+        "length", lambda row: call_of(row).duration_seconds, "duration", rank=40, unit="seconds"
+    )
+    return [
+        Column("started", lambda row: call_of(row).started_at, "moment", rank=50),
+        Column("direction", lambda row: call_of(row).direction, width=9, rank=0),
+        Column("from", lambda row: call_of(row).from_number, width=16, rank=30),
+        Column("to", lambda row: call_of(row).to_number, width=16, rank=20),
+        length,
+    ]
 
 
 class Rows(Generic[Row]):
