@@ -18,7 +18,6 @@ from agentphone_async.archive.selection import Selection
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
 from agentphone_async.cli.display import Json, Quiet
-from agentphone_async.cli.display import conclude as last_lines
 from agentphone_async.cli.event_loop import SECOND_SIGNAL, run_interruptible
 from agentphone_async.cli.exit_codes import DESTINATION, DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.showing import Showing
@@ -46,13 +45,10 @@ class Watcher(Observer):
         self,
         display: Quiet,
         slowness: Slowness | None = None,
-        *,
-        quiet: bool = False,
         program: Program | None = None,
     ) -> None:
         self._slowness = slowness
         self._display = display
-        self._quiet = quiet
         self._program = program
         self.interrupted = False
         self.stopped = False
@@ -109,7 +105,7 @@ class Watcher(Observer):
             report = run_interruptible(work, interrupt)
         finally:
             self._display.close()
-        conclude(report, self._display, quiet=self._quiet, dry_run=dry_run)
+        conclude(report, self._display, dry_run=dry_run)
         if report.error is not None:
             raise report.error
         code = exit_code(report)
@@ -125,7 +121,7 @@ class Watcher(Observer):
         self.stopped = True
         if self.interrupted:
             reason += f"; {SECOND_SIGNAL}"
-        elif not self._quiet:
+        elif not self._display.brief:
             reason += "; Ctrl-C stops at once"
         self._display.note(f"stopping: {reason}")
 
@@ -170,7 +166,7 @@ class ArchiveJob:
         display = showing.display()
         display.summary.waiting.grace = self.options.grace
         slowness = Slowness(display, client, self.connection.retry_time)
-        watcher = Watcher(display, slowness, quiet=showing.quiet, program=self.program)
+        watcher = Watcher(display, slowness, self.program)
         work = self._run(archive, client, watcher)
         return watcher.run(work, archive.stop, dry_run=self.options.dry_run)
 
@@ -199,7 +195,7 @@ def exit_code(report: Report) -> int:
     return DONE
 
 
-def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> None:
+def conclude(report: Report, display: Quiet, *, dry_run: bool = False) -> None:
     """The last line, for people or for programs; and above it, what is odd."""
     told, display.summary = display.summary, summary_of(report)
     display.summary.waiting, display.summary.effort = told.waiting, told.effort
@@ -207,7 +203,7 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
     if not isinstance(display, Json):
         for problem in problems:
             display.note(problem)
-        if dry_run and not quiet:
+        if dry_run and not display.brief:
             click.echo(
                 f"{report.would_fetch:,} of {counted(report.selected, 'recording')} would be "
                 f"fetched, about {size_text(report.estimated_bytes)} if they are 8 kHz 16-bit mono"
@@ -227,7 +223,7 @@ def conclude(report: Report, display: Quiet, *, quiet: bool, dry_run: bool) -> N
             "estimated_bytes": report.estimated_bytes,
             "unknown_sizes": report.unknown_sizes,
         }
-    last_lines(display, quiet=quiet, **more)
+    display.conclude(**more)
 
 
 def unmatched(report: Report) -> list[str]:

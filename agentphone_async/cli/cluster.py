@@ -35,7 +35,7 @@ def run_on_cluster(job: ArchiveJob, address: str, showing: Showing) -> int:
         raise click.Abort from None
     finally:
         display.close()
-    conclude(report, display, quiet=showing.quiet, dry_run=False)
+    conclude(report, display)
     return exit_code(report)
 
 

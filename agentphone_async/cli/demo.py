@@ -40,7 +40,7 @@ def command(*, dest: Path) -> int:
         report = run_interruptible(_demo(dest, display))
     finally:
         display.close()
-    conclude(report, display, quiet=False, dry_run=False)
+    conclude(report, display)
     _show(dest, report)
     return SOME_FAILED if report.failed or report.error else DONE
 

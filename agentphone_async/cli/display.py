@@ -63,7 +63,13 @@ class Forecast:
 
 
 class Quiet:
-    """Says what went wrong, and nothing else."""
+    """Says what went wrong, and nothing else.
+
+    Attributes:
+        brief: whether that is all.
+    """
+
+    brief = True
 
     def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
         self.summary = summary
@@ -112,9 +118,21 @@ class Quiet:
     def close(self) -> None:
         """Nothing to clean up."""
 
+    def conclude(self, **more: object) -> None:  # noqa: ARG002 - more is for programs
+        """The last lines."""
+        if self.brief:
+            lines = list(filter(None, [self.summary.rest()]))
+        else:
+            click.echo(self.summary.as_sentence(), err=True)
+            lines = self.summary.notes()
+        for line in lines:
+            self.note(line)
+
 
 class Lines(Quiet):
     """For logs: one plain line every ten seconds."""
+
+    brief = False
 
     def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
         super().__init__(summary, verbose=verbose)
@@ -147,6 +165,8 @@ class Lines(Quiet):
 class Json(Quiet):
     """For programs: one JSON object a line on standard output."""
 
+    brief = False
+
     def settled(self, outcome: Outcome) -> None:
         """Count it and write its event."""
         self.summary.add(outcome)
@@ -166,6 +186,10 @@ class Json(Quiet):
             event |= {"error": _public_name(outcome.error), "message": str(outcome.error)}
         self.emit(event)
 
+    def conclude(self, **more: object) -> None:
+        """The summary, and more of it."""
+        self.emit(self.summary.as_event() | more)
+
     def emit(self, event: dict[str, object]) -> None:
         """One event, one line, ASCII only; at once, for those who read along."""
         sys.stdout.write(json.dumps(event) + "\n")
@@ -182,6 +206,8 @@ def _public_name(error: Exception) -> str:
 
 class Live(Quiet):
     """For a terminal: one line that is drawn again, at most five times a second."""
+
+    brief = False
 
     def __init__(self, summary: Summary, *, verbose: bool = False) -> None:
         from rich.console import Console
@@ -279,15 +305,3 @@ def _account(outcome: Outcome) -> str:
     if isinstance(outcome, Archived):
         return f"{name}: {outcome.recording.path} ({size_text(outcome.recording.size)})"
     return f"{name}: {outcome.call_id}"
-
-
-def conclude(display: Quiet, *, quiet: bool, **more: object) -> None:
-    """The last lines, for whomever they are; ``more`` is for programs."""
-    summary = display.summary
-    if isinstance(display, Json):
-        display.emit(summary.as_event() | more)
-        return
-    if not quiet:
-        click.echo(summary.as_sentence(), err=True)
-    for line in summary.notes() if not quiet else filter(None, [summary.rest()]):
-        display.note(line)

@@ -69,4 +69,4 @@ def command(
     job = FetchJob(
         call_ids, from_file, dest, transfers, connection, showing.display(), program, wait
     )
-    return job.run(quiet=showing.quiet)
+    return job.run()

@@ -14,7 +14,7 @@ import click
 
 from agentphone_async.cli.after import Program, running
 from agentphone_async.cli.connection import Connection, Transfers
-from agentphone_async.cli.display import Quiet, conclude
+from agentphone_async.cli.display import Quiet
 from agentphone_async.cli.event_loop import LET_GO, SECOND_SIGNAL, run_interruptible
 from agentphone_async.cli.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 from agentphone_async.cli.ids import call_ids, count_ids
@@ -50,7 +50,7 @@ class FetchJob:
         self._stop_token = StopToken()
         self._all_read = from_file is None
 
-    def run(self, *, quiet: bool) -> int:
+    def run(self) -> int:
         """Run it, say what happened, and return the exit code."""
         started = time.monotonic()
         summary = self._display.summary
@@ -67,7 +67,7 @@ class FetchJob:
             raise failure  # with nothing to sum up
         summary.seconds = time.monotonic() - started
         summary.unread = self._unread()
-        conclude(self._display, quiet=quiet)
+        self._display.conclude()
         if failure is not None:
             raise failure
         if self._stop_token.closed:

@@ -196,7 +196,7 @@ def work(
         raise click.UsageError("--shard and --all exclude each other")
     worker = Worker(bucket_of(dest, allow_overwrite=allow_overwrite))
     client = transfers.client(connection, key_needed=bool(settings["transcripts"]))
-    watcher = Watcher(showing.display(), quiet=showing.quiet, program=program)
+    watcher = Watcher(showing.display(), program=program)
     options = run_options(transfers, settings)
 
     async def go() -> Report:

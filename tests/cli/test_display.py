@@ -14,7 +14,7 @@ import click
 import pytest
 
 from agentphone_async.cli import display as display_module
-from agentphone_async.cli.display import Json, Lines, Live, Quiet, conclude
+from agentphone_async.cli.display import Json, Lines, Live, Quiet
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.summary import Summary
 from agentphone_async.errors import NotAudioError
@@ -163,7 +163,7 @@ class TestQuiet:
         assert len(told) < 1100
 
     def test_the_end_is_silent(self, capsys):
-        conclude(Quiet(Summary()), quiet=True)
+        Quiet(Summary()).conclude()
         assert capsys.readouterr() == ("", "")
 
 
@@ -198,7 +198,7 @@ class TestJson:
         display = Json(Summary())
         for outcome in [*EACH, NoRecording("\x1b[31m\u202e\udcff\n"), failed("\u2028é\x9b")]:
             display.settled(outcome)
-        conclude(display, quiet=True)
+        display.conclude()
         said = capsys.readouterr()
         assert said.err == ""
         assert said.out.isascii()
