@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -239,7 +239,7 @@ def error_of(request: Request, reply: Reply, now: datetime | None = None) -> Res
         status=reply.status,
         code=said.code,
         details=said.details,
-        retry_after=retry_after.of(reply.headers, now or datetime.now(UTC)),
+        retry_after=retry_after.of(reply.headers, now),
     ).about(request)
     error.attempts = reply.attempts
     return error

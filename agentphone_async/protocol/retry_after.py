@@ -63,7 +63,7 @@ _PART = re.compile(
 )
 
 
-def of(headers: Mapping[str, str], now: datetime) -> float | None:
+def of(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """The seconds that a refusal asks to wait, in whichever way it says it; None if it does not.
 
     ``Retry-After`` comes first. Without it, the reset of a rate limit that is used up:
@@ -74,11 +74,11 @@ def of(headers: Mapping[str, str], now: datetime) -> float | None:
 
     Args:
         headers: looked up without regard to case.
-        now: our clock (aware).
+        now: our clock (aware); the system's if None.
     """
     if _ASKING.isdisjoint(map(str.lower, headers)):
         return None
-    clock = parse_http_date(headers.get("Date") or "") or now
+    clock = parse_http_date(headers.get("Date") or "") or now or datetime.now(UTC)
     asked = parse(headers.get("Retry-After"), clock)
     if asked is not None:
         return asked

@@ -333,7 +333,7 @@ class Downloader:
                 if item.trust is not None and not item.trust.proved:
                     await self._believe(batch)
                     break
-            if self.erased is not None and (tombstones := await self.erased.look()):
+            if self.erased is not None and (tombstones := await self.erased.look()).hashes:
                 self._refuse_erased(batch, tombstones)
             for job, came, _ in batch:
                 if isinstance(came, Fetched):

@@ -216,7 +216,12 @@ class Transfer:
         if not is_whole(answer.status, answer.headers):
             error = await refusal(self.request, answer)
             if not answer.trust.repeats or error.transient or self._apart:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del (
+                        error
+                    )  # its traceback has this frame: only a search for garbage would end it
             self._apart = True
             return None
         expected = self._expected = expected_body(answer.headers)

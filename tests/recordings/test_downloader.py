@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import ssl
 from contextlib import aclosing
@@ -17,6 +18,7 @@ from agentphone_async.errors import (
     CertificateError,
     InvalidIdError,
     NotAudioError,
+    RecordingNotFoundError,
     ServerError,
     TransportError,
 )
@@ -117,6 +119,16 @@ class TestOutcomes:
         assert by_id["call_old"] == NoRecording("call_old", old)
         assert by_id["call_bare"] == NoRecording("call_bare")
         assert server.requests.count("recording", call_id="call_live") == 0
+
+    async def test_a_404_leaves_no_garbage(self, client, tmp_path):
+        gc.collect()
+        gc.disable()
+        try:
+            await collect(client.download_recordings(["call_a", "call_b", "call_c"], tmp_path))
+            left = [each for each in gc.get_objects() if isinstance(each, RecordingNotFoundError)]
+        finally:
+            gc.enable()
+        assert not left  # each kept 22 objects, until a search for garbage found them
 
     async def test_the_grace_can_be_chosen(self, client, tmp_path):
         young = call(ended=timedelta(minutes=5))
