@@ -190,7 +190,7 @@ class Downloader:
                 await self.fetcher.sink.discard(self._unpublished.pop())
 
     async def _run(self, jobs: Jobs, outcomes: Queue[list[Settled]]) -> None:
-        wanted = Queue(WINDOW, items=LongestFirst(WINDOW, _SECONDS))
+        wanted = Queue(WINDOW, items=LongestFirst(_SECONDS, 2 * WINDOW))
         results = Queue[_Item](BATCH, producers=2)
         at_work: list[Job | None] = [None]
         try:

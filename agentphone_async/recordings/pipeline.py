@@ -8,7 +8,7 @@ here.
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -152,97 +152,56 @@ def _wake_one(line: deque[asyncio.Future[None]]) -> None:
 
 
 class LongestFirst(Generic[T]):
-    """A bounded priority queue that gives the longest first, so that no run ends on one straggler.
+    """The items of a bounded queue, the longest first, so that no run ends on one straggler.
 
     Scheduling the longest job first is never worse than 4/3 of the best possible makespan (Graham
     1969), where arrival order may be almost 2. Among items of equal length, the first that came is
     the first that goes. One whose length is not known counts as the median of those known (or all
-    are alike, if none is). None is overtaken by more than ``patience`` later ones: after that it
-    goes next, whatever its length, so that an infinite stream starves nothing.
+    are alike, if none is).
 
     Args:
-        window: items held at most, at least 1; 1 keeps the order of arrival.
         length: how long an item is, in any unit (``duration_seconds`` of a call); None if
             not known.
-        patience: items taken after which the oldest one's turn has come; twice the window if None.
+        patience: later items by which one is overtaken at most; then it goes next, whatever its
+            length, so that an infinite stream starves nothing.
     """
 
-    def __init__(
-        self, window: int, length: Callable[[T], float | None], *, patience: int | None = None
-    ) -> None:
-        if window < 1:
-            raise ValueError(f"the window must hold at least 1 item, not {window}")
-        self.window = window
+    def __init__(self, length: Callable[[T], float | None], patience: int) -> None:
         self._length = length
-        self._patience = 2 * window if patience is None else patience
+        self._patience = patience
         self._numbers = count()
         self._taken = 0
         # Ascending by (length, -number): the last is the longest, and the first to come of those.
         self._known: list[tuple[float, int]] = []
         self._unknown: deque[int] = deque()
-        self._arrivals: deque[tuple[int, int]] = deque()  # (number, items taken when it came)
-        self._items: dict[int, T] = {}
-
-    def __len__(self) -> int:
-        return len(self._items)
+        # By number, the oldest first: how many were taken when it came, its place in the order.
+        self._items: dict[int, tuple[int, tuple[float, int] | None, T]] = {}
 
     def append(self, item: T, /) -> None:
-        """Add an item.
-
-        Raises:
-            OverflowError: the window is full; take one first.
-        """
-        if len(self._items) >= self.window:
-            raise OverflowError(f"the window holds {self.window} items already")
-        number = next(self._numbers)
-        self._items[number] = item
-        self._arrivals.append((number, self._taken))
-        length = self._length(item)
+        """Add an item."""
+        number, length = next(self._numbers), self._length(item)
+        place = None
         if length is None or isnan(length):  # NaN has no place in any order
             self._unknown.append(number)
         else:
-            insort(self._known, (length, -number))
+            insort(self._known, place := (length, -number))
+        self._items[number] = self._taken, place, item
 
     def popleft(self) -> T:
-        """Remove and return the next item.
-
-        Raises:
-            IndexError: there is none.
-        """
-        if not self._items:
-            raise IndexError("the priority queue is empty")
-        overdue = self._overdue() if self._known else None
-        if overdue is not None:
-            number = overdue
-        elif not self._known or self._unknown_first():
-            number = self._unknown.popleft()
+        """Remove and return the next item; there must be one."""
+        known, unknown = self._known, self._unknown
+        number, (came, place, _) = next(iter(self._items.items()))
+        if known and self._taken - came < self._patience:
+            place = known[-1]
+            number = -place[1]
+            if unknown and (known[len(known) // 2][0], -unknown[0]) > place:
+                number, place = unknown[0], None
+        if place is None:
+            unknown.popleft()
         else:
-            number = -self._known.pop()[1]
+            del known[bisect_left(known, place)]
         self._taken += 1
-        item = self._items.pop(number)
-        arrivals = self._arrivals
-        while arrivals and arrivals[0][0] not in self._items:
-            arrivals.popleft()
-        return item
-
-    def _overdue(self) -> int | None:
-        """Take the oldest item out of the order if it was overtaken too often."""
-        number, came = self._arrivals[0]
-        if self._taken - came < self._patience:
-            return None
-        if self._unknown and self._unknown[0] == number:
-            self._unknown.popleft()
-        else:
-            index = next(i for i, (_, key) in enumerate(self._known) if key == -number)
-            del self._known[index]
-        return number
-
-    def _unknown_first(self) -> bool:
-        if not self._unknown:
-            return False
-        middle = self._known[len(self._known) // 2][0]
-        longest, key = self._known[-1]
-        return middle > longest or (middle == longest and self._unknown[0] < -key)
+        return self._items.pop(number)[2]
 
 
 def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -91,7 +91,7 @@ async def test_a_producer_cancelled_while_it_waits_leaves_no_trace():
 
 
 async def test_the_items_decide_the_order():
-    queue = Queue[float](4, items=LongestFirst[float](4, lambda seconds: seconds))
+    queue = Queue[float](4, items=LongestFirst[float](lambda seconds: seconds, 8))
     for seconds in (10.0, 300.0, 60.0):
         await queue.put(seconds)
     assert await queue.drain(4) == [300.0, 60.0, 10.0]
