@@ -20,10 +20,10 @@ from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import RunOptions, SidecarWriter
+from agentphone_async.archive.planner import Environment, Scope
 from agentphone_async.archive.prefetch import GivenCalls, Prefetcher
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.run import Run
-from agentphone_async.archive.scope import Environment, Scope
 from agentphone_async.archive.selection import Selection
 from agentphone_async.archive.settings_file import (
     keep_marks,

@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC
 from pathlib import Path, PurePosixPath
 
 from agentphone_async.archive.catalog.calls import get_calls
@@ -19,9 +18,9 @@ from agentphone_async.archive.catalog.rows import CallRow, id_from_text, id_to_t
 from agentphone_async.archive.catalog.settings import known_hash_key
 from agentphone_async.archive.files.evidence import index_path
 from agentphone_async.archive.files.on_disk import ASIDE_ENDING, size_of
-from agentphone_async.archive.names import SUMS_NAME, Names, version_stem
-from agentphone_async.archive.settings_file import load_settings, zone_of
-from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
+from agentphone_async.archive.names import SUMS_NAME, names_of, version_stem
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.settings_file import load_settings, resolved
 from agentphone_async.errors import CatalogError
 from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.recordings.naming import hashed_id, safe_component
@@ -127,8 +126,7 @@ class _Finder:
         self._roots: dict[PurePosixPath, dict[str, list[str]]] = {}
         said = load_settings(folder)
         self._key = known_hash_key(connection) or said.hash_key
-        template = Template.parse(said.template or DEFAULT_TEMPLATE)
-        self._names = Names(template, zone_of(said) or UTC, self._key)
+        self._names = names_of(resolved(RunOptions(), said), self._key)
 
     def find(self, calls: Mapping[str, CallRow | None]) -> dict[str, CallFiles]:
         """The files of some calls; by call id."""

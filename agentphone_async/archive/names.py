@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
+from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.settings_file import load_settings, update_settings
-from agentphone_async.archive.template import FIELDS, Template
+from agentphone_async.archive.template import DEFAULT_TEMPLATE, FIELDS, Template
 from agentphone_async.models import Call
 from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.recordings.naming import hashed_id
@@ -45,6 +46,12 @@ class Names:
         shown = call.id if self.key is None else hashed_id(call.id, self.key)
         # Names that a model does not have cost it much to say so.
         return self.template.path(lambda name: getattr(call, _ATTRIBUTES[name]), self.zone, shown)
+
+
+def names_of(options: RunOptions, key: bytes | None) -> Names:
+    """Where recordings go in a run with these options."""
+    template = options.template or Template.parse(DEFAULT_TEMPLATE)
+    return Names(template, options.zone or UTC, key)
 
 
 async def key_of_names(catalog: Catalog, *, hash_ids: bool) -> bytes | None:

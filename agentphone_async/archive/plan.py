@@ -16,9 +16,9 @@ from pathlib import PurePosixPath
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.names import end_of, stem_of, target_of, version_stem
-from agentphone_async.archive.options import Placed
+from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.models import Call, RecordingState
-from agentphone_async.recordings.outcomes import GRACE, Outcome, may_still_come
+from agentphone_async.recordings.outcomes import Outcome, may_still_come
 from agentphone_async.sinks.interface import Target
 
 GONE = "the server says that it is gone for good (410)"
@@ -43,19 +43,8 @@ class Step(enum.Enum):
     """Do not ask any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The part of a run's options that this decision takes; `RunOptions` says what they mean."""
-
-    grace: timedelta = GRACE
-    min_age: timedelta = timedelta(0)
-    recheck: bool = False
-    probe_all: bool = False
-    refresh: bool = False
-
-
 def next_step(
-    call: Call, known: RecordingRow | None, *, changed: bool, policy: Policy, now: datetime
+    call: Call, known: RecordingRow | None, *, changed: bool, policy: RunOptions, now: datetime
 ) -> Step:
     """What to do about a call that is wanted.
 
@@ -63,7 +52,7 @@ def next_step(
         call: as the server lists it now.
         known: its recording's row; None if there is none.
         changed: the call's JSON differs from the one that the catalog has.
-        policy: this run's.
+        policy: this run's options.
         now: the wall clock, aware.
     """
     if known is not None and known.on_disk:

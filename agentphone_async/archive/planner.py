@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from agentphone_async.archive.catalog.calls import (
@@ -37,8 +37,8 @@ from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.files.storage import Files
 from agentphone_async.archive.names import Names, all_places, folders_of, places, stem_of
-from agentphone_async.archive.options import Placed
-from agentphone_async.archive.plan import Plan, Policy, Step, Task, adopted_version, next_step
+from agentphone_async.archive.options import Placed, RunOptions
+from agentphone_async.archive.plan import Plan, Step, Task, adopted_version, next_step
 from agentphone_async.archive.selection import Selection
 from agentphone_async.models import Call
 from agentphone_async.recordings.jobs import Job
@@ -50,6 +50,37 @@ from agentphone_async.recordings.outcomes import (
     Outcome,
 )
 from agentphone_async.sinks.erased import Tombstones
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run needs of the world; tests have their own."""
+
+    folder: Path
+    files: Files
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[object]]
+    free: Callable[[Path], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is about.
+
+    Attributes:
+        selection: which calls.
+        opened: the moment before the list of calls was asked for.
+        account: whose list it is; None if that does not matter.
+        recent: the list may be left early, if it proves that the rest is known.
+        covers: later runs may resume from this one, if it is complete.
+    """
+
+    selection: Selection
+    opened: datetime
+    account: str | None = None
+    recent: bool = False
+    covers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +97,7 @@ class Terms:
     """
 
     files: Files
-    policy: Policy
+    policy: RunOptions
     names: Names
     run: int | None
     placing: bool = True

@@ -32,23 +32,17 @@ from agentphone_async.archive.catalog.runs import (
 )
 from agentphone_async.archive.files.storage import share
 from agentphone_async.archive.limits import LimitsWatcher
-from agentphone_async.archive.names import Names, folders_of, key_of_names
+from agentphone_async.archive.names import Names, folders_of, key_of_names, names_of
 from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
 from agentphone_async.archive.options import Placed, RunOptions, SidecarWriter
 from agentphone_async.archive.plan import Task, is_too_young
-from agentphone_async.archive.planner import Planner, Terms, job_of
+from agentphone_async.archive.planner import Environment, Planner, Scope, Terms, job_of
 from agentphone_async.archive.poll import Poller, ask_by_id
 from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
 from agentphone_async.archive.record import Recorder
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.results import Results
-from agentphone_async.archive.scope import (
-    Environment,
-    Scope,
-    names_of,
-    policy_of,
-    sidecars_of,
-)
+from agentphone_async.archive.sidecars import sidecars_for
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, RunStoppedError
 from agentphone_async.models import Call
@@ -165,7 +159,10 @@ class Run:
         await self._share()
         names = names_of(options, await key_of_names(catalog, hash_ids=options.hash_ids))
         async with AsyncExitStack() as stack:
-            sidecars = sidecars_of(options, self._environment, self._client, catalog)
+            environment = self._environment
+            sidecars = sidecars_for(
+                options, environment.folder, self._client, catalog, environment.files
+            )
             if sidecars is not None:
                 self._sidecar_writers.append(await stack.enter_async_context(sidecars))
             planner = self._planner(names, run)
@@ -398,7 +395,5 @@ class Run:
     def _planner(self, names: Names, run: int | None) -> Planner:
         placing = self._placing and run is not None
         tombstones = Tombstones.load(self._environment.folder)
-        terms = Terms(
-            self._environment.files, policy_of(self._options), names, run, placing, tombstones
-        )
+        terms = Terms(self._environment.files, self._options, names, run, placing, tombstones)
         return Planner(terms, self._scope.selection)

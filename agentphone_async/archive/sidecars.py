@@ -42,7 +42,7 @@ from agentphone_async.archive.files.sidecar_files import (
     sha256_of,
 )
 from agentphone_async.archive.files.storage import Files
-from agentphone_async.archive.options import Placed
+from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.report import MOST_KEPT
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import (
@@ -325,3 +325,23 @@ class Sidecars(AsyncResource):
         except NotFoundError:
             return None
         return found if found.turns else None
+
+
+def sidecars_for(
+    options: RunOptions, folder: Path, client: AsyncAgentPhone, catalog: Catalog, files: Files
+) -> Sidecars | None:
+    """What a run with these options writes beside recordings; None if that is nothing."""
+    if not (options.metadata or options.transcripts or options.checksums):
+        return None
+    return Sidecars(
+        folder,
+        client,
+        metadata=bool(options.metadata),
+        transcripts=bool(options.transcripts),
+        sums=options.checksums,
+        zone=options.zone or UTC,
+        hash_ids=options.hash_ids,
+        fsync=options.fsync,
+        catalog=catalog,
+        files=files,
+    )

@@ -7,18 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.plan import Policy, Step, next_step
+from agentphone_async.archive.options import RunOptions
+from agentphone_async.archive.plan import Step, next_step
 from agentphone_async.models import Call
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 YOUNG, OLD = NOW - timedelta(hours=1), NOW - timedelta(days=3)
 PLAIN, RECHECK, PROBE, REFRESH = (
-    Policy(),
-    Policy(recheck=True),
-    Policy(probe_all=True),
-    Policy(refresh=True),
+    RunOptions(),
+    RunOptions(recheck=True),
+    RunOptions(probe_all=True),
+    RunOptions(refresh=True),
 )
-PATIENT = Policy(min_age=timedelta(hours=2))
+PATIENT = RunOptions(min_age=timedelta(hours=2))
 
 
 def call(
