@@ -20,10 +20,11 @@ from agentphone_async.archive.bucket.archive import meanwhile
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.report import Report
 from agentphone_async.dask import archive
-from agentphone_async.emulator import EmulatorThread
+from agentphone_async.emulator import EmulatorThread, Settings
 from agentphone_async.errors import AuthenticationError, ConfigurationError, DestinationError
 from agentphone_async.sinks.bucket import Bucket
 from agentphone_async.transport.limits import HostLimits
+from benchmarks import weed
 from tests.support.archives import fill
 from tests.transport.slots import slot_of
 from tests.transport.virtual_time import run_virtually
@@ -32,22 +33,27 @@ pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask i
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    import distributed  # takes long, and only these tests need it
+def cluster(server: weed.Weed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    import dask  # takes long, and only these tests need it
+    import distributed
 
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    ) as running:
+    # What forks has imported it all, so that a worker starts in no time; its environment is older.
+    cache = str(tmp_path_factory.mktemp("cache"))
+    env = server.env | {"AGENTPHONE_API_KEY": Settings().api_key, "XDG_CACHE_HOME": cache}
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50, env=env
+        ) as running,
+    ):
         yield running
 
 
 @pytest.fixture
-def client(cluster: Any, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    names = [name for name in os.environ if name.startswith("AWS_")]
+def client(cluster: Any, server: weed.Weed, s3: str) -> Iterator[Any]:
     with cluster.get_client() as client:
         client.wait_for_workers(2)
-        # Workers have an environment of their own, in which keys are found.
-        client.run(_set, {name: os.environ[name] for name in names})
+        client.run(_set, server.env)  # as a test before may have set others
         yield client
 
 
