@@ -2,7 +2,7 @@
 
 This is the only room that speaks obstore. What it promises: `Bucket.create` either makes an object
 whole under a name that was free, or changes nothing. A store that ignores the condition would
-overwrite without a word, so `Bucket.prove` puts one key twice before anything else is written.
+overwrite without a word, so `Bucket.prove` puts one key again before anything else is written.
 Credentials are found by obstore itself (environment, web identity, instance metadata); they are
 never read, kept or printed here.
 """
@@ -36,6 +36,9 @@ LARGEST_OBJECT = 5 * 1024**3
 
 _LARGE = 1024 * 1024
 """Bytes of an object that may be on its way for long."""
+
+_PROBES = 4
+"""Times that one key is put at first: some stores ignore the condition only now and then."""
 
 _TRIES = 5
 _PAUSE = 0.1
@@ -201,8 +204,8 @@ class Bucket:
             return
         probe = f".agentphone-probe-{secrets.token_hex(8)}"
         try:
-            created = [self.put_now(probe, b"probe", {}, mode="create") for _ in range(2)]
-            lacks = "overwrites objects that are there" if created[1] else None
+            created = [self.put_now(probe, b"probe", {}, mode="create") for _ in range(_PROBES)]
+            lacks = "overwrites objects that are there" if any(created[1:]) else None
         except BucketError as error:
             if error.status != 501:
                 raise

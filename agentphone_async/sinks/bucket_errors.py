@@ -43,6 +43,7 @@ _OTHER_REGION = frozenset(
         "IllegalLocationConstraintException", "TemporaryRedirect",
     }
 )  # fmt: skip
+_REDIRECTS = frozenset({301, 302, 307, 308})
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "ResourceNotFound"})
 _SAID = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong, says the store; set it",
@@ -137,7 +138,7 @@ def bucket_error(error: Exception, url: str, doing: Doing = "open") -> BucketErr
         line = f"no credentials were found; set {variables}"
     elif code in _NO_BUCKET or missing:
         line = "there is no such bucket; make it first, or check its name"
-    elif code in _OTHER_REGION or "edirect without" in text or status == 301:
+    elif code in _OTHER_REGION or "edirect without" in text or status in _REDIRECTS:
         line = "the bucket is in another region, or behind another endpoint; set AWS_REGION"
     elif code in _BAD_KEYS:
         line, refused = f"the credentials are refused ({code}); check or renew them", True
@@ -171,6 +172,9 @@ def _unanswered(text: str, details: str, url: str) -> str:
         )
     if "Invalid Access Key" in text:
         return "AZURE_STORAGE_ACCOUNT_KEY is not the key of an account; copy it again"
+    if "service account file" in text:
+        reason = _harmless(_KIND.sub("", text).partition(": ")[2])
+        return f"GOOGLE_APPLICATION_CREDENTIALS names a file that is not one of keys: {reason}"
     host = found[1] if (found := _HOST.search(text)) else "the store"
     for sign, meaning in _UNREACHED:
         if sign in details or sign in text:

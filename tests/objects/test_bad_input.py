@@ -323,6 +323,38 @@ def test_errors_never_repeat_signed_urls_or_keys():
     assert "no credentials were found" in str(bucket_error(missing, "s3://b"))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Server returned non-2xx status code: 307 Temporary Redirect: ", "in another region"),
+        ("Server returned non-2xx status code: 308 Permanent Redirect: ", "in another region"),
+        (
+            "Generic GCS error: Unable to open service account file from /k.json: No such file",
+            "GOOGLE_APPLICATION_CREDENTIALS names a file that is not one of keys: No such file",
+        ),
+        (
+            "Generic GCS error: Unable to decode service account file: missing field `type`",
+            "GOOGLE_APPLICATION_CREDENTIALS names a file that is not one of keys: missing field",
+        ),
+    ],
+)
+def test_errors_say_what_is_to_be_set(text, said):
+    assert said in line_of(bucket_error(ValueError(text), "gs://b"))
+
+
+def test_a_store_that_ignores_create_only_now_and_then_is_refused(store):
+    ignored = iter([False, False, True, False])
+
+    def moody(asked):
+        if asked.kind == "put" and "probe" in asked.key:
+            store.create_only = not next(ignored)
+
+    store.trouble = moody
+    with pytest.raises(DestinationError, match="use another store, or --allow-overwrite"):
+        Bucket.from_url("s3://bucket/prefix").prove()
+    assert store.objects == {}
+
+
 def command(*arguments: str) -> int:
     code = cli.main(list(arguments), standalone_mode=False)
     return code if isinstance(code, int) else 0
