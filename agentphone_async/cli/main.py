@@ -77,8 +77,6 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit; nothing but one line explains a failure."""
-    # There is next to no cyclic garbage, and looking for it takes 8 % of a start, and 3 % of a run.
-    gc.set_threshold(10_000, 20)
     _fill_gaps()
     try:
         code = cli.main(prog_name="agentphone-async", standalone_mode=False)
