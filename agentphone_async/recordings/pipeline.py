@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import count
 from math import isnan
 from typing import Generic, Protocol, TypeVar
@@ -35,31 +36,29 @@ class Closed(Exception):  # noqa: N818 - a signal like StopIteration, not an err
     """The queue is empty, and nothing will come any more."""
 
 
+@dataclass(slots=True, eq=False)
 class Queue(Generic[T]):
     """A bounded queue for one event loop, closed when all of its producers are done.
 
-    Args:
+    Attributes:
         size: items that it holds at most; `put` waits while it is full.
         producers: how many tasks put into it; it is closed when each has called `done`.
         items: keeps them; first in, first out by default.
-
-    Attributes:
         held: items that are in it now.
     """
 
-    def __init__(self, size: int, *, producers: int = 1, items: Items[T] | None = None) -> None:
-        self._size = size
-        self._producers = producers
-        self._items: Items[T] = deque() if items is None else items
-        self.held = 0
-        self._getters: deque[asyncio.Future[None]] = deque()
-        self._putters: deque[asyncio.Future[None]] = deque()
+    size: int
+    producers: int = field(default=1, kw_only=True)
+    items: Items[T] = field(default_factory=deque, kw_only=True)
+    held: int = field(default=0, init=False)
+    _getters: deque[asyncio.Future[None]] = field(default_factory=deque, init=False)
+    _putters: deque[asyncio.Future[None]] = field(default_factory=deque, init=False)
 
     async def put(self, item: T) -> None:
         """Add an item, when there is room."""
-        while self.held >= self._size:
+        while self.held >= self.size:
             await _wait_in(self._putters)
-        self._items.append(item)
+        self.items.append(item)
         self.held += 1
         if self._getters:
             _wake_one(self._getters)
@@ -71,10 +70,10 @@ class Queue(Generic[T]):
             Closed: there is none, and none will come.
         """
         while not self.held:
-            if not self._producers:
+            if not self.producers:
                 raise Closed
             await _wait_in(self._getters)
-        item = self._items.popleft()
+        item = self.items.popleft()
         self.held -= 1
         if self._putters:
             _wake_one(self._putters)
@@ -94,10 +93,10 @@ class Queue(Generic[T]):
         """
         while True:
             while not self.held:
-                if not self._producers:
+                if not self.producers:
                     raise Closed
                 await _wait_in(self._getters)
-            if linger and self._producers and self.held < most:
+            if linger and self.producers and self.held < most:
                 try:
                     await asyncio.sleep(linger)
                 except BaseException:
@@ -110,7 +109,7 @@ class Queue(Generic[T]):
         """Take what is there now, ``most`` at the most, without waiting."""
         taken: list[T] = []
         while self.held and len(taken) < most:
-            taken.append(self._items.popleft())
+            taken.append(self.items.popleft())
             self.held -= 1
             if self._putters:
                 _wake_one(self._putters)
@@ -118,14 +117,14 @@ class Queue(Generic[T]):
 
     def done(self) -> None:
         """One producer will put nothing more."""
-        self._producers -= 1
-        if not self._producers:
+        self.producers -= 1
+        if not self.producers:
             while self._getters:
                 _wake_one(self._getters)
 
     def close(self) -> None:
         """No producer will put anything more, whether it said so or not."""
-        self._producers = 1
+        self.producers = 1
         self.done()
 
 
@@ -151,6 +150,7 @@ def _wake_one(line: deque[asyncio.Future[None]]) -> None:
             return
 
 
+@dataclass(slots=True, eq=False)
 class LongestFirst(Generic[T]):
     """The items of a bounded queue, the longest first, so that no run ends on one straggler.
 
@@ -159,27 +159,28 @@ class LongestFirst(Generic[T]):
     the first that goes. One whose length is not known counts as the median of those known (or all
     are alike, if none is).
 
-    Args:
+    Attributes:
         length: how long an item is, in any unit (``duration_seconds`` of a call); None if
             not known.
         patience: later items by which one is overtaken at most; then it goes next, whatever its
             length, so that an infinite stream starves nothing.
     """
 
-    def __init__(self, length: Callable[[T], float | None], patience: int) -> None:
-        self._length = length
-        self._patience = patience
-        self._numbers = count()
-        self._taken = 0
-        # Ascending by (length, -number): the last is the longest, and the first to come of those.
-        self._known: list[tuple[float, int]] = []
-        self._unknown: deque[int] = deque()
-        # By number, the oldest first: how many were taken when it came, its place in the order.
-        self._items: dict[int, tuple[int, tuple[float, int] | None, T]] = {}
+    length: Callable[[T], float | None]
+    patience: int
+    _numbers: Iterator[int] = field(default_factory=count, init=False)
+    _taken: int = field(default=0, init=False)
+    # Ascending by (length, -number): the last is the longest, and the first to come of those.
+    _known: list[tuple[float, int]] = field(default_factory=list, init=False)
+    _unknown: deque[int] = field(default_factory=deque, init=False)
+    # By number, the oldest first: how many were taken when it came, its place in the order.
+    _items: dict[int, tuple[int, tuple[float, int] | None, T]] = field(
+        default_factory=dict, init=False
+    )
 
     def append(self, item: T, /) -> None:
         """Add an item."""
-        number, length = next(self._numbers), self._length(item)
+        number, length = next(self._numbers), self.length(item)
         place = None
         if length is None or isnan(length):  # NaN has no place in any order
             self._unknown.append(number)
@@ -191,7 +192,7 @@ class LongestFirst(Generic[T]):
         """Remove and return the next item; there must be one."""
         known, unknown = self._known, self._unknown
         number, (came, place, _) = next(iter(self._items.items()))
-        if known and self._taken - came < self._patience:
+        if known and self._taken - came < self.patience:
             place = known[-1]
             number = -place[1]
             if unknown and (known[len(known) // 2][0], -unknown[0]) > place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import TracebackType
@@ -96,7 +97,7 @@ class Answer:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.redirected = False
-        trust = response.trust if isinstance(response, FastResponse) else latest_trust()
+        trust = response.trust if isinstance(response, FastResponse) else latest_trust.get()
         self.trust = trust or Trust(first=True, proved=True)
         named = _NAMED.search(self.headers.get("Content-Disposition", ""))
         call_id = request.call_id
@@ -281,19 +282,15 @@ class Answer:
         Raises:
             TransportError, UnexpectedResponseError: as for `chunks`; or it exceeds ``limit``.
         """
-        pieces: list[Chunk] = []
-        size = 0
-        async for chunk in self.chunks():
-            pieces.append(chunk)
-            size += len(chunk)
-            if limit is not None and size > limit:
-                raise UnexpectedResponseError(
-                    f"the answer to {what_was_asked(self._request)} has over {limit} bytes",
-                    status=self.status,
-                ).about(self._request)
-        return b"".join(pieces)
+        body = await self.beginning(math.inf if limit is None else limit + 1)
+        if limit is not None and len(body) > limit:
+            raise UnexpectedResponseError(
+                f"the answer to {what_was_asked(self._request)} has over {limit} bytes",
+                status=self.status,
+            ).about(self._request)
+        return body
 
-    async def beginning(self, size: int = SMALL_LEFTOVER) -> bytes:
+    async def beginning(self, size: float = SMALL_LEFTOVER) -> bytes:
         """Up to about ``size`` bytes of the body; what follows them is not wanted."""
         if (whole := self.whole) is not None:
             return whole

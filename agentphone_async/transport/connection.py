@@ -59,7 +59,8 @@ _BOUNDS = {
     if name in inspect.signature(ResponseHandler.set_response_params).parameters
 }
 
-_latest: ContextVar[Trust | None] = ContextVar("agentphone_async_trust", default=None)
+latest_trust: ContextVar[Trust | None] = ContextVar("agentphone_async_trust", default=None)
+"""Of the answer to the request that this task has sent last; of a plain one, only if it failed."""
 
 
 class CountingHandler(ResponseHandler):
@@ -109,7 +110,8 @@ class CountingHandler(ResponseHandler):
         self.trust = trust
         self._given.append(trust)
         del self._given[:-REMEMBERED]
-        _latest.set(trust)
+        if not whole:
+            latest_trust.set(trust)
         self._awaits_head = not params.get("skip_payload")
         self._left = None
         self._heads = 0
@@ -335,8 +337,3 @@ class CheckedConnector(aiohttp.TCPConnector):
             if handler.generation == self._generation and await handler.is_in_step():
                 return connection
             connection.close()
-
-
-def latest_trust() -> Trust | None:
-    """Of the answer to the request that this task has sent last."""
-    return _latest.get()

@@ -28,7 +28,7 @@ from yarl import URL
 
 from agentphone_async.config import Timeouts
 from agentphone_async.protocol.endpoints import Request
-from agentphone_async.transport.connection import CheckedConnector, CountingHandler
+from agentphone_async.transport.connection import CheckedConnector, CountingHandler, latest_trust
 from agentphone_async.transport.framing import PlainAnswer
 from agentphone_async.transport.large_body import LargeBody
 from agentphone_async.transport.trust import Trust
@@ -174,6 +174,7 @@ class FastPath:
                     self._model.request_info, (), status=error.code, message=error.message
                 ) from error
             except BaseException:
+                latest_trust.set(handler.trust)
                 _drop(connection, handler)
                 raise
             else:

@@ -123,7 +123,7 @@ class Session(AsyncResource):
             ConfigurationError: the file of certificate authorities cannot be used.
         """
         self._closed = False
-        self._opened()
+        self.ready()
 
     def ready(self) -> _Clients:
         """Open it, if nobody has yet.
@@ -131,41 +131,38 @@ class Session(AsyncResource):
         Raises:
             ConfigurationError: it was closed, or belongs to another event loop.
         """
-        if self._clients is not None and self._loop is asyncio.get_running_loop():
-            return self._clients
-        if self._closed:
-            raise ConfigurationError("the client is closed; use it inside 'async with'")
-        return self._opened()
-
-    def _opened(self) -> _Clients:
         loop = asyncio.get_running_loop()
-        if self._clients is not None and loop is not self._loop:
-            raise ConfigurationError("this client is in use in another event loop; make one each")
         if self._clients is None:
-            self._loop = loop
-            connector = partial(
-                CheckedConnector,
-                resolver=OutwardResolver(
-                    URL(self.settings.base_url).raw_host or "",
-                    PatientResolver(self.settings.timeouts.connect),
-                    known=self._proxies.hosts,
-                ),
-                ttl_dns_cache=60,
-                ssl=self._tls if self._has_tls else True,
-            )
-            pooled = self._client_on(connector(limit=0))  # the limits know how many
-            fresh = self._client_on(connector(limit=0, force_close=True))
-            fast = None
-            if self._proxies.of(self.settings.base_url) is None:
-                fast = FastPath.beside(
-                    pooled,
-                    self.settings.base_url,
-                    self._headers,
-                    self.settings.timeouts,
-                    READ_BUFFER,
-                )
-            self._clients = _Clients(pooled, fresh, fast)
+            if self._closed:
+                raise ConfigurationError("the client is closed; use it inside 'async with'")
+            self._loop, self._clients = loop, self._make_clients()
+        elif loop is not self._loop:
+            raise ConfigurationError("this client is in use in another event loop; make one each")
         return self._clients
+
+    def _make_clients(self) -> _Clients:
+        connector = partial(
+            CheckedConnector,
+            resolver=OutwardResolver(
+                URL(self.settings.base_url).raw_host or "",
+                PatientResolver(self.settings.timeouts.connect),
+                known=self._proxies.hosts,
+            ),
+            ttl_dns_cache=60,
+            ssl=self._tls if self._has_tls else True,
+        )
+        pooled = self._client_on(connector(limit=0))  # the limits know how many
+        fresh = self._client_on(connector(limit=0, force_close=True))
+        fast = None
+        if self._proxies.of(self.settings.base_url) is None:
+            fast = FastPath.beside(
+                pooled,
+                self.settings.base_url,
+                self._headers,
+                self.settings.timeouts,
+                READ_BUFFER,
+            )
+        return _Clients(pooled, fresh, fast)
 
     def _client_on(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -387,7 +384,7 @@ class Session(AsyncResource):
 
         After sleep, or behind a NAT that forgets, all of them are dead.
         """
-        trust = latest_trust()
+        trust = latest_trust.get()
         if isinstance(error, TimedOutError) and error.sent and trust and not trust.first:
             connector = self.ready().pooled.connector
             if isinstance(connector, CheckedConnector):
