@@ -12,7 +12,7 @@ from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import hash_key, known_hash_key
 from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.settings_file import load_settings, update_settings
-from agentphone_async.archive.template import DEFAULT_TEMPLATE, FIELDS, Template
+from agentphone_async.archive.template import DEFAULT_TEMPLATE, Template
 from agentphone_async.models import Call
 from agentphone_async.protocol.recording import ALL_EXTENSIONS
 from agentphone_async.recordings.naming import hashed_id
@@ -20,11 +20,6 @@ from agentphone_async.sinks.interface import Target
 
 SUMS_NAME = "SHA256SUMS"
 """In every folder of an archive."""
-
-_ATTRIBUTES = {
-    name: next(one for one in names if one in Call.model_fields) for name, names in FIELDS.items()
-}
-"""The attribute of a call that fills each field of a template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +39,7 @@ class Names:
     def stem(self, call: Call) -> PurePosixPath:
         """The path, relative to the archive and without extension."""
         shown = call.id if self.key is None else hashed_id(call.id, self.key)
-        # Names that a model does not have cost it much to say so.
-        return self.template.path(lambda name: getattr(call, _ATTRIBUTES[name]), self.zone, shown)
+        return self.template.render(call, self.zone, call_id=shown)
 
 
 def names_of(options: RunOptions, key: bytes | None) -> Names:

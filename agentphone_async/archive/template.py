@@ -23,15 +23,17 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.naming import DEVICE_NAMES, digest, safe_component
+
+if TYPE_CHECKING:
+    from agentphone_async.models import Call
 
 __all__ = ["DEFAULT_TEMPLATE", "FIELDS", "Template", "TemplateError"]
 
@@ -40,21 +42,21 @@ DEFAULT_DATE = "%Y-%m-%d_%H%M%S"
 MAX_TEMPLATE = 500
 MAX_COMPONENT = 200
 
-FIELDS: dict[str, tuple[str, ...]] = {
-    "call_id": ("call_id", "id"),
-    "started": ("started", "started_at"),
-    "ended": ("ended", "ended_at"),
-    "direction": ("direction",),
-    "status": ("status",),
-    "type": ("type",),
-    "from_number": ("from_number",),
-    "to_number": ("to_number",),
-    "phone_number": ("phone_number",),
-    "agent_id": ("agent_id",),
-    "agent_name": ("agent_name",),
-    "duration": ("duration", "duration_seconds"),
+FIELDS = {
+    "call_id": "id",
+    "started": "started_at",
+    "ended": "ended_at",
+    "direction": "direction",
+    "status": "status",
+    "type": "type",
+    "from_number": "from_number",
+    "to_number": "to_number",
+    "phone_number": "phone_number",
+    "agent_id": "agent_id",
+    "agent_name": "agent_name",
+    "duration": "duration_seconds",
 }
-"""The fields of a template, each with the attributes or keys of a call that fill it."""
+"""The fields of a template, each with the attribute of a call that fills it."""
 
 _DATES = frozenset({"started", "ended"})
 _UNKNOWN = "unknown"
@@ -120,11 +122,15 @@ class TemplateError(ValueError):
 class _Fields:
     """What one call fills a template with."""
 
-    def __init__(self, value_of: Callable[[str], object], zone: tzinfo, call_id: str) -> None:
-        self.value_of = value_of
+    def __init__(self, call: Call, zone: tzinfo, call_id: str) -> None:
         self.call_id = call_id
+        self._call = call
         self._zone = zone
         self._dates: dict[str, datetime | None] = {}
+
+    def value_of(self, field: str) -> object:
+        """What the call has there."""
+        return getattr(self._call, FIELDS[field])
 
     def date(self, field: str) -> datetime | None:
         """A moment in the zone, converted once."""
@@ -208,29 +214,17 @@ class Template:
         except TemplateError as error:
             raise TemplateError(f"template '{printable(text)}': {error}") from None
 
-    def render(self, call: object, zone: tzinfo, *, call_id: str | None = None) -> PurePosixPath:
+    def render(self, call: Call, zone: tzinfo, *, call_id: str | None = None) -> PurePosixPath:
         """The path for a call, relative and without extension.
 
         Args:
-            call: a `Call`, any object with its attributes, or a mapping from field names.
+            call: as it was listed.
             zone: in which dates are written.
             call_id: stands in for the call's own id (a hashed one, for instance).
 
         A missing value becomes ``unknown``; a date that spans folders becomes a single one.
-
-        Raises:
-            TemplateError: the call has no id.
         """
-        if call_id is None:
-            given = _lookup(call, "call_id")
-            if given is None:
-                raise TemplateError("a call without an id cannot be named")
-            call_id = str(given)
-        return self.path(partial(_lookup, call), zone, call_id)
-
-    def path(self, value_of: Callable[[str], object], zone: tzinfo, call_id: str) -> PurePosixPath:
-        """The same for what knows the value of each field, or None."""
-        fields = _Fields(value_of, zone, call_id)
+        fields = _Fields(call, zone, call.id if call_id is None else call_id)
         names: list[str] = []
         for component in self._components:
             name = "".join([part.of(fields) for part in component])
@@ -340,14 +334,6 @@ def _separate(component: list[_Part]) -> _Component:
 
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-
-
-def _lookup(call: object, field: str) -> object:
-    for name in FIELDS[field]:
-        value = call.get(name) if isinstance(call, Mapping) else getattr(call, name, None)
-        if value is not None:
-            return value
-    return None
 
 
 def _moment(value: object, zone: tzinfo) -> datetime | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath, PureWindowsPath
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,16 +29,13 @@ CALL: dict[str, Any] = {
 }
 
 
-@dataclass
-class LikeACall:
-    id: str = "call_ghi012"
-    started_at: datetime | None = None
-    duration_seconds: float | None = 12.9
-    status: str | None = None
+def a_call(fields: dict[str, Any]) -> Any:
+    """Something like a call, of which these fields of templates are known."""
+    return SimpleNamespace(**{name: fields.get(field) for field, name in FIELDS.items()})
 
 
-def render(template: str, call: object = CALL, **options: Any) -> str:
-    return str(Template.parse(template).render(call, options.pop("zone", UTC), **options))
+def render(template: str, call: dict[str, Any] = CALL, **options: Any) -> str:
+    return str(Template.parse(template).render(a_call(call), options.pop("zone", UTC), **options))
 
 
 @pytest.mark.parametrize(
@@ -78,14 +75,8 @@ def test_a_missing_date_is_one_unknown_folder() -> None:
     assert render("{started:%Y/%m}-{call_id}", call) == "unknown/unknown-call_ghi012"
 
 
-def test_objects_with_the_attributes_of_a_call_do() -> None:
-    assert render("{duration}/{status}/{call_id}", LikeACall()) == "12/unknown/call_ghi012"
-    assert render("{call_id}", LikeACall(), call_id="other") == "other"
-
-
-def test_a_call_without_an_id_is_refused() -> None:
-    with pytest.raises(TemplateError, match="without an id"):
-        render("{call_id}", {})
+def test_another_id_may_stand_for_that_of_a_call() -> None:
+    assert render("{status}/{call_id}", call_id="other") == "in-progress/other"
 
 
 @pytest.mark.parametrize("year", [1, 1970, 2106, 9999])
@@ -251,9 +242,9 @@ def assert_safe(path: PurePosixPath) -> None:
 @settings(max_examples=150)
 @given(templates, calls)
 def test_every_path_is_safe_and_stays_inside(template: str, call: dict[str, Any]) -> None:
-    path = parsed(template).render(call, BERLIN)
+    path = parsed(template).render(a_call(call), BERLIN)
     assert_safe(path)
-    assert parsed(template).render(call, BERLIN) == path
+    assert parsed(template).render(a_call(call), BERLIN) == path
 
 
 @settings(max_examples=120)
@@ -271,7 +262,9 @@ def test_every_path_is_safe_and_stays_inside(template: str, call: dict[str, Any]
 def test_two_calls_never_meet(template: str, one: dict[str, Any], other: dict[str, Any]) -> None:
     assume(one["call_id"] != other["call_id"])
     understood = parsed(template)
-    assert folded(understood.render(one, UTC)) != folded(understood.render(other, UTC))
+    assert folded(understood.render(a_call(one), UTC)) != folded(
+        understood.render(a_call(other), UTC)
+    )
 
 
 @pytest.mark.parametrize("literal", ["y" * 190, "é" * 120])
@@ -292,4 +285,4 @@ def test_paths_never_change_between_releases() -> None:
 
 def test_every_field_can_be_used() -> None:
     template = "/".join(f"{{{field}}}" for field in FIELDS)
-    assert len(Template.parse(template).render(CALL, UTC).parts) == len(FIELDS)
+    assert len(Template.parse(template).render(a_call(CALL), UTC).parts) == len(FIELDS)
