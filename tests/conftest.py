@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import gc
 import os
 import random
@@ -48,6 +49,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses = min(3, 1 + (os.cpu_count() or 1))
         config.option.dist = "worksteal"  # neighbours stay together: they share what they computed
         config.option.assertmode, config.option.showlocals = "plain", True
+        for folder in ("agentphone_async", "benchmarks", "tests"):  # once, and not in each of them
+            compileall.compile_dir(config.rootpath / folder, quiet=2, workers=0)
 
 
 def pytest_configure() -> None:

@@ -25,10 +25,10 @@ NO_KEY = {
 """Options that may be without a key: they are said each time, or name what one run reads or writes."""
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_a_section_a_key_and_a_variable(name: str):
+def test_every_option_has_a_section_a_key_and_a_variable():
     known = config_file.known_keys(cli)
-    for option in COMMANDS[name].params:
+    options = [(name, option) for name, each in COMMANDS.items() for option in each.params]
+    for name, option in options:
         if not isinstance(option, click.Option) or "--config" in option.opts:
             continue
         assert isinstance(option, Option), f"{name} {option.opts}: made without a section"
