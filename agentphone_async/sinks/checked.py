@@ -106,7 +106,8 @@ async def ask(
     try:
         work = getattr(owner, method)(*given)
         if not inspect.isawaitable(work):
-            refuse(owner, method, f"is not asynchronous; write it as 'async def {method}'")
+            kind = type(work).__name__
+            refuse(owner, method, f"returned {kind}, not awaitable; expected: async def {method}")
         async with deadline:
             result = await _Steps(owner, method, work)
     except DestinationError:
@@ -252,12 +253,13 @@ class CheckedUpload:
 
     def __init__(self, sink: Sink, target: Target, upload: Any, *, method: str = "begin") -> None:
         lacking = [name for name in _UPLOAD if not callable(getattr(upload, name, None))]
-        lacking += [] if isinstance(getattr(upload, "size", None), int) else ["size"]
-        if lacking:
+        size = _size_of(upload)
+        lacking += [] if isinstance(size, int) else ["size"]
+        if lacking or not isinstance(size, int):
             expected = f"an Upload, and this lacks {', '.join(lacking)}"
             refuse_value(sink, method, upload, expected)
         self.upload: Upload = upload
-        self.size: int = upload.size
+        self.size = size
         self._target = target
         self._digest = hashlib.sha256() if self.size == 0 else None
         if isinstance(upload, Resumable):
@@ -271,8 +273,9 @@ class CheckedUpload:
         if self._digest is not None:
             for chunk in chunks:
                 self._digest.update(chunk)
-        if self.upload.size != self.size:
-            line = f"has {self.upload.size} as its size; expected were {self.size} bytes"
+        told = _size_of(self.upload)
+        if told != self.size:
+            line = f"left {told!r} as its size; expected were {self.size} bytes"
             refuse(self.upload, "write", line)
 
     async def stage(self, audio: Audio) -> Staged:
@@ -287,6 +290,13 @@ class CheckedUpload:
 
     async def _note(self, mark: str) -> None:
         await ask(self.upload, "note", object, mark)
+
+
+def _size_of(upload: Any) -> object:
+    try:
+        return upload.size
+    except Exception as error:  # noqa: BLE001 - a property of somebody else's
+        return error
 
 
 def _listed(

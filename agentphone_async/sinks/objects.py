@@ -50,10 +50,10 @@ class ObjectSink(StoreSink):
     ) -> None:
         self.bucket = bucket
         self._overwrite = overwrite
-        self._spool = Spool(spool)
-        self._own_pool = pool is None
+        self._sink_spool = Spool(spool)
+        self._sink_own_pool = pool is None
         if pool is not None:
-            self._pool = pool
+            self._sink_pool = pool
 
     def __repr__(self) -> str:
         return f"<ObjectSink {self.bucket.url}>"
@@ -81,13 +81,13 @@ class ObjectSink(StoreSink):
         bucket = Bucket.from_url(url, allow_overwrite=allow_overwrite)
         return cls(bucket, overwrite=overwrite, pool=pool)
 
-    async def _ready(self) -> None:
-        await super()._ready()
+    async def _sink_ready(self) -> None:
+        await super()._sink_ready()
         if not self.bucket.checked:
             try:
-                await self._pool.run(self.bucket.prove)
+                await self._sink_pool.run(self.bucket.prove)
             except DestinationError as error:
-                self._error = error
+                self._sink_error = error
                 raise
 
     async def has(self, name: str) -> bool:
@@ -104,9 +104,9 @@ class ObjectSink(StoreSink):
         metadata = metadata_of(recording.audio, recording.sha256)
         return await self._create_object(name, data, metadata) is None
 
-    _has = has
+    _sink_has = has
 
-    async def _store(self, data: Data, recording: Staged) -> Stored:
+    async def _sink_store(self, data: Data, recording: Staged) -> Stored:
         size, sha256 = recording.size, recording.sha256
         if size > LARGEST_OBJECT:
             raise DestinationError(
@@ -167,7 +167,7 @@ class ObjectSink(StoreSink):
         said = there.metadata.get("sha256")
         if said is not None:
             return said
-        return await self._pool.run(self.bucket.sha256, there.path)
+        return await self._sink_pool.run(self.bucket.sha256, there.path)
 
 
 def metadata_of(audio: Audio, sha256: str) -> dict[str, str]:

@@ -71,12 +71,12 @@ class StoreSink(ABC):
 
     async def existing(self, targets: Sequence[Target]) -> list[PurePosixPath | None]:
         """For each target the name under which it is there already, or None."""
-        await self._ready()
+        await self._sink_ready()
         found: list[PurePosixPath | None] = [None] * len(targets)
 
         async def look(index: int) -> None:
             for name in targets[index].candidates():
-                if await self._has(str(name)):
+                if await self._sink_has(str(name)):
                     found[index] = name
                     return
 
@@ -85,108 +85,108 @@ class StoreSink(ABC):
 
     async def begin(self, target: Target) -> Upload:
         """Start a recording that comes in parts."""
-        await self._ready()
-        file = await self._pool.run(self._spool.create)
-        return FileUpload(self._pool, file, target, self._spool.discard)
+        await self._sink_ready()
+        file = await self._sink_pool.run(self._sink_spool.create)
+        return FileUpload(self._sink_pool, file, target, self._sink_spool.discard)
 
     async def stage(self, body: Body) -> Staged:
         """Hash it in a thread; and spool it, unless there is room to keep a few like it."""
-        await self._ready()
-        return await self._pool.run(self._write, body)
+        await self._sink_ready()
+        return await self._sink_pool.run(self._sink_write, body)
 
     async def publish(self, batch: Sequence[Ready]) -> list[Stored]:
         """Store them all; those that cannot be stored end everything, and none is half there."""
-        await self._ready()
+        await self._sink_ready()
         stored: list[Stored | None] = [None] * len(batch)
 
         async def put(index: int) -> None:
-            stored[index] = await self._publish(batch[index])
+            stored[index] = await self._sink_publish(batch[index])
 
         try:
             await _each(len(batch), put)
         except DestinationError as error:
-            self._error = self._error or error
+            self._sink_error = self._sink_error or error
             raise
         return [one for one in stored if one is not None]
 
     async def discard(self, ready: Ready) -> None:
         """Remove what was written of it."""
         if isinstance(ready, Staged):
-            await self._forget(ready.key)
+            await self._sink_forget(ready.key)
 
     async def aclose(self) -> None:
         """Discard what was not published, and let the threads go."""
-        self._held.clear()
+        self._sink_held.clear()
         try:
-            if self._spool:
-                await self._pool.run(self._spool.discard_all)
+            if self._sink_spool:
+                await self._sink_pool.run(self._sink_spool.discard_all)
         finally:
-            if self._own_pool:
-                self._pool.close()
+            if self._sink_own_pool:
+                self._sink_pool.close()
 
     async def in_thread(self, work: Callable[..., T], *given: Any) -> T:
         """Run what blocks in a thread; a cancellation waits until it has ended."""
-        return await self._pool.run(work, *given)
+        return await self._sink_pool.run(work, *given)
 
-    # ------------------------------------------------------------ for the sinks of this package
+    # Private, with names that no subclass takes by chance; `ObjectSink` has its own of some.
 
-    _own_pool = True
-    _error: DestinationError | None = None
+    _sink_own_pool = True
+    _sink_error: DestinationError | None = None
 
     @cached_property
-    def _pool(self) -> FilePool:
+    def _sink_pool(self) -> FilePool:
         return FilePool()
 
     @cached_property
-    def _spool(self) -> Spool:
+    def _sink_spool(self) -> Spool:
         return Spool()
 
     @cached_property
-    def _held(self) -> dict[str, Chunk]:
+    def _sink_held(self) -> dict[str, Chunk]:
         return {}
 
-    async def _ready(self) -> None:
+    async def _sink_ready(self) -> None:
         """The first error counts for all that follows: nothing may look stored after it."""
-        if self._error is not None:
-            raise self._error
+        if self._sink_error is not None:
+            raise self._sink_error
 
-    async def _has(self, name: str) -> bool:
+    async def _sink_has(self, name: str) -> bool:
         return await ask(self, "has", bool, name)
 
-    async def _store(self, data: Data, recording: Staged) -> Stored:
+    async def _sink_store(self, data: Data, recording: Staged) -> Stored:
         target = recording.target.for_bytes(recording.sha256)
         name = target.named(recording.audio.media_type)
         new = await ask(self, "create", bool, str(name), data, recording, size=recording.size)
         return Stored(name, recording.size, recording.sha256, new)
 
-    async def _publish(self, ready: Ready) -> Stored:
+    async def _sink_publish(self, ready: Ready) -> Stored:
         if isinstance(ready, Body):
             data = _joined(ready.chunks)
             sha256 = hashlib.sha256(data).hexdigest()
             recording = Staged(ready.target, ready.size, ready.audio, sha256, key="")
-            return await self._store(data, recording)
+            return await self._sink_store(data, recording)
         try:
-            held = self._held.get(ready.key)
+            held = self._sink_held.get(ready.key)
             if held is not None:
-                return await self._store(held, ready)
-            mapped_file = await self._pool.run(mapped, ready.key)
+                return await self._sink_store(held, ready)
+            mapped_file = await self._sink_pool.run(mapped, ready.key)
             with _trimming(mapped_file):
-                return await self._store(mapped_file, ready)
+                return await self._sink_store(mapped_file, ready)
         finally:
-            await self._forget(ready.key)
+            await self._sink_forget(ready.key)
 
-    async def _forget(self, key: str) -> None:
-        if self._held.pop(key, None) is None:
-            await self._pool.run(self._spool.discard, key)
+    async def _sink_forget(self, key: str) -> None:
+        if self._sink_held.pop(key, None) is None:
+            await self._sink_pool.run(self._sink_spool.discard, key)
 
-    def _write(self, body: Body) -> Staged:
+    def _sink_write(self, body: Body) -> Staged:
         """For a thread."""
-        if sum(map(len, self._held.values())) + body.size <= HELD:
+        if sum(map(len, self._sink_held.values())) + body.size <= HELD:
             data = _joined(body.chunks)
             sha256, key = hashlib.sha256(data).hexdigest(), f"memory-{next(_numbers)}"
-            self._held[key] = data
+            self._sink_held[key] = data
             return Staged(body.target, body.size, body.audio, sha256, key)
-        file = self._spool.create()
+        file = self._sink_spool.create()
         file.write(body.chunks)
         file.close()
         return Staged(body.target, body.size, body.audio, file.sha256, file.path)

@@ -100,7 +100,7 @@ WRONG = [
     (Mine, "existing", answers(["x.wav"]), "returned str 'x.wav'; expected was a list of 1"),
     (Mine, "existing", answers("x"), "returned str 'x'; expected was a list of 1"),
     (Mine, "existing", raises(KeyError("k")), "raised KeyError: 'k'; expected was a result, or"),
-    (Mine, "existing", not_async, "is not asynchronous; write it as 'async def existing'"),
+    (Mine, "existing", not_async, "returned list, not awaitable; expected: async def existing"),
     (Mine, "existing", never, r"has not returned for \d s; expected"),
     (Mine, "existing", lambda _: answers([None])(), "raised TypeError: "),
     (Mine, "begin", answers(None), "returned None; expected was an Upload, and this lacks write, "),
@@ -111,7 +111,7 @@ WRONG = [
         "returned SimpleNamespace .* lacks write, stage, abort",
     ),
     (Mine, "begin", raises(KeyError("k")), "raised KeyError: 'k'"),
-    (Mine, "begin", not_async, "is not asynchronous"),
+    (Mine, "begin", not_async, "returned list, not awaitable"),
     (Mine, "begin", never, "has not returned"),
     (Mine, "stage", answers(None), "returned None; expected was Staged"),
     (Mine, "stage", answers(Stored(Path("x"), 1, "")), "returned Stored "),
@@ -132,18 +132,18 @@ WRONG = [
     (Mine, "publish", raises(RecordingNotFoundError("x")), "raised RecordingNotFoundError: x"),
     (Mine, "publish", cancels_itself, "raised CancelledError"),
     (Mine, "publish", grouped, "raised KeyError: 'k'"),
-    (Mine, "publish", not_async, "is not asynchronous"),
+    (Mine, "publish", not_async, "returned list, not awaitable"),
     (Mine, "publish", never, "has not returned"),
     (Part, "write", raises(KeyError("k")), "raised KeyError: 'k'"),
-    (Part, "write", answers(None), "has 0 as its size; expected were "),
-    (Part, "write", not_async, "is not asynchronous"),
+    (Part, "write", answers(None), "left 0 as its size; expected were "),
+    (Part, "write", not_async, "returned list, not awaitable"),
     (Part, "write", never, "has not returned"),
     (Part, "stage", answers(None), "returned None; expected was Staged"),
     (Part, "stage", changed(Part.stage, size=5), "returned 5 as the size; expected were 550000"),
     (Part, "stage", changed(Part.stage, sha256=b""), "returned bytes b''; expected was "),
     (Part, "stage", raises(KeyError("k")), "raised KeyError: 'k'"),
     (Part, "abort", raises(KeyError("k")), "raised KeyError: 'k'"),
-    (Part, "abort", not_async, "is not asynchronous"),
+    (Part, "abort", not_async, "returned list, not awaitable"),
 ]
 
 
@@ -222,10 +222,10 @@ class Half(StoreSink):
     ("method", "wrong", "told"),
     [
         ("create", answers(None), "returned None; expected was bool"),
-        ("create", not_async, "is not asynchronous"),
+        ("create", not_async, "returned list, not awaitable"),
         ("create", raises(KeyError("k")), "raised KeyError: 'k'"),
         ("has", answers("yes"), "returned str 'yes'; expected was bool"),
-        ("has", not_async, "is not asynchronous"),
+        ("has", not_async, "returned list, not awaitable"),
     ],
 )
 @pytest.mark.parametrize("way", [fetch, download])
