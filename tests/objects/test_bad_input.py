@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from agentphone_async.archive.bucket import holds, manifest
+from agentphone_async.archive.bucket import erase, manifest
 from agentphone_async.archive.bucket.identity import identify
 from agentphone_async.archive.bucket.shards import Plan, Shards
 from agentphone_async.archive.bucket.store import Store
@@ -259,7 +259,7 @@ def test_what_else_may_be_damaged_in_an_archive(tmp_path, name, data, said):
 def use_all_of(store: Store, shards: Shards) -> None:
     identify(store.bucket, make=False)
     list(shards.calls("p", shards.latest("p").shards - 1))
-    holds.held(store)
+    erase.held_in(store)
 
 
 def test_who_may_only_read_need_not_delete_what_was_erased_elsewhere(store, tmp_path):

@@ -24,7 +24,7 @@ ENDING = ".parquet"
 _ROWS = 4_000
 _KEY = manifest.FORMAT.encode()
 
-Columns = Mapping[str, Sequence[tuple[str, str]]]
+Columns = Mapping[str, Mapping[str, str]]
 """For each table its columns: their names, and their types in SQL."""
 
 
@@ -39,7 +39,9 @@ def encode(part: Part, rows: Iterable[Row], columns: Columns) -> bytes:
     types = {"INTEGER": arrow.int64(), "REAL": arrow.float64()}
     fields = [("table", arrow.string())]
     for table, some in columns.items():
-        fields += [(f"{table}.{name}", types.get(kind, arrow.string())) for name, kind in some]
+        fields += [
+            (f"{table}.{name}", types.get(kind, arrow.string())) for name, kind in some.items()
+        ]
     fields += [(f"gone.{name}", arrow.string()) for name in ("table", "key", "at")]
     head = json.dumps(manifest.head(part)).encode()
     schema = arrow.schema(fields, metadata={_KEY: head})

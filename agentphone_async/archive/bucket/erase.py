@@ -13,12 +13,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from agentphone_async.archive.bucket import holds
 from agentphone_async.archive.bucket.archive import BucketArchive
 from agentphone_async.archive.bucket.shards import Shards
 from agentphone_async.archive.bucket.store import Store
 from agentphone_async.archive.catalog.rows import CallRow, id_to_text
 from agentphone_async.archive.erase import Also, Choice, ErasureReport, ended_before, these
+from agentphone_async.errors import CatalogError
+from agentphone_async.sinks.erased import id_hash
+
+HELD = "_catalog/held"
+"""In it an object for each call that is held, named by the hash of its id, with the id inside."""
 
 
 async def forget(
@@ -56,13 +60,13 @@ async def prune(
 async def hold(archive: BucketArchive, call_ids: Iterable[str], *, release: bool = False) -> int:
     """Keep calls from being erased, on every machine, or release them; how many changed."""
     async with archive.opened_existing():
-        return await archive.do(lambda store: holds.hold(store, call_ids, release=release))
+        return await archive.do(lambda store: _hold(store, call_ids, release=release))
 
 
 async def held(archive: BucketArchive) -> list[str]:
     """The ids of all calls that are held."""
     async with archive.opened_existing():
-        return await archive.do(holds.held)
+        return await archive.do(held_in)
 
 
 async def _erase(
@@ -75,7 +79,7 @@ async def _erase(
     report = ErasureReport(dry_run)
     async with archive.opened_existing():
         erased: set[str] = set()
-        held = frozenset(await archive.do(holds.held))
+        held = frozenset(await archive.do(held_in))
         async for ids in choice(archive.ask, held, report):
             await archive.ask(_count, ids, report)
             if not dry_run:
@@ -110,3 +114,33 @@ def _count(connection: sqlite3.Connection, ids: Sequence[str], report: ErasureRe
         report.recordings += sums[0][0]
         report.sidecars += sums[1][0]
         report.bytes += sums[0][1] + sums[1][1]
+
+
+def held_in(store: Store) -> list[str]:
+    """The ids of all calls that are held, those first that have been for the longest."""
+    heads = sorted(store.bucket.list(HELD), key=lambda head: (head.modified, head.path))
+    return [_id_in(store, head.path) for head in heads]
+
+
+def _id_in(store: Store, name: str) -> str:
+    try:
+        return store.bucket.read(name).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        where = f"{store.bucket.url}/{name}"
+        raise CatalogError(
+            f"{where} is damaged: it names no call; restore it, or delete it and hold the call",
+            filename=where,
+        ) from None
+
+
+def _hold(store: Store, call_ids: Iterable[str], *, release: bool = False) -> int:
+    """Hold calls, or release them; how many changed their state."""
+    changed = 0
+    for call_id in dict.fromkeys(call_ids):
+        name = f"{HELD}/{id_hash(call_id, store.key)}"
+        if release:
+            changed += store.bucket.remove(name) if store.bucket.head(name) else False
+        else:
+            body = call_id.encode("utf-8", "surrogatepass")
+            changed += store.bucket.create_now(name, body, {"Content-Type": "text/plain"})
+    return changed

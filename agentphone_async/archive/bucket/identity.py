@@ -78,21 +78,14 @@ def _read(bucket: Bucket) -> Identity:
     data = bucket.read(HEAD)
     try:
         head = json.loads(data)
-        version = int(head["version"])
-        found = _parsed(head) if version <= manifest.VERSION else None
+        manifest.refuse_newer(int(head["version"]), where)
+        return _parsed(head)
     except (ValueError, KeyError, TypeError, RecursionError):
         if data.lstrip().startswith(b"<"):
             line = f"{where} is a web page; is AWS_ENDPOINT_URL the address of the store?"
         else:
             line = f"{where} is damaged or not ours; restore it, or choose another prefix"
         raise CatalogError(line, filename=where) from None
-    if found is None:
-        raise CatalogError(
-            f"{where} has format {version}, and this version of agentphone-async knows "
-            f"{manifest.VERSION} at most; update agentphone-async",
-            filename=where,
-        )
-    return found
 
 
 def _parsed(head: Any) -> Identity:

@@ -8,7 +8,7 @@ the notes are still there, and the next run on this machine continues with them.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,20 +55,10 @@ class Changes:
     until: int
 
 
-def columns_of(connection: sqlite3.Connection, table: Table) -> list[str]:
-    """The columns that this version of the catalog has; none if it lacks the table."""
-    return [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table.name})")]
-
-
-def typed_columns(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str]]]:
-    """For each table that manifests hold its columns, with their types."""
-    return {
-        table.name: [
-            (name, kind)
-            for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table.name})")
-        ]
-        for table in TABLES
-    }
+def columns_of(connection: sqlite3.Connection, table: Table) -> dict[str, str]:
+    """The columns that this version of the catalog has, and their types; none without the table."""
+    found = connection.execute(f"PRAGMA table_info({table.name})")
+    return {name: kind for _, name, kind, *_ in found}
 
 
 def install(connection: sqlite3.Connection) -> None:
@@ -135,7 +125,7 @@ def _rows(
     keys: Sequence[tuple[Any, Any]],
     now: datetime,
 ) -> list[Row]:
-    columns = columns_of(connection, table)
+    columns = list(columns_of(connection, table))
     width = len(table.key)
     marks = ",".join(["(" + ",".join("?" * width) + ")"] * len(keys))
     found = connection.execute(
@@ -159,7 +149,7 @@ def _rows(
 def everything(connection: sqlite3.Connection) -> Iterator[Row]:
     """All rows that manifests hold, and what is known to be gone."""
     for table in TABLES:
-        columns = columns_of(connection, table)
+        columns = list(columns_of(connection, table))
         if columns:
             known = f"WHERE last_seen <> '{NEVER}' " if table.name == "calls" else ""
             found = connection.execute(
@@ -186,14 +176,19 @@ def sent(connection: sqlite3.Connection, changes: Changes, part: str) -> None:
     """Take notes back: a manifest with their rows is stored (within a transaction)."""
     connection.execute("DELETE FROM bucket_journal WHERE seq <= ?", (changes.until,))
     connection.execute("INSERT OR IGNORE INTO bucket_parts VALUES (?)", (part,))
+    note_gone(connection, [row for row in changes.rows if "gone" in row])
+
+
+def note_gone(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Remember rows of manifests which say that others are gone."""
     connection.executemany(
         "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
-        [gone_values(row) for row in changes.rows if "gone" in row],
+        map(_gone_values, rows),
     )
 
 
-def gone_values(row: Row) -> tuple[Any, ...]:
+def _gone_values(row: Row) -> tuple[Any, ...]:
     """The values for ``bucket_gone`` of a row that says so."""
     key = ["" if value is None else value for value in [*row["key"], ""]]
     return row["gone"], key[0], key[1], row["at"]

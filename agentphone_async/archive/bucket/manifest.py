@@ -268,13 +268,18 @@ def checked(line: bytes, name: str) -> Row:
             "it away",
             filename=name,
         )
-    if head["version"] > VERSION:
+    refuse_newer(head["version"], name)
+    return head
+
+
+def refuse_newer(version: int, name: str) -> None:
+    """Refuse what is written in a format that is newer than ours."""
+    if version > VERSION:
         raise CatalogError(
-            f"{printable(name, 200)} has format {head['version']}, and this version of "
-            f"agentphone-async knows {VERSION} at most; update agentphone-async",
+            f"{printable(name, 200)} has format {version}, and this version of agentphone-async "
+            f"knows {VERSION} at most; update agentphone-async",
             filename=name,
         )
-    return head
 
 
 def torn(name: str, what: str) -> CatalogError:

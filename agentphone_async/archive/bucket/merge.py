@@ -18,7 +18,7 @@ from typing import Any
 from agentphone_async.archive.bucket.journal import (
     columns_of,
     drop_triggers,
-    gone_values,
+    note_gone,
     set_triggers,
 )
 from agentphone_async.archive.bucket.manifest import Row
@@ -124,7 +124,9 @@ class _Merger:
     def __init__(self, connection: sqlite3.Connection, *, bulk: bool) -> None:
         self._connection = connection
         self._columns = {
-            table.name: columns for table in TABLES if (columns := columns_of(connection, table))
+            table.name: list(columns)
+            for table in TABLES
+            if (columns := columns_of(connection, table))
         }
         self._came = dict.fromkeys(self._columns, 0)
         self._bulk = bulk
@@ -237,11 +239,7 @@ class _Merger:
             table = BY_NAME.get(row["gone"])
             if table is None or not table.deletable:
                 continue
-            self._connection.execute(
-                "INSERT INTO bucket_gone (tbl, k1, k2, at) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
-                gone_values(row),
-            )
+            note_gone(self._connection, [row])
             where = " AND ".join(f"{name} = ?" for name in table.key)
             self._connection.execute(
                 f"DELETE FROM main.{table.name} WHERE {where} "  # noqa: S608 - names of ours

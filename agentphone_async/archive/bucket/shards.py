@@ -117,11 +117,7 @@ class Shards:
         where = f"{self.bucket.url}/{PLANS}/{name}.json"
         try:
             head = json.loads(self.bucket.read(f"{PLANS}/{name}.json"))
-            if head["version"] > manifest.VERSION:
-                raise CatalogError(
-                    f"{where} has format {head['version']}; update agentphone-async",
-                    filename=where,
-                )
+            manifest.refuse_newer(int(head["version"]), where)
             shards, calls, about = int(head["shards"]), int(head["calls"]), dict(head["about"])
             return Plan(name, shards, calls, head["created"], about)
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -232,8 +228,7 @@ def _unpacked(data: bytes, where: str) -> list[dict[str, Any]]:
         sound = count == len(lines) and all(isinstance(call["id"], str) for call in lines)
     except (CatalogError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(where) from error
-    if version > manifest.VERSION:
-        raise CatalogError(f"{where} has format {version}; update agentphone-async", filename=where)
+    manifest.refuse_newer(version, where)
     if not sound:
         raise ValueError(where)
     return lines

@@ -19,8 +19,10 @@ from typing import Any
 
 from agentphone_async.archive.bucket import columnar, journal, manifest
 from agentphone_async.archive.bucket.identity import Identity, identify, no_archive
+from agentphone_async.archive.bucket.journal import columns_of
 from agentphone_async.archive.bucket.manifest import PARTS, Part
 from agentphone_async.archive.bucket.merge import merge, without_triggers
+from agentphone_async.archive.bucket.tables import TABLES
 from agentphone_async.archive.bucket.tombs import (
     drop_erased,
     fetch_tombstones,
@@ -336,7 +338,8 @@ class Store:
             self._attempt += 1
             part = Part(self.run, self.shard, self._attempt, covers, ending)
             if ending == columnar.ENDING:
-                data = columnar.encode(part, rows, journal.typed_columns(self.connection))
+                columns = {table.name: columns_of(self.connection, table) for table in TABLES}
+                data = columnar.encode(part, rows, columns)
                 kind = "application/vnd.apache.parquet"
             else:
                 data = manifest.encode(part, rows)
