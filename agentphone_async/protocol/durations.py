@@ -10,9 +10,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from agentphone_async.protocol.formats import audio_start
 from agentphone_async.protocol.frames import (
+    Frame,
     Sight,
     adts_frame,
     amr_frame,
@@ -64,29 +66,16 @@ def measure(media_type: str, head: bytes, tail: bytes, size: int) -> Facts:
     return facts
 
 
-def _mpeg(sight: Sight) -> Facts:
-    start = audio_start(sight)
-    first = mpeg_frame(sight.at(start, 4))
+def _frames(
+    parse: Callable[[bytes], Frame | None], header: int, mark: bytes, sight: Sight
+) -> Facts:
+    start = len(mark) or audio_start(sight)
+    first = parse(sight.until(start, header))
     if first is None:
         return Facts()
-    seconds = vbr_seconds(sight, start) or row_seconds(sight, start, mpeg_frame, 4)
-    return Facts(seconds, first.rate, first.channels)
-
-
-def _aac(sight: Sight) -> Facts:
-    start = audio_start(sight)
-    first = adts_frame(sight.until(start, 7))
-    if first is None:
-        return Facts()
-    return Facts(row_seconds(sight, start, adts_frame, 7), first.rate, first.channels or None)
-
-
-def _amr(sight: Sight) -> Facts:
-    return Facts(row_seconds(sight, len(b"#!AMR\n"), amr_frame, 1), 8_000, 1)
-
-
-def _amr_wb(sight: Sight) -> Facts:
-    return Facts(row_seconds(sight, len(b"#!AMR-WB\n"), amr_wb_frame, 1), 16_000, 1)
+    told = vbr_seconds(sight, start) if parse is mpeg_frame else None
+    seconds = told or row_seconds(sight, start, parse, header)
+    return Facts(seconds, first.rate, first.channels or None)
 
 
 def _flac(sight: Sight) -> Facts:
@@ -253,10 +242,10 @@ def _caf(sight: Sight) -> Facts:
 
 
 _READERS: dict[str, Callable[[Sight], Facts]] = {
-    "audio/mpeg": _mpeg,
-    "audio/aac": _aac,
-    "audio/amr": _amr,
-    "audio/amr-wb": _amr_wb,
+    "audio/mpeg": partial(_frames, mpeg_frame, 4, b""),
+    "audio/aac": partial(_frames, adts_frame, 7, b""),
+    "audio/amr": partial(_frames, amr_frame, 1, b"#!AMR\n"),
+    "audio/amr-wb": partial(_frames, amr_wb_frame, 1, b"#!AMR-WB\n"),
     "audio/flac": _flac,
     "audio/ogg": _ogg,
     "audio/opus": _ogg,

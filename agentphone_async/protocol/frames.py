@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 
@@ -100,8 +101,6 @@ _BITRATES = {
 _MPEG_RATES = (44_100, 48_000, 32_000)
 _ADTS_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000,
                11_025, 8_000, 7_350)  # fmt: skip
-_AMR = (12, 13, 15, 17, 19, 20, 26, 31, 5)
-_AMR_WB = (17, 23, 32, 36, 40, 46, 50, 58, 60, 5)
 
 
 def mpeg_frame(head: bytes) -> Frame | None:
@@ -138,22 +137,19 @@ def adts_frame(head: bytes) -> Frame | None:
     return Frame(size if size > 7 else 0, 1024 * ((head[6] & 3) + 1), rate, channels, None)
 
 
-def amr_frame(head: bytes) -> Frame | None:
-    """A frame of 20 ms of narrow-band AMR from its first byte."""
-    return _amr(head, _AMR, 8_000)
-
-
-def amr_wb_frame(head: bytes) -> Frame | None:
-    """The same of wide-band AMR."""
-    return _amr(head, _AMR_WB, 16_000)
-
-
-def _amr(head: bytes, sizes: tuple[int, ...], rate: int) -> Frame | None:
+def _amr_frame(sizes: tuple[int, ...], rate: int, head: bytes) -> Frame | None:
     if not head or head[0] & 0x83:
         return None
     kind = head[0] >> 3 & 15
     size = 1 + (sizes[kind] if kind < len(sizes) else 0)
     return Frame(size, rate // 50, rate, 1, size * 50.0)
+
+
+amr_frame = partial(_amr_frame, (12, 13, 15, 17, 19, 20, 26, 31, 5), 8_000)
+"""A frame of 20 ms of narrow-band AMR from its first byte."""
+
+amr_wb_frame = partial(_amr_frame, (17, 23, 32, 36, 40, 46, 50, 58, 60, 5), 16_000)
+"""The same of wide-band AMR."""
 
 
 def row_seconds(
