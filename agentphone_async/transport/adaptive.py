@@ -114,14 +114,10 @@ class AdaptiveConcurrency:
 
     Args:
         start: requests at a time to begin with.
-        minimum: never fewer.
         maximum: never more; keep it within the connection pool.
     """
 
-    def __init__(self, *, start: int = START, minimum: int = 1, maximum: int = MOST) -> None:
-        if not 1 <= minimum <= start <= maximum:
-            raise ValueError(f"1 <= {minimum} <= {start} <= {maximum} does not hold")
-        self.minimum = minimum
+    def __init__(self, *, start: int = START, maximum: int = MOST) -> None:
         self.maximum = maximum
         self.limit = start
         self._base: SampleWindow | None = None
@@ -140,21 +136,14 @@ class AdaptiveConcurrency:
 
     # ------------------------------------------------------------------ reports
 
-    def completed(
-        self,
-        now: float,
-        size: int,
-        took: float,
-        *,
-        in_flight: int | None = None,
-    ) -> None:
+    def completed(self, now: float, size: int, took: float, in_flight: int) -> None:
         """A request was answered in full (404 is an answer).
 
         Args:
             now: monotonic seconds.
             size: bytes of the body.
             took: seconds that it held its slot.
-            in_flight: requests under way just now, this one included; the limit if not given.
+            in_flight: requests under way just now, this one included.
         """
         if not self._started:
             self._started = True
@@ -162,8 +151,6 @@ class AdaptiveConcurrency:
             self._counts_from = now - took
         self._typical += (took - self._typical) * (0.05 if self._typical else 1.0)
         window = self._window
-        if in_flight is None:
-            in_flight = self.limit
         if self._start is not None:
             self._start.completed(took)
             return
@@ -203,23 +190,13 @@ class AdaptiveConcurrency:
         if start.limit != self.limit or start.over:
             self._move(now, start.limit)
 
-    def cap(self, maximum: int) -> None:
-        """Never more than ``maximum`` at a time from now on (at least 1)."""
-        self.maximum = max(1, maximum)
-        self.minimum = min(self.minimum, self.maximum)
-        if self.limit >= self.maximum:
-            self.limit = self.maximum
-            self._start = None
-            self._base = None
-            self._probing = False
-
     def throttled(
         self,
         now: float,
         *,
-        pause: float = 0.0,
-        in_flight: int | None = None,
-        rate: float | None = None,
+        pause: float,
+        in_flight: int,
+        rate: float | None,
     ) -> None:
         """The host answered 429 or 503, and nobody asks it anything for ``pause`` seconds.
 
@@ -227,17 +204,16 @@ class AdaptiveConcurrency:
             now: monotonic seconds.
             pause: as above.
             in_flight: requests that are still under way: so many are borne at least.
-            rate: requests a second that are allowed from now on, if that is known.
+            rate: requests a second that are allowed from now on; None if that is not known.
         """
         self._start = None
         if now - self._backed_off_at > 2.0 + pause:
-            if in_flight is not None:
-                self.limit = max(self.minimum, min(self.limit, in_flight))
-            self._retreat(now, BACK_OFF)
+            self.limit = max(1, min(self.limit, in_flight))
+            self._retreat(now)
             # Mostly it is the rate that was too high, and that is learned elsewhere.
             self._upward, self._ratio = True, USUAL
-        elif in_flight is not None:  # of the same burst: what is left of it was let in
-            enough = max(in_flight, self.minimum, math.ceil((rate or 0.0) * self._typical))
+        else:  # of the same burst: what is left of it was let in
+            enough = max(in_flight, 1, math.ceil((rate or 0.0) * self._typical))
             self.limit = min(self.limit, enough)
         self._restart(now + pause)
 
@@ -245,7 +221,7 @@ class AdaptiveConcurrency:
         """A request was given up: too slow, or silent."""
         self._start = None
         if now - self._backed_off_at > max(2.0, 2 * self._typical):
-            self._retreat(now, BACK_OFF)
+            self._retreat(now)
 
     # ------------------------------------------------------------------ judging
 
@@ -296,9 +272,6 @@ class AdaptiveConcurrency:
             self._probe(now)
         elif base is None:
             self._base = window
-        elif window.elapsed > LONGEST_WINDOW / 2:
-            self._base = window
-            self._restart(now)
 
     def _probe(self, now: float) -> None:
         """Try the next step from the base, or hold if there is none."""
@@ -308,7 +281,7 @@ class AdaptiveConcurrency:
         if self._upward:
             target = min(self.maximum, max(limit + 1, round(limit * self._ratio)))
         else:
-            target = max(self.minimum, min(limit - 1, round(limit / self._ratio)))
+            target = max(1, min(limit - 1, round(limit / self._ratio)))
         if target == limit:
             self._turn(now)
             return
@@ -348,7 +321,7 @@ class AdaptiveConcurrency:
 
     # ------------------------------------------------------------------ moving
 
-    def _retreat(self, now: float, factor: float) -> None:
+    def _retreat(self, now: float) -> None:
         base = self._base
         limit = min(self.limit, base.limit) if base is not None else self.limit
         self._backed_off_at = now
@@ -356,7 +329,7 @@ class AdaptiveConcurrency:
         self._probing = False
         self._upward, self._ratio = False, MEDIUM
         self._hold = SHORTEST_HOLD
-        self._move(now, max(self.minimum, int(limit * factor)))
+        self._move(now, max(1, int(limit * BACK_OFF)))
 
     def _move(self, now: float, limit: int) -> None:
         self._draining = limit < self.limit

@@ -45,9 +45,7 @@ class HostLimits:
     """Slots, pauses, rates and outages of one host. Belongs to one event loop.
 
     Args:
-        concurrency: requests at a time, at least 1; or a controller that finds the number.
-        pace: learns the request rate that the host bears from its 429s; one of its own if not
-            given.
+        concurrency: requests at a time, at least 1.
         tpslimit: requests per second, listing and fetching together; None for no limit.
         bwlimit: bytes per second of bodies; None for no limit.
         outage_budget: seconds that a host that did answer before may be away, or refuse all
@@ -66,9 +64,8 @@ class HostLimits:
 
     def __init__(
         self,
-        concurrency: int | AdaptiveConcurrency = 16,
+        concurrency: int = 16,
         *,
-        pace: AdaptivePace | None = None,
         tpslimit: float | None = None,
         bwlimit: float | None = None,
         outage_budget: float = 120.0,
@@ -78,10 +75,8 @@ class HostLimits:
         rng: random.Random | None = None,
     ) -> None:
         self._clock = clock
-        self._controller = None
-        if isinstance(concurrency, AdaptiveConcurrency):
-            self._controller, concurrency = concurrency, concurrency.limit
-        self._wanted = _checked(concurrency)
+        self._controller: AdaptiveConcurrency | None = None
+        self._wanted = concurrency
         self._cap: int | None = None
         self._cap_doubles_at = 0.0
         self.slots = Budget(self._wanted)
@@ -97,7 +92,7 @@ class HostLimits:
         )
         self.refusals = defaultdict[str, Refusals](partial(Refusals, outage_budget))
         self._clear = True  # False when a pause or the circuit may have to be waited for
-        self._pace = pace or AdaptivePace()
+        self._pace = AdaptivePace()
         self._tpslimit = tpslimit
         self._requests = RateLimiter(tpslimit, clock, self._stop.sleep, smallest=1.0)
         self._rated = tpslimit is not None
@@ -138,19 +133,12 @@ class HostLimits:
 
     @property
     def concurrency(self) -> int:
-        """Requests that may be under way at a time; assigning takes effect at once.
+        """Requests that may be under way at a time.
 
         When it shrinks, nothing that is under way is interrupted: slots are not lent again
-        until enough have come back. A controller takes an assigned number as its new maximum.
+        until enough have come back.
         """
         return self.slots.total
-
-    @concurrency.setter
-    def concurrency(self, limit: int) -> None:
-        self._wanted = _checked(limit)
-        if self._controller is not None:
-            self._controller.cap(limit)
-        self._apply_limit()
 
     @property
     def max_concurrency(self) -> int:
@@ -160,7 +148,10 @@ class HostLimits:
     def grow(self, concurrency: int) -> None:
         """Let at least this many requests be under way at a time, each with its connection."""
         if concurrency > self.max_concurrency:
-            self.concurrency = concurrency
+            self._wanted = concurrency
+            if self._controller is not None:
+                self._controller.maximum = concurrency
+            self._apply_limit()
 
     def adapt(self, maximum: int | None = None) -> None:
         """Find the number of requests at a time that the host bears, up to what is set or given."""
@@ -168,7 +159,7 @@ class HostLimits:
             most = maximum or self._wanted
             self._controller = AdaptiveConcurrency(start=min(START, most), maximum=most)
         elif maximum is not None:
-            self._controller.cap(maximum)
+            self._controller.maximum = max(maximum, self._controller.maximum)
         self._apply_limit()
 
     def growing(self, more: Callable[[], None]) -> AbstractContextManager[None]:
@@ -390,9 +381,3 @@ class HostLimits:
         """Wait until ``amount`` bytes, small against a second's allowance, are within the rate."""
         if self.limited_bytes:
             await self._bytes.take(amount)
-
-
-def _checked(concurrency: int) -> int:
-    if concurrency < 1:
-        raise ValueError(f"at least 1 request at a time is needed, not {concurrency}")
-    return concurrency

@@ -269,7 +269,7 @@ class Simulation:
                 self.now,
                 size,
                 took,
-                in_flight=self._in_flight + 1 - self._in_line,
+                self._in_flight + 1 - self._in_line,
             )
             if self.control.limit != before:
                 pace = self.pace.rate if isinstance(self.pace, AdaptivePace) else None
