@@ -167,7 +167,7 @@ class CountingHandler(ResponseHandler):
         """Whether the rest of it can go right into the reader's memory, and that is a gain."""
         if answer.missing < LARGE or self.transport is None:
             return False
-        size = answer.missing + len(answer.body)
+        size = len(answer.data) - answer.start + answer.missing
         return size <= LARGEST_OVER_TLS or not self.transport.get_extra_info("sslcontext")
 
     def send(self, data: bytes, read: float, head: float) -> None:

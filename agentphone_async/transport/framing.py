@@ -34,18 +34,25 @@ class PlainAnswer:
     Attributes:
         code: the status.
         headers: as they came.
-        body: what came of it, until it is read as a stream.
-        missing: bytes of the body that did not.
+        data: head and body, as far as they came along.
+        start: where the body begins in there; behind it, once it was read as a stream.
+        missing: bytes of the body that did not come along.
     """
 
     code: int
     headers: CIMultiDictProxy[str]
-    body: bytes
+    data: bytes
+    start: int
     missing: int
+
+    @property
+    def body(self) -> bytes:
+        """What came of it and has not been read."""
+        return self.data[self.start :]
 
     async def readany(self) -> bytes:
         """All that has not been read."""
-        body, self.body = self.body, b""
+        body, self.start = self.body, len(self.data)
         return body
 
 
@@ -67,14 +74,13 @@ def plain_answer(data: bytes) -> PlainAnswer | None:
     head = _PLAIN.match(data)
     if head is None or head.end() > LONGEST_PLAIN:
         return None
-    body = data[head.end() :]
     headers = CIMultiDict(_FIELD.findall(head[1].decode("ascii")))
     code = int(data[9:12])
     lengths = headers.getall("Content-Length", ())
     if (
         len(lengths) != 1
         or _NUMBER.fullmatch(lengths[0]) is None
-        or (missing := int(lengths[0]) - len(body)) < 0
+        or (missing := head.end() + int(lengths[0]) - len(data)) < 0
         or "Transfer-Encoding" in headers
         or code < 200
         or code in {204, 304}
@@ -83,4 +89,4 @@ def plain_answer(data: bytes) -> PlainAnswer | None:
         or "Upgrade" in headers
     ):
         return None
-    return PlainAnswer(code, CIMultiDictProxy(headers), body, missing)
+    return PlainAnswer(code, CIMultiDictProxy(headers), data, head.end(), missing)

@@ -46,11 +46,11 @@ class LargeBody(asyncio.BufferedProtocol):
     ) -> None:
         if (transport := handler.transport) is None:
             raise aiohttp.ServerDisconnectedError
-        self.left = len(answer.body) + answer.missing
         self.told: Callable[[int], None] | None = None
         self._handler = handler
         self._transport = transport
-        self._begun = memoryview(answer.body)
+        self._begun = memoryview(answer.data)[answer.start :]
+        self.left = len(self._begun) + answer.missing
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._view = memoryview(b"")
