@@ -120,12 +120,11 @@ def is_whole(status: int, headers: Mapping[str, str]) -> bool:
 
     200 and 203 do; so may a 206 that nobody asked for.
     """
-    if status in {200, 203}:
-        return True
+    if status != 206:
+        return status in {200, 203}
     span = parse_content_range(headers.get("Content-Range", ""))
     return (
-        status == 206
-        and span is not None
+        span is not None
         and span.first == 0
         and span.total is not None
         and span.last == span.total - 1

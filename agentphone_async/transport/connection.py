@@ -217,13 +217,13 @@ class CountingHandler(ResponseHandler):
 
     def has_given(self, trust: Trust, content: Content) -> bool:
         """Whether an earlier answer to another request was the same."""
-        return content.size >= SHORTEST and any(
-            each.content is not None
-            and each.content[1:] == content[1:]
-            and each.content.about != content.about
-            for each in self._given
-            if each is not trust
-        )
+        if content.size >= SHORTEST:
+            same = content[1:]
+            for each in self._given:
+                other = None if each is trust else each.content
+                if other is not None and other[1:] == same and other.about != content.about:
+                    return True
+        return False
 
     def out_of_step(self) -> None:
         """Something came that nobody had asked for."""
