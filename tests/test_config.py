@@ -4,12 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import AsyncAgentPhone, RetryPolicy, Settings, Timeouts
 from agentphone_async.config import (
     DEFAULT_BASE_URL,
-    RetryPolicy,
-    Settings,
-    Timeouts,
     check_api_key,
     check_base_url,
     from_environment,

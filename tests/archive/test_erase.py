@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import AsyncAgentPhone, Failed, LocalSink
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.erased import erased_after
 from agentphone_async.archive.erase import ErasureReport, forget, hold, prune
@@ -31,9 +31,7 @@ from agentphone_async.errors import (
     ConfigurationError,
     RecordingErasedError,
 )
-from agentphone_async.recordings.outcomes import Failed
 from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME
-from agentphone_async.sinks.local import LocalSink
 from tests.support.archives import (
     DAY,
     archived,

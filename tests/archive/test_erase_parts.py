@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import AsyncAgentPhone, LocalSink, Target
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.settings import known_hash_key
 from agentphone_async.archive.erase import ErasureReport, forget, hold, prune
@@ -18,9 +18,7 @@ from agentphone_async.archive.tombstones import bury
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import RecordingErasedError
 from agentphone_async.recordings.naming import hashed_id
-from agentphone_async.sinks.interface import Target
 from agentphone_async.sinks.leftovers import temp_names
-from agentphone_async.sinks.local import LocalSink
 from agentphone_async.sinks.threads import FilePool
 from agentphone_async.sinks.uploads import LocalUpload, PartFile
 from tests.support.archives import DAY, archived, execute, fill

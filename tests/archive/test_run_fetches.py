@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import Archived, AsyncAgentPhone, NotReadyYet, Outcome
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.observer import Observer
 from agentphone_async.archive.options import RunOptions
@@ -17,7 +17,6 @@ from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     ConfigurationError,
 )
-from agentphone_async.recordings.outcomes import Archived, NotReadyYet, Outcome
 from tests.faults.oracle import Oracle
 from tests.support.runs import DAY, HOUR, files, now, rows, without
 

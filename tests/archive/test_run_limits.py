@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import AsyncAgentPhone, Outcome
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.limits import LimitsWatcher
 from agentphone_async.archive.observer import IsolatedObserver, Observer
 from agentphone_async.archive.options import Limits, RunOptions
 from agentphone_async.emulator import Emulator
-from agentphone_async.recordings.outcomes import Outcome
 from agentphone_async.recordings.stop import StopToken
 from tests.faults.oracle import Oracle
 from tests.support.runs import DAY, files, now

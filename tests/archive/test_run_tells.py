@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import AsyncAgentPhone, Outcome
 from agentphone_async.archive.archive import Archive
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import (
@@ -28,7 +28,6 @@ from agentphone_async.errors import (
     ConnectionFailedError,
     DestinationError,
 )
-from agentphone_async.recordings.outcomes import Outcome
 from tests.conftest import Sleeps
 from tests.faults.oracle import Oracle
 from tests.support.runs import DAY, HOUR, now

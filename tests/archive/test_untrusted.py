@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from agentphone_async import AsyncAgentPhone
+from agentphone_async import AsyncAgentPhone, Fsync
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.erase import forget, hold, prune
 from agentphone_async.archive.export import export
@@ -26,7 +26,6 @@ from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import AgentPhoneError
 from agentphone_async.sinks.erased import ERASED_NAME, SETTINGS_NAME
-from agentphone_async.sinks.local import Fsync
 from tests.support.archives import archived, day_folder, fill
 
 FOLDER = day_folder()

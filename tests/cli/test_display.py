@@ -13,19 +13,12 @@ from types import SimpleNamespace
 import click
 import pytest
 
+from agentphone_async import AlreadyArchived, Archived, Failed, NoRecording, NotReadyYet, Recording
 from agentphone_async.cli import display as display_module
 from agentphone_async.cli.display import Json, Lines, Live, Quiet
 from agentphone_async.cli.showing import Showing
 from agentphone_async.cli.summary import Summary
 from agentphone_async.errors import NotAudioError
-from agentphone_async.recordings.outcomes import (
-    AlreadyArchived,
-    Archived,
-    Failed,
-    NoRecording,
-    NotReadyYet,
-    Recording,
-)
 
 
 def archived(name="a", *, size=1000, suspect=None):

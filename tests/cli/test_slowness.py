@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from agentphone_async import Archived, NoRecording, Recording
 from agentphone_async.cli import slowness
 from agentphone_async.cli.display import Forecast
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.models import Call
-from agentphone_async.recordings.outcomes import Archived, NoRecording, Recording
 from tests.support.archives import CommandLine, fill
 
 

@@ -11,15 +11,22 @@ from unittest.mock import Mock
 
 import pytest
 
-from agentphone_async import Archive, AsyncAgentPhone, Fsync, Target
+from agentphone_async import (
+    AlreadyArchived,
+    Archive,
+    Archived,
+    AsyncAgentPhone,
+    Fsync,
+    LocalSink,
+    NoRecording,
+    Target,
+)
 from agentphone_async.archive.erase import forget, hold, prune
 from agentphone_async.emulator import EmulatorThread
 from agentphone_async.errors import ConfigurationError, NotAudioError
 from agentphone_async.models import Call, CallPage
 from agentphone_async.recordings import jobs
-from agentphone_async.recordings.outcomes import AlreadyArchived, Archived, NoRecording
 from agentphone_async.sinks import local
-from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import files, impatient, wave
 from tests.support.raw_server import RawServer, respond
 

@@ -13,8 +13,7 @@ import resource
 import signal
 import sys
 
-from agentphone_async import AgentPhoneError, AsyncAgentPhone
-from agentphone_async.archive.archive import Archive
+from agentphone_async import AgentPhoneError, Archive, AsyncAgentPhone
 
 LIMITS = {"fsize": resource.RLIMIT_FSIZE, "nofile": resource.RLIMIT_NOFILE}
 

@@ -12,12 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.observer import Observer
-from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.report import Report
-from agentphone_async.archive.selection import Selection
+from agentphone_async import Archive, AsyncAgentPhone, Observer, Report, RunOptions, Selection
 from agentphone_async.emulator import EmulatedCall, Emulator
 from tests.conftest import BRISK, SHORT, Sleeps, timeless
 from tests.faults.oracle import Oracle

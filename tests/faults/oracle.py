@@ -11,15 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.archive import Archive
+from agentphone_async import Archive, AsyncAgentPhone, Report, RunOptions
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import recordings_after
 from agentphone_async.archive.catalog.rows import RecordingRow
 from agentphone_async.archive.lock import LOCK_NAME
-from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.rebuild import rebuild
-from agentphone_async.archive.report import Report
 from agentphone_async.emulator import Emulator, audio_bytes
 from tests.conftest import BRISK
 

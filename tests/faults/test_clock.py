@@ -8,9 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.selection import Selection
+from agentphone_async import Archive, RunOptions, Selection
 from tests.faults.conftest import Scene
 
 HOUR = timedelta(hours=1)

@@ -8,11 +8,8 @@ import threading
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone, Timeouts
+from agentphone_async import Archive, AsyncAgentPhone, Observer, RunOptions, Timeouts
 from agentphone_async.archive import lock
-from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.observer import Observer
-from agentphone_async.archive.options import RunOptions
 from agentphone_async.errors import ArchiveLockedError
 from tests.conftest import BRISK
 from tests.faults.command import Command, requested

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from agentphone_async import RunOptions
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import current_recordings
-from agentphone_async.archive.options import RunOptions
 from agentphone_async.archive.verify import verify
 from agentphone_async.emulator import damaged_wave
 from agentphone_async.errors import NotAudioError

@@ -15,13 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async.archive.archive import Archive
+from agentphone_async import Archive, Fsync, RunOptions
 from agentphone_async.archive.catalog import database as catalog_module
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.recordings import count_states
-from agentphone_async.archive.options import RunOptions
 from agentphone_async.errors import CatalogError, DestinationError
-from agentphone_async.sinks.local import Fsync
 from tests.faults.broken_disk import STEPS, BrokenDisk
 from tests.faults.conftest import Scene
 

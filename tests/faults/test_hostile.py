@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.archive import Archive
-from agentphone_async.archive.options import Limits, RunOptions
+from agentphone_async import Archive, AsyncAgentPhone, Limits, RunOptions
 from agentphone_async.errors import AgentPhoneError, ConfigurationError, RecordingTooLargeError
 from tests.faults.conftest import Scene
 from tests.support.raw_server import RawServer, respond

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.options import RunOptions
+from agentphone_async import AsyncAgentPhone, RunOptions
 from agentphone_async.errors import (
     AgentPhoneError,
     AuthenticationError,

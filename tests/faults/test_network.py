@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async.archive.observer import Observer
+from agentphone_async import Observer
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     CertificateError,

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from agentphone_async.emulator import damaged_wave
-from agentphone_async.emulator.audio import audio_bytes
+from agentphone_async.emulator import audio_bytes, damaged_wave
 from agentphone_async.errors import (
     NotAudioError,
     RecordingTooLargeError,

@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
+from agentphone_async import Fsync, LocalSink
 from agentphone_async.errors import (
     DestinationError,
 )
@@ -20,7 +21,6 @@ from agentphone_async.recordings.outcomes import (
     Failed,
 )
 from agentphone_async.sinks import local, uploads
-from agentphone_async.sinks.local import Fsync, LocalSink
 from agentphone_async.transport.budget import Budget
 from tests.support.downloads import add, collect, files, open_files, wave
 

@@ -9,8 +9,8 @@ from contextlib import aclosing, suppress
 import anyio
 import pytest
 
+from agentphone_async import LocalSink
 from agentphone_async.sinks import local, uploads
-from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import files, impatient, open_files, partial, wave
 from tests.support.raw_server import RawServer, respond, then_hold
 

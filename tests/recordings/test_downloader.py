@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 import pytest
 import trustme
 
+from agentphone_async import Target
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     CertificateError,
@@ -32,7 +33,6 @@ from agentphone_async.recordings.outcomes import (
     NoRecording,
     NotReadyYet,
 )
-from agentphone_async.sinks.interface import Target
 from tests.support.downloads import add, at_rest, call, collect, files, impatient, partial, wave
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

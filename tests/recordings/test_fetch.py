@@ -9,6 +9,7 @@ import stat
 
 import pytest
 
+from agentphone_async import LocalSink
 from agentphone_async.errors import (
     InvalidIdError,
     RecordingTooLargeError,
@@ -18,7 +19,6 @@ from agentphone_async.recordings import transfer
 from agentphone_async.recordings.fetch import Fetcher
 from agentphone_async.recordings.jobs import flat_target
 from agentphone_async.sinks import interface
-from agentphone_async.sinks.local import LocalSink
 from tests.support.downloads import assert_nothing_left, files, impatient, open_files, wave
 from tests.support.raw_server import RawServer, chunk, respond, then_close, then_hold
 

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from agentphone_async.config import Timeouts
+from agentphone_async import Timeouts
 from agentphone_async.emulator import Emulator
 from agentphone_async.errors import (
     ConnectionFailedError,

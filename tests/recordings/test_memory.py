@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from agentphone_async.sinks.interface import Body
+from agentphone_async import Body
 from tests.support.downloads import impatient, wave
 from tests.support.raw_server import RawServer, respond
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import PurePosixPath
 
-from agentphone_async.protocol.recording import Audio
+from agentphone_async import Audio
 from agentphone_async.sinks import disk
 from agentphone_async.sinks.interface import Body, Target
 

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agentphone_async import Audio
 from agentphone_async.emulator.audio import mpeg_bytes
 from agentphone_async.errors import DestinationError
-from agentphone_async.protocol.recording import Audio
 from agentphone_async.sinks import leftovers, local
 from agentphone_async.sinks.interface import Body, Staged, Stored, Target
 from agentphone_async.sinks.local import Fsync, LocalSink

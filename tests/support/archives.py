@@ -14,14 +14,11 @@ from typing import Any
 
 import pytest
 
-from agentphone_async import AsyncAgentPhone
-from agentphone_async.archive.archive import Archive
+from agentphone_async import Archive, AsyncAgentPhone, Report, RunOptions
 from agentphone_async.archive.catalog.database import Catalog
 from agentphone_async.archive.catalog.opening import path_of
 from agentphone_async.archive.catalog.recordings import files_after
 from agentphone_async.archive.catalog.rows import CatalogFile
-from agentphone_async.archive.options import RunOptions
-from agentphone_async.archive.report import Report
 from agentphone_async.cli import main as main_module
 from agentphone_async.emulator import Emulator, EmulatorThread
 from tests.support.commands import logging_undone

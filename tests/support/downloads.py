@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentphone_async import AsyncAgentPhone
-from agentphone_async.config import RetryPolicy, Timeouts
+from agentphone_async import AsyncAgentPhone, RetryPolicy, Timeouts
 from agentphone_async.models import Call
 from agentphone_async.sinks import leftovers
 

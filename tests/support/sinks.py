@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from agentphone_async.protocol.recording import Audio, Chunk
-from agentphone_async.sinks.interface import Body, Ready, Staged, Stored, Target
+from agentphone_async import Audio, Body, Ready, Staged, Stored, Target
+from agentphone_async.protocol.recording import Chunk
 
 
 class Sound:

@@ -16,7 +16,7 @@ import pytest
 import trustme
 import uvloop
 
-from agentphone_async.config import Settings, Timeouts
+from agentphone_async import Settings, Timeouts
 from agentphone_async.errors import AgentPhoneError, ConnectionFailedError, TimedOutError
 from agentphone_async.protocol import endpoints
 from agentphone_async.transport.session import Session

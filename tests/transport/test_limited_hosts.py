@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agentphone_async.config import RetryPolicy
+from agentphone_async import RetryPolicy
 from agentphone_async.errors import AgentPhoneError, RateLimitError, ServerError
 from agentphone_async.protocol import endpoints
 from agentphone_async.transport.limits import HostLimits

@@ -12,8 +12,7 @@ import traceback
 import pytest
 import trustme
 
-from agentphone_async import AsyncAgentPhone, ConfigurationError, Timeouts
-from agentphone_async.config import Settings
+from agentphone_async import AsyncAgentPhone, ConfigurationError, Settings, Timeouts
 from agentphone_async.errors import AgentPhoneError, ConnectionFailedError, TimedOutError
 from agentphone_async.protocol import endpoints
 from agentphone_async.protocol.redirects import is_inside, is_metadata

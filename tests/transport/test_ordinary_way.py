@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from agentphone_async.config import Settings
+from agentphone_async import Settings
 from agentphone_async.errors import ConnectionFailedError
 from agentphone_async.protocol import endpoints
 from agentphone_async.transport import fast_path

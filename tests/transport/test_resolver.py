@@ -7,7 +7,7 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver
 
-from agentphone_async.config import Settings
+from agentphone_async import Settings
 from agentphone_async.errors import UnexpectedResponseError
 from agentphone_async.transport.resolver import OutwardResolver
 from agentphone_async.transport.session import Session

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
+from agentphone_async import Archived, NoRecording
 from agentphone_async.errors import AgentPhoneError, MismatchedAnswerError
 from agentphone_async.protocol import endpoints
-from agentphone_async.recordings.outcomes import Archived, NoRecording
 from agentphone_async.transport.framing import whole_size
 from tests.conftest import ClientFactory
 from tests.support.downloads import wave
