@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 
@@ -18,7 +17,6 @@ EARLY = ("SIGINT", "SIGHUP")
 
 def main() -> NoReturn:
     """Run the command line. Its own handling of signals begins where there is work to end."""
-    gc.set_threshold(500_000)  # what is imported stays; looking for garbage takes 8 % of a start
     for number in (getattr(signal, name) for name in EARLY if hasattr(signal, name)):
         if signal.getsignal(number) in {signal.default_int_handler, signal.SIG_DFL}:
             signal.signal(number, _leave)
