@@ -115,6 +115,11 @@ class Quiet:
         """One line on standard error."""
         click.echo(printable(message, 1000), err=True)
 
+    def tell(self, event: str, line: str | None, **fields: object) -> None:  # noqa: ARG002
+        """Something has happened: a line for people, if it is worth one; fields for programs."""
+        if line is not None:
+            self.note(line)
+
     def close(self) -> None:
         """Nothing to clean up."""
 
@@ -185,6 +190,10 @@ class Json(Quiet):
         elif isinstance(outcome, Failed):
             event |= {"error": _public_name(outcome.error), "message": str(outcome.error)}
         self.emit(event)
+
+    def tell(self, event: str, line: str | None, **fields: object) -> None:  # noqa: ARG002
+        """An event of its own."""
+        self.emit({"event": event, **fields})
 
     def conclude(self, **more: object) -> None:
         """The summary, and more of it."""

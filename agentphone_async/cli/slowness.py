@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from agentphone_async.cli.display import Json, Quiet
+from agentphone_async.cli.display import Quiet
 from agentphone_async.quantities import duration_text
 from agentphone_async.transport.observer import LimitsObserver, Retry
 
@@ -64,20 +64,19 @@ class Slowness(LimitsObserver):
     def retrying(self, retry: Retry) -> None:
         """Count it; programs are told."""
         self._display.summary.effort.retries += 1
-        if isinstance(self._display, Json):
-            self._display.emit(
-                {
-                    "event": "retrying",
-                    "call_id": retry.call_id,
-                    "status": retry.status,
-                    "attempt": retry.attempt,
-                    "wait_seconds": round(retry.seconds, 3),
-                    "message": str(retry.error),
-                }
-            )
-        elif retry.seconds >= LONG:
+        line = None
+        if retry.seconds >= LONG:
             why = f", as the server asks ({retry.status})" if retry.status else ""
-            self._display.note(f"one call is asked for again in {_so_long(retry.seconds)}{why}")
+            line = f"one call is asked for again in {_so_long(retry.seconds)}{why}"
+        self._display.tell(
+            "retrying",
+            line,
+            call_id=retry.call_id,
+            status=retry.status,
+            attempt=retry.attempt,
+            wait_seconds=round(retry.seconds, 3),
+            message=str(retry.error),
+        )
         if retry.status is not None:
             self.answered()
 
@@ -87,11 +86,11 @@ class Slowness(LimitsObserver):
         effort = self._display.summary.effort
         effort.pauses += 1
         effort.paused_seconds += seconds
-        if isinstance(self._display, Json):
-            self._display.emit({"event": "paused", "seconds": round(seconds, 3), "status": status})
-        elif seconds >= SHORTEST_PAUSE:
+        line = None
+        if seconds >= SHORTEST_PAUSE:
             why = "" if status is None else f", as the server asks ({status})"
-            self._display.note(f"pausing for {_so_long(seconds)}{why}")
+            line = f"pausing for {_so_long(seconds)}{why}"
+        self._display.tell("paused", line, seconds=round(seconds, 3), status=status)
 
     def unreachable(self, error: BaseException) -> None:  # noqa: ARG002 - failures say why
         """Say so if it lasts."""
@@ -106,16 +105,9 @@ class Slowness(LimitsObserver):
     def _tell(self, until: datetime) -> None:
         self._waiting = None
         self._told = True
-        if isinstance(self._display, Json):
-            self._display.emit(
-                {
-                    "event": "unreachable",
-                    "host": self._host,
-                    "until": until.isoformat("T", "seconds"),
-                }
-            )
-        else:
-            self._display.note(f"cannot reach {self._host}, trying until {until:%H:%M:%S}")
+        line = f"cannot reach {self._host}, trying until {until:%H:%M:%S}"
+        when = until.isoformat("T", "seconds")
+        self._display.tell("unreachable", line, host=self._host, until=when)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
