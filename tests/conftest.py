@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from agentphone_async import AsyncAgentPhone, RetryPolicy, Timeouts
 from agentphone_async.emulator import Emulator
 from agentphone_async.transport.retry import Retrier
+
+# Seconds of one example say how busy the machine is; and the first one builds the models.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 API_KEY = "sk_test_never_seen_anywhere"
 """Told apart from everything else in a log or a message."""
