@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +16,10 @@ from agentphone_async.archive.catalog.opening import inspect
 from agentphone_async.archive.catalog.runs import BEGINNING, last_covered, last_full_listing
 from agentphone_async.archive.catalog.settings import known_scope_key, scope_key, scope_of
 from agentphone_async.archive.erase import resume
-from agentphone_async.archive.files.storage import Files, LocalFiles, free_space
+from agentphone_async.archive.files.storage import Environment, Files, LocalFiles, free_space
 from agentphone_async.archive.lock import ArchiveLock
 from agentphone_async.archive.observer import IsolatedObserver, Observer
-from agentphone_async.archive.options import RunOptions, SidecarWriter
-from agentphone_async.archive.planner import Environment, Scope
+from agentphone_async.archive.options import RunOptions, Scope, SidecarWriter
 from agentphone_async.archive.prefetch import GivenCalls, Prefetcher
 from agentphone_async.archive.report import Report
 from agentphone_async.archive.run import Run
@@ -43,17 +42,6 @@ from agentphone_async.sinks.local import Fsync
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a run was asked for."""
-
-    client: AsyncAgentPhone
-    scope: Scope
-    options: RunOptions
-    observer: IsolatedObserver
-    sidecar_writers: Sequence[SidecarWriter]
 
 
 class Archive:
@@ -86,7 +74,6 @@ class Archive:
         files = files or LocalFiles(self.folder)
         self._environment = Environment(self.folder, files, now, monotonic, sleep, free)
         self._run: Run | None = None
-        self._prefetcher: Prefetcher | None = None
         self._at_work = False
         self._stopped: tuple[str, str] | None = None
 
@@ -107,8 +94,6 @@ class Archive:
         self._stopped = self._stopped or (reason, line)
         if self._run is not None:
             self._run.stop(reason, line)
-        elif self._prefetcher is not None:
-            self._prefetcher.stop()
 
     async def run(
         self,
@@ -155,10 +140,22 @@ class Archive:
             scope = await self._scope(client, selection or Selection(), options, there=there)
             if calls is not None:
                 scope = replace(scope, recent=False, covers=False)
-            wish = _Wish(client, scope, options, IsolatedObserver(observer), sidecar_writers)
             async with aclosing(Prefetcher(listing, recent=scope.recent)) as prefetcher:
-                self._prefetcher = prefetcher
-                return await self._with_list(wish, prefetcher, there=there)
+                self._run = run = Run(
+                    self._environment,
+                    client,
+                    prefetcher,
+                    scope,
+                    options,
+                    IsolatedObserver(observer),
+                    () if options.dry_run else sidecar_writers,
+                )
+                await prefetcher.open()
+                if self._stopped is not None and not run.stopped:
+                    run.stop(*self._stopped)
+                if run.stopped and prefetcher.empty_handed:
+                    return run.report
+                return await self._with_list(run, client, there=there)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -168,65 +165,35 @@ class Archive:
         try:
             yield
         finally:
-            self._prefetcher = self._stopped = None
+            if self._run is not None:
+                self._run.close()
+            self._run = self._stopped = None
             self._at_work = False
 
-    async def _with_list(self, wish: _Wish, prefetcher: Prefetcher, *, there: bool) -> Report:
-        await prefetcher.open()
-        if self._stopped is not None and prefetcher.empty_handed:
-            return self._nothing(wish.observer)
-        if wish.options.dry_run:
+    async def _with_list(self, run: Run, client: AsyncAgentPhone, *, there: bool) -> Report:
+        options = run.options
+        if options.dry_run:
             opened = Catalog.open(self.folder, write=False) if there else Catalog.in_memory()
             async with await opened as catalog:
-                return await self._with_catalog(wish, prefetcher, catalog)
+                return await run.go(catalog)
         lock = ArchiveLock(self.folder)
         try:
-            await lock.wait(
-                wish.options.wait_lock,
-                self._environment.sleep,
-                lambda: self._stopped is not None,
-            )
+            await lock.wait(options.wait_lock, self._environment.sleep, lambda: run.stopped)
         except ArchiveLockedError:
-            if self._stopped is not None:
-                return self._nothing(wish.observer)
+            if run.stopped:
+                return run.report
             raise
         with lock:
             async with await Catalog.open(self.folder) as catalog:
                 await resume(self.folder, catalog)
                 if not there:
                     await catalog.transaction(restore_marks, self.folder)
-                remember(self.folder, wish.options)
-                account = _account(await catalog.transaction(scope_key), wish.client)
-                wish = replace(wish, scope=replace(wish.scope, account=account))
-                report = await self._with_catalog(wish, prefetcher, catalog)
-                durable = wish.options.fsync is not Fsync.OFF
+                remember(self.folder, options)
+                account = _account(await catalog.transaction(scope_key), client)
+                report = await run.go(catalog, account)
+                durable = options.fsync is not Fsync.OFF
                 await keep_marks(self.folder, catalog, durable=durable)
                 return report
-
-    async def _with_catalog(self, wish: _Wish, prefetcher: Prefetcher, catalog: Catalog) -> Report:
-        run = Run(
-            self._environment,
-            wish.client,
-            prefetcher,
-            catalog,
-            wish.scope,
-            wish.options,
-            wish.observer,
-            () if wish.options.dry_run else wish.sidecar_writers,
-        )
-        self._run = run
-        try:
-            if self._stopped is not None:
-                run.stop(*self._stopped)
-            return await run.go()
-        finally:
-            self._run = None
-
-    def _nothing(self, told: IsolatedObserver) -> Report:
-        """The report of a run that was stopped before it began."""
-        reason, line = self._stopped or ("interrupted", "it was interrupted")
-        told.stopping(line)
-        return Report(stop_reason=reason, stopped_because=line)
 
     def _look(self, *, dry: bool) -> bool:
         """Whether there is a catalog; complains about a destination that cannot work at all."""

@@ -11,6 +11,7 @@ from agentphone_async.archive.options import Limits
 from agentphone_async.errors import DestinationError
 from agentphone_async.recordings.stop import StopToken
 from agentphone_async.sinks.disk import destination_error
+from agentphone_async.transport.observer import LimitsObserver, Retry
 
 _LOOK_EVERY = 1024 * 1024
 """Bytes that may arrive between two looks at the free space."""
@@ -19,14 +20,14 @@ _ON_THE_WAY = 2 * _LOOK_EVERY
 """Bytes that may arrive from one look until the next one has had its effect."""
 
 
-class LimitsWatcher:
+class LimitsWatcher(LimitsObserver):
     """Counts what arrives, and stops at a limit.
 
     Args:
         folder: the archive, for its free space.
         limits: of the run.
         stop: stops what fetches recordings.
-        observer: told about bytes and pauses.
+        observer: told about bytes, pauses and retries.
         free: bytes free on the destination.
 
     Attributes:
@@ -71,7 +72,15 @@ class LimitsWatcher:
         if self._unlooked >= _LOOK_EVERY:
             self._look()
 
-    def paused(self, seconds: float) -> None:
+    def retrying(self, retry: Retry) -> None:
+        """One request is going to be sent again."""
+        self._observer.retrying(retry)
+
+    def unreachable(self, error: BaseException) -> None:  # noqa: ARG002 - see LimitsObserver
+        """The host cannot be reached."""
+        self.paused(0.0)
+
+    def paused(self, seconds: float, status: int | None = None) -> None:  # noqa: ARG002 - see there
         """The host asks for a pause, or (0.0) cannot be reached: said once for all who meet it."""
         now = time.monotonic()
         if now >= self._pause_told:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from agentphone_async.models import Call
 from agentphone_async.protocol.display import printable
 from agentphone_async.recordings.outcomes import Outcome
-from agentphone_async.transport.observer import LimitsObserver, Retry
+from agentphone_async.transport.observer import Retry
 
 _log = logging.getLogger("agentphone_async.archive")
 
@@ -46,36 +47,12 @@ class Observer:
         """The run takes no more work, for this reason, and is about to end."""
 
 
-class IsolatedObserver:
+class IsolatedObserver(Observer):
     """Stands between a run and an observer; the first exception is logged, none passes."""
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
         self._complained = False
-
-    def listed(self, count: int) -> None:  # noqa: D102 - see Observer
-        self._tell("listed", count)
-
-    def selected(self, count: int) -> None:  # noqa: D102 - see Observer
-        self._tell("selected", count)
-
-    def bytes(self, count: int) -> None:  # noqa: D102 - see Observer
-        self._tell("bytes", count)
-
-    def settled(self, outcome: Outcome) -> None:  # noqa: D102 - see Observer
-        self._tell("settled", outcome)
-
-    def planned(self, calls: Sequence[Call]) -> None:  # noqa: D102 - see Observer
-        self._tell("planned", calls)
-
-    def retrying(self, retry: Retry) -> None:  # noqa: D102 - see Observer
-        self._tell("retrying", retry)
-
-    def paused(self, seconds: float) -> None:  # noqa: D102 - see Observer
-        self._tell("paused", seconds)
-
-    def stopping(self, reason: str) -> None:  # noqa: D102 - see Observer
-        self._tell("stopping", reason)
 
     def _tell(self, what: str, value: Any) -> None:
         if self._observer is None:
@@ -93,27 +70,17 @@ class IsolatedObserver:
                     _log.error(line, what, printable(str(error)), exc_info=error)
 
 
+def _isolated(what: str) -> Callable[[IsolatedObserver, Any], None]:
+    def hook(self: IsolatedObserver, value: Any) -> None:
+        self._tell(what, value)
+
+    return hook
+
+
+for _name, _hook in list(vars(Observer).items()):
+    if isinstance(_hook, FunctionType):
+        setattr(IsolatedObserver, _name, _isolated(_name))
+
+
 def _reason(error: OSError) -> str:
     return printable((error.strerror or str(error)).lower())
-
-
-class LimitsBridge(LimitsObserver):
-    """Passes on what slows requests down.
-
-    Args:
-        observer: of the run.
-        paused: told of pauses; 0.0 if the host cannot be reached.
-    """
-
-    def __init__(self, observer: IsolatedObserver, paused: Callable[[float], None]) -> None:
-        self._observer = observer
-        self._paused = paused
-
-    def retrying(self, retry: Retry) -> None:  # noqa: D102 - see LimitsObserver
-        self._observer.retrying(retry)
-
-    def paused(self, seconds: float, status: int | None) -> None:  # noqa: D102, ARG002 - see there
-        self._paused(seconds)
-
-    def unreachable(self, error: BaseException) -> None:  # noqa: D102, ARG002 - see there
-        self._paused(0.0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple, Protocol
 
+from agentphone_async.archive.selection import Selection
 from agentphone_async.archive.template import Template
 from agentphone_async.errors import ConfigurationError
 from agentphone_async.models import Call
@@ -146,3 +147,20 @@ class SidecarWriter(Protocol):
 
     async def finish(self, folders: Sequence[PurePosixPath]) -> None:
         """The run is over; recordings were added in these folders. Not called after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is about.
+
+    Attributes:
+        selection: which calls.
+        opened: the moment before the list of calls was asked for.
+        recent: the list may be left early, if it proves that the rest is known.
+        covers: later runs may resume from this one, if it is complete.
+    """
+
+    selection: Selection
+    opened: datetime
+    recent: bool = False
+    covers: bool = True

@@ -44,7 +44,7 @@ class Step(enum.Enum):
 
 
 def next_step(
-    call: Call, known: RecordingRow | None, *, changed: bool, policy: RunOptions, now: datetime
+    call: Call, known: RecordingRow | None, *, changed: bool, options: RunOptions, now: datetime
 ) -> Step:
     """What to do about a call that is wanted.
 
@@ -52,25 +52,25 @@ def next_step(
         call: as the server lists it now.
         known: its recording's row; None if there is none.
         changed: the call's JSON differs from the one that the catalog has.
-        policy: this run's options.
+        options: this run's.
         now: the wall clock, aware.
     """
     if known is not None and known.on_disk:
-        return Step.FETCH if policy.refresh and call.finished_at(now) else Step.KEEP
-    if not call.finished_at(now) or is_too_young(call, policy.min_age, now):
+        return Step.FETCH if options.refresh and call.finished_at(now) else Step.KEEP
+    if not call.finished_at(now) or is_too_young(call, options.min_age, now):
         return Step.NOT_READY
-    if policy.recheck:
+    if options.recheck:
         return Step.FETCH
     answered = None if known is None or changed else _answered(known, now)
     if answered is not None:
         return answered
-    if may_come(call, now, policy.grace):
+    if may_come(call, now, options.grace):
         return Step.FETCH
     if known is not None and known.state == "no_recording" and not changed:
         asked = known.attempts > 0  # if not, the call's own word was taken for it
-        if asked or not policy.probe_all:
+        if asked or not options.probe_all:
             return Step.NO_RECORDING
-    if call.recording_state is RecordingState.UNAVAILABLE and not policy.probe_all:
+    if call.recording_state is RecordingState.UNAVAILABLE and not options.probe_all:
         return Step.NO_RECORDING
     return Step.FETCH
 

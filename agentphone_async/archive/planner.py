@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from agentphone_async.archive.catalog.calls import (
@@ -36,7 +36,7 @@ from agentphone_async.archive.catalog.rows import (
 from agentphone_async.archive.catalog.runs import use_folders
 from agentphone_async.archive.files.on_disk import Found
 from agentphone_async.archive.files.storage import Files
-from agentphone_async.archive.names import Names, all_places, folders_of, places, stem_of
+from agentphone_async.archive.names import all_places, folders_of, names_of, places, stem_of
 from agentphone_async.archive.options import Placed, RunOptions
 from agentphone_async.archive.plan import Plan, Step, Task, adopted_version, next_step
 from agentphone_async.archive.selection import Selection
@@ -52,68 +52,36 @@ from agentphone_async.recordings.outcomes import (
 from agentphone_async.sinks.erased import Tombstones
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a run needs of the world; tests have their own."""
+class Planner:
+    """Plans batches of one run.
 
-    folder: Path
-    files: Files
-    now: Callable[[], datetime]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], Awaitable[object]]
-    free: Callable[[Path], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a run is about.
-
-    Attributes:
-        selection: which calls.
-        opened: the moment before the list of calls was asked for.
-        account: whose list it is; None if that does not matter.
-        recent: the list may be left early, if it proves that the rest is known.
-        covers: later runs may resume from this one, if it is complete.
-    """
-
-    selection: Selection
-    opened: datetime
-    account: str | None = None
-    recent: bool = False
-    covers: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What all batches of a run have in common.
-
-    Attributes:
+    Args:
         files: where recordings lie.
-        policy: which calls are asked for.
-        names: where recordings go.
+        options: which calls are asked for, and how files are named.
+        selection: which calls are wanted.
+        key: hashes ids in names; None for plain names.
         run: the run's number; None in a dry run, where nothing is changed.
         placing: whether anybody wants to know where calls have their places.
         tombstones: of calls that were erased, and do not come back.
     """
 
-    files: Files
-    policy: RunOptions
-    names: Names
-    run: int | None
-    placing: bool = True
-    tombstones: Tombstones | None = None
-
-
-class Planner:
-    """Plans batches of one run.
-
-    Args:
-        terms: what holds for all of them.
-        selection: which calls are wanted.
-    """
-
-    def __init__(self, terms: Terms, selection: Selection) -> None:
-        self._terms = terms
+    def __init__(
+        self,
+        files: Files,
+        options: RunOptions,
+        selection: Selection,
+        *,
+        key: bytes | None = None,
+        run: int | None = None,
+        placing: bool = False,
+        tombstones: Tombstones | None = None,
+    ) -> None:
+        self.names = names_of(options, key)
+        self.files = files
+        self.options = options
+        self.run = run
+        self.placing = placing
+        self._tombstones = tombstones
         self._selection = selection
         self._any_day = replace(selection, since=None, until=None)
         self._folders: set[PurePosixPath] = set()
@@ -128,20 +96,20 @@ class Planner:
         Raises:
             DestinationError: the disk failed.
         """
-        if self._terms.tombstones:
-            calls = [call for call in calls if not self._terms.tombstones.covers(call.id)]
+        if self._tombstones:
+            calls = [call for call in calls if not self._tombstones.covers(call.id)]
         ids = [call.id for call in calls]
         rows = current_columns(connection, ids)
-        lacking = pending_of(connection, ids) if self._terms.placing else set()
+        lacking = pending_of(connection, ids) if self.placing else set()
         seen = first_sights(connection, [call.id for call in calls if call.started_at is None])
-        batch = _Batch(self._terms, self._untracked, connection, now)
+        batch = _Batch(self, self._untracked, connection, now)
         plan = batch.plan
         wanted = [
             call for call in calls if self._wants(call, rows.get(call.id), lacking, seen, now)
         ]
         plan.selected = len(wanted)
         plan.undated = sum(call.started_at is None for call in wanted)
-        if len(wanted) < len(calls) and self._terms.run is not None:
+        if len(wanted) < len(calls) and self.run is not None:
             chosen = {call.id for call in wanted}
             plan.unknown = unlisted(connection, [one for one in ids if one not in chosen])
         if not wanted:
@@ -153,19 +121,19 @@ class Planner:
                 known = None if row is None else recording_row(row, connection)
                 batch.decide(call, known, changed=call.id in changed)
         batch.finish()
-        if self._terms.run is not None:
+        if self.run is not None:
             plan.folders = folders_of(task.stem for task in plan.tasks) - self._folders
             plan.calls = store
-            self._terms.files.make_durable(plan.adopted)
+            self.files.make_durable(plan.adopted)
         return plan
 
     def store(self, connection: sqlite3.Connection, plan: Plan, now: datetime) -> None:
         """Write down what follows from a plan without a request."""
-        if self._terms.run is None:
+        if self.run is None:
             return
         store_calls(connection, plan.calls, now)
         store_recordings(connection, plan.rows)
-        use_folders(connection, self._terms.run, plan.folders)
+        use_folders(connection, self.run, plan.folders)
         note_listed(connection, plan.unknown)
         self._folders |= plan.folders
 
@@ -194,13 +162,13 @@ class _Batch:
 
     def __init__(
         self,
-        terms: Terms,
+        planner: Planner,
         untracked: dict[str, frozenset[str]],
         connection: sqlite3.Connection,
         now: datetime,
     ) -> None:
         self.plan = Plan()
-        self._terms = terms
+        self._planner = planner
         self._untracked = untracked
         self._placeless: list[tuple[Call, RecordingRow | None]] = []
         self._connection = connection
@@ -208,21 +176,21 @@ class _Batch:
 
     def keep(self, call: Call, row: Sequence[Any]) -> bool:
         """Settle a call that is archived, as its row and the disk agree; the usual case."""
-        terms = self._terms
+        planner = self._planner
         state, path = row[STATE], row[PATH]
-        if state not in ON_DISK or terms.policy.refresh:
+        if state not in ON_DISK or planner.options.refresh:
             return False
-        if terms.files.size_of(path) != row[SIZE]:
+        if planner.files.size_of(path) != row[SIZE]:
             return False
-        self.plan.settled.append(AlreadyArchived(call.id, terms.files.root / path, call))
-        if terms.placing:
+        self.plan.settled.append(AlreadyArchived(call.id, planner.files.root / path, call))
+        if planner.placing:
             self.plan.placed.append(Placed(call, stem_of(PurePosixPath(path)), state))
         return True
 
     def decide(self, call: Call, known: RecordingRow | None, *, changed: bool) -> None:
         """Put a wanted call where it belongs."""
-        terms = self._terms
-        match next_step(call, known, changed=changed, policy=terms.policy, now=self._now):
+        planner = self._planner
+        match next_step(call, known, changed=changed, options=planner.options, now=self._now):
             case Step.KEEP | Step.FETCH if known is not None and known.path is not None:
                 self._compare(call, known, known.path)
             case Step.NOT_READY:
@@ -239,9 +207,9 @@ class _Batch:
 
     def _compare(self, call: Call, known: RecordingRow, path: PurePosixPath) -> None:
         """It was archived: the disk has to agree, or it is fetched again."""
-        files = self._terms.files
+        files = self._planner.files
         size = files.size_of(path)
-        if known.on_disk and size == known.size and not self._terms.policy.refresh:
+        if known.on_disk and size == known.size and not self._planner.options.refresh:
             outcome = AlreadyArchived(call.id, files.root / path, call)
             self._settle(outcome, call, known, known.state)
             return
@@ -259,7 +227,7 @@ class _Batch:
             state="failed",
             last_error=f"the file {path.name} {what}" if known.on_disk else known.last_error,
             updated=self._now,
-            run=self._terms.run,
+            run=self._planner.run,
         )
         if known.on_disk:
             self.plan.rows.append(lost)
@@ -267,7 +235,7 @@ class _Batch:
 
     def finish(self) -> None:
         """Look where the recordings that have no place yet are to go."""
-        stems = [self._terms.names.stem(call) for call, _ in self._placeless]
+        stems = [self._planner.names.stem(call) for call, _ in self._placeless]
         wanted = [path for stem in stems for path in places(stem)]
         owners = owners_of(self._connection, wanted) if wanted else {}
         own = [
@@ -293,7 +261,7 @@ class _Batch:
             path = PurePosixPath(place)
             if (
                 path.name in names
-                and self._terms.files.size_of(path) is not None
+                and self._planner.files.size_of(path) is not None
                 and self._adopt(call, task, path)
             ):
                 return
@@ -307,29 +275,30 @@ class _Batch:
             folders.setdefault(folder, []).append(name)
         for folder, names in folders.items():
             if folder not in self._untracked:
-                found = self._terms.files.untracked(self._connection, PurePosixPath(folder), names)
+                files = self._planner.files
+                found = files.untracked(self._connection, PurePosixPath(folder), names)
                 if found is not None:
                     self._untracked[folder] = found
         return self._untracked
 
     def _adopt(self, call: Call, task: Task, path: PurePosixPath) -> bool:
         """Take a file that proves itself whole into the catalog; put any other one aside."""
-        terms = self._terms
-        outcome = AlreadyArchived(call.id, terms.files.root / path, call)
-        if terms.run is None:  # a dry run reads nothing and moves nothing
+        planner = self._planner
+        outcome = AlreadyArchived(call.id, planner.files.root / path, call)
+        if planner.run is None:  # a dry run reads nothing and moves nothing
             known = task.known
             if known is None or known.sha256 is None:
                 self._settle(outcome, call, known, "archived")
                 return True
             return False
-        found = terms.files.examine(path, call.id)
+        found = planner.files.examine(path, call.id)
         if found is None:
             return False
         same = task.had == found.sha256 or found.vouched is True
         if not same and (task.had is not None or not found.sound):
-            task.aside = replace(found, path=terms.files.quarantine(found.path))
+            task.aside = replace(found, path=planner.files.quarantine(found.path))
             return False
-        row = adopted_row(call.id, task.known, found, self._now, terms.run)
+        row = adopted_row(call.id, task.known, found, self._now, planner.run)
         self.plan.rows = [old for old in self.plan.rows if old.call_id != call.id] + [row]
         self.plan.adopted.append(path)
         self._settle(outcome, call, row, row.state)
@@ -338,14 +307,14 @@ class _Batch:
     def _note(self, call: Call, known: RecordingRow | None, state: State) -> None:
         """Write a state down, if it is news or belongs to this run's waiting."""
         if known is None:
-            row = RecordingRow(call.id, state, self._now, self._now, run=self._terms.run)
+            row = RecordingRow(call.id, state, self._now, self._now, run=self._planner.run)
             self.plan.rows.append(row)
         elif known.state != state or state == "not_ready":
             self.plan.rows.append(
                 known._replace(
                     state=state,
                     updated=self._now,
-                    run=self._terms.run,
+                    run=self._planner.run,
                     last_error=None,
                     ask_after=None,
                 )
@@ -353,9 +322,9 @@ class _Batch:
 
     def _settle(self, outcome: Outcome, call: Call, known: RecordingRow | None, state: str) -> None:
         self.plan.settled.append(outcome)
-        if self._terms.placing:
+        if self._planner.placing:
             stem = None if known is None or known.path is None else stem_of(known.path)
-            placed = Placed(call, stem or self._terms.names.stem(call), state)
+            placed = Placed(call, stem or self._planner.names.stem(call), state)
             self.plan.placed.append(placed)
 
 

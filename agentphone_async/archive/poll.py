@@ -6,7 +6,9 @@ list.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -20,14 +22,19 @@ from agentphone_async.archive.catalog.recordings import (
     owners_of,
 )
 from agentphone_async.archive.catalog.rows import RecordingRow
-from agentphone_async.archive.names import Names, places
-from agentphone_async.archive.plan import Task
-from agentphone_async.archive.planner import own_stem
+from agentphone_async.archive.files.storage import Environment
+from agentphone_async.archive.names import places
+from agentphone_async.archive.plan import Task, is_too_young
+from agentphone_async.archive.planner import Planner, job_of, own_stem
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, NotFoundError
 from agentphone_async.models import Call
+from agentphone_async.recordings.jobs import Job
 from agentphone_async.recordings.pipeline import work_on
 from agentphone_async.recordings.stop import StopToken
+from agentphone_async.waiting import first_of
+
+_log = logging.getLogger("agentphone_async.archive")
 
 AT_ONCE = 8
 """Calls that are asked about at a time."""
@@ -39,9 +46,9 @@ class Poller:
     Args:
         client: asks about calls that were in progress when they were listed.
         catalog: remembers which they were, so that memory does not have to.
-        names: of the run.
+        planner: of the run; its options say how long to wait, and for calls of which age.
         run: its number.
-        is_due: whether a call may be asked for now; never, once the run is stopped.
+        environment: of the run; for its clocks.
         stop: of the run; after it, nothing more is asked about.
     """
 
@@ -49,19 +56,37 @@ class Poller:
         self,
         client: AsyncAgentPhone,
         catalog: Catalog,
-        names: Names,
+        planner: Planner,
         run: int,
-        is_due: Callable[[Call], bool],
+        environment: Environment,
         stop: StopToken,
     ) -> None:
         self._client = client
         self._catalog = catalog
-        self._names = names
+        self._names = planner.names
+        self._options = planner.options
         self._run = run
-        self._is_due = is_due
+        self._environment = environment
         self._stop_token = stop
 
-    async def tasks(self, over: Callable[[], float]) -> AsyncGenerator[Task]:
+    async def rounds(
+        self, waitable: Callable[[], int], stopped: asyncio.Event
+    ) -> AsyncGenerator[AsyncGenerator[Job]]:
+        """All of them again and again, with growing pauses, while any of them may come."""
+        clock, left, pause = self._environment.monotonic, self._options.wait, 2.0
+        deadline = clock() + left
+        while left > 0 and waitable() and not stopped.is_set():
+            pause = min(pause, left)
+            line = "%d recordings are not ready yet; asking again in %.0f s"
+            _log.info(line, waitable(), pause, extra={"seconds": pause})
+            await first_of(self._environment.sleep(pause), stopped.wait())
+            if stopped.is_set():
+                return
+            left = min(left - pause, deadline - clock())
+            pause = min(pause * 1.5, 30.0)
+            yield self.jobs(lambda: deadline - clock())
+
+    async def jobs(self, over: Callable[[], float]) -> AsyncGenerator[Job]:
         """Each of them once; a call that is still in progress is left out.
 
         Args:
@@ -83,7 +108,13 @@ class Poller:
                 if self._is_due(latest.get(call.id, call))
             ]
             for task in await self._catalog.run(self._placed, due):
-                yield task
+                yield job_of(task, dated=self._options.mtime)
+
+    def _is_due(self, call: Call) -> bool:
+        """Whether a call may be asked for now; never, once the run is stopped."""
+        now = self._environment.now()
+        young = is_too_young(call, self._options.min_age, now)
+        return not self._stop_token.closed and call.finished_at(now) and not young
 
     async def _ask(self, calls: Sequence[Call], latest: dict[str, Call]) -> None:
         """Ask, side by side, about those that are not over."""

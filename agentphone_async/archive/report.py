@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agentphone_async.archive.selection import Selection
 from agentphone_async.errors import AgentPhoneError
+from agentphone_async.models import Call
 from agentphone_async.recordings.outcomes import (
     AlreadyArchived,
     Archived,
@@ -156,6 +159,14 @@ class Report:
             self.unknown_sizes += 1
         else:
             self.estimated_bytes += 44 + int(seconds * BYTES_PER_SECOND)
+
+    def note_statuses(self, calls: Iterable[Call], selection: Selection) -> None:
+        """Count which statuses the days have, for whoever asked for one that no call has."""
+        for call in calls:
+            began = call.started_at or call.ended_at
+            if began is None or selection.contains(began):
+                status = call.status or "none"
+                self.statuses[status] = self.statuses.get(status, 0) + 1
 
     def add_problem(self, line: str) -> None:
         """Keep a line, unless there are very many already."""

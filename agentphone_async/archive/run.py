@@ -13,7 +13,6 @@ watcher stops it in time.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
@@ -30,18 +29,22 @@ from agentphone_async.archive.catalog.runs import (
     take_over,
     unfinished_folders,
 )
-from agentphone_async.archive.files.storage import share
+from agentphone_async.archive.files.storage import Environment, share
 from agentphone_async.archive.limits import LimitsWatcher
-from agentphone_async.archive.names import Names, folders_of, key_of_names, names_of
-from agentphone_async.archive.observer import IsolatedObserver, LimitsBridge
-from agentphone_async.archive.options import Placed, RunOptions, SidecarWriter
-from agentphone_async.archive.plan import Task, is_too_young
-from agentphone_async.archive.planner import Environment, Planner, Scope, Terms, job_of
+from agentphone_async.archive.names import folders_of, key_of_names
+from agentphone_async.archive.observer import IsolatedObserver
+from agentphone_async.archive.options import (
+    Placed,
+    RunOptions,
+    Scope,
+    SidecarWriter,
+)
+from agentphone_async.archive.plan import Task
+from agentphone_async.archive.planner import Planner, job_of
 from agentphone_async.archive.poll import Poller, ask_by_id
 from agentphone_async.archive.prefetch import NewestFirst, Prefetcher
-from agentphone_async.archive.record import Recorder
+from agentphone_async.archive.record import Recorder, Results
 from agentphone_async.archive.report import Report
-from agentphone_async.archive.results import Results
 from agentphone_async.archive.sidecars import sidecars_for
 from agentphone_async.client import AsyncAgentPhone
 from agentphone_async.errors import AgentPhoneError, RunStoppedError
@@ -50,9 +53,6 @@ from agentphone_async.recordings.jobs import Job, Place, Settled
 from agentphone_async.recordings.outcomes import Archived, was_left
 from agentphone_async.recordings.stop import StopToken
 from agentphone_async.sinks.erased import Tombstones
-from agentphone_async.waiting import first_of
-
-_log = logging.getLogger("agentphone_async.archive")
 
 LINGER = 0.2
 """Seconds in which outcomes are gathered: rows that are written together cost a third."""
@@ -68,7 +68,6 @@ class Run:
         environment: Environment,
         client: AsyncAgentPhone,
         prefetcher: Prefetcher,
-        catalog: Catalog,
         scope: Scope,
         options: RunOptions,
         observer: IsolatedObserver,
@@ -76,16 +75,15 @@ class Run:
     ) -> None:
         self._environment = environment
         self._client = client
+        self.report = Report()
+        self.options = options
         self._prefetcher = prefetcher
-        self._catalog = catalog
         self._scope = scope
-        self._options = options
         self._observer = observer
         self._sidecar_writers = list(sidecar_writers)
         # Sums are made of folders: they do not want to know of each call where it belongs.
         self._placing = bool(sidecar_writers or options.metadata or options.transcripts)
-        self._report = Report()
-        self._results = Results(self._report, observer, waits=options.wait > 0)
+        self._results = Results(self.report, observer, waits=options.wait > 0)
         self._stop_token = StopToken()
         self._watcher = LimitsWatcher(
             environment.folder, options.limits, self._stop_token, observer, environment.free
@@ -96,7 +94,11 @@ class Run:
         self._untidy: list[PurePosixPath] = []
         self._order = NewestFirst(scope.selection.since)
         self._proved = False
-        self._began = environment.monotonic()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._stopped.is_set()
 
     def stop(self, reason: str, line: str) -> None:
         """Begin nothing more; drop what is under way after the grace.
@@ -104,88 +106,90 @@ class Run:
         The first reason counts. That enough bytes have come is not a reason to drop what follows
         them. Who interrupts a run that is about to end already wants it to end at once.
         """
-        first = not self._stopped.is_set()
+        first = not self.stopped
         if first:
             self._stopped.set()
-            self._report.stop_reason = reason
-            self._report.stopped_because = line
+            self.report.stop_reason = reason
+            self.report.stopped_because = line
             self._observer.stopping(line)
             self._prefetcher.stop()
             self._stop_token.close()
-        if reason == "interrupted" != self._report.stop_reason:
+        if reason == "interrupted" != self.report.stop_reason:
             self._stop_token.drop()
         elif reason != "max_transfer" and self._dropping is None:
             loop = asyncio.get_running_loop()
-            self._dropping = loop.call_later(self._options.stop_grace, self._stop_token.drop)
+            self._dropping = loop.call_later(self.options.stop_grace, self._stop_token.drop)
 
-    async def go(self) -> Report:
-        """Do it; `Archive.run` says what is raised."""
-        limit = self._options.limits.max_duration
+    async def go(self, catalog: Catalog, account: str | None = None) -> Report:
+        """Do it, for an account's list; `Archive.run` says what is raised."""
+        self._catalog, self._account = catalog, account
+        self._began = self._environment.monotonic()
+        limit = self.options.limits.max_duration
         timer = None
         if limit is not None:
             line = f"it has run for {limit:g} s"
             timer = asyncio.get_running_loop().call_later(limit, self.stop, "max_duration", line)
         observers = self._client.session.limits.observers
-        bridge = LimitsBridge(self._observer, self._watcher.paused)
-        observers.append(bridge)
+        observers.append(self._watcher)
         try:
-            if self._options.dry_run:
+            if self.options.dry_run:
                 await self._rehearse()
             else:
                 await self._archive()
         finally:
-            if bridge in observers:
-                observers.remove(bridge)
+            if self._watcher in observers:
+                observers.remove(self._watcher)
             self._client.session.limits.reopen()
-            for handle in (timer, self._dropping):
-                if handle is not None:
-                    handle.cancel()
-        return self._report
+            if timer is not None:
+                timer.cancel()
+        return self.report
+
+    def close(self) -> None:
+        """It is over, whether it has begun or not."""
+        if self._dropping is not None:
+            self._dropping.cancel()
 
     async def _rehearse(self) -> None:
-        planner = self._planner(names_of(self._options, None), None)
-        async for tasks in self._planned(planner):
+        async for tasks in self._planned(self._planner()):
             for task in tasks:
-                self._report.estimate(task.call.duration_seconds)
+                self.report.estimate(task.call.duration_seconds)
         self._conclude(left=0)
 
     async def _archive(self) -> None:
-        catalog, options, scope = self._catalog, self._options, self._scope
+        catalog, options, scope = self._catalog, self.options, self._scope
         listing = "recent" if scope.recent else "full"
         now = self._environment.now()
-        run = await catalog.transaction(begin_run, scope.selection, now, scope.account, listing)
+        run = await catalog.transaction(begin_run, scope.selection, now, self._account, listing)
         await catalog.transaction(reopen_of_dead, run, INCIDENT)
         await self._sweep(run)
         await self._share()
-        names = names_of(options, await key_of_names(catalog, hash_ids=options.hash_ids))
+        key = await key_of_names(catalog, hash_ids=options.hash_ids)
         async with AsyncExitStack() as stack:
-            environment = self._environment
-            sidecars = sidecars_for(
-                options, environment.folder, self._client, catalog, environment.files
-            )
+            world = self._environment
+            sidecars = sidecars_for(options, world.folder, self._client, catalog, world.files)
             if sidecars is not None:
                 self._sidecar_writers.append(await stack.enter_async_context(sidecars))
-            planner = self._planner(names, run)
+            planner = self._planner(run, key)
             recorder = Recorder(self._environment.files, run, options.grace, options.min_age)
             async with aclosing(self._tasks_of(planner)) as tasks:
                 await self._fetch(tasks, recorder)
             if options.wait > 0:
-                await self._wait(run, names, recorder)
+                await self._wait(run, planner, recorder)
                 self._results.tell_the_rest()
             await self._doubt(run)
-            self._conclude(left=self._report.selected - self._report.settled)
-            if not self._stopped.is_set():
+            self._conclude(left=self.report.selected - self.report.settled)
+            if not self.stopped:
                 for writer in self._sidecar_writers:
                     await writer.finish(sorted(self._folders))
             if sidecars is not None:
-                self._report.beside_failed = sidecars.failed
-                self._report.problems += sidecars.problems()
+                self.report.beside_failed = sidecars.failed
+                self.report.problems += sidecars.problems()
         await self._finish(run)
         await self._share()
 
     async def _share(self) -> None:
         """Give what lies in this run's folders the modes that the archive is to have."""
-        folder, mode = self._environment.folder, self._options.mode or "private"
+        folder, mode = self._environment.folder, self.options.mode or "private"
         await self._catalog.run(lambda _: share(folder, self._folders, mode))
 
     async def _sweep(self, run: int) -> None:
@@ -203,9 +207,9 @@ class Run:
         seen: set[str] = set()
         async with aclosing(self._prefetcher.batches()) as batches:
             async for calls in batches:
-                if self._stopped.is_set():
+                if self.stopped:
                     break
-                self._report.listed += len(calls)
+                self.report.listed += len(calls)
                 self._observer.listed(len(calls))
                 yield await self._plan(planner, calls)
                 if self._scope.recent and not self._order.broken:
@@ -220,14 +224,15 @@ class Run:
     async def _plan(self, planner: Planner, calls: Sequence[Call]) -> list[Task]:
         now = self._environment.now()
         plan = await self._catalog.run(planner.plan, calls, now)
-        if plan.writes and not self._options.dry_run:
+        if plan.writes and not self.options.dry_run:
             await self._catalog.transaction(planner.store, plan, now)
-        report = self._report
+        report = self.report
         report.selected += plan.selected
         report.undated += plan.undated
         report.disputed += plan.disputed
         self._order.add(calls, {*plan.unknown, *plan.news})
-        self._note_statuses(calls)
+        if self._scope.selection.status is not None:
+            report.note_statuses(calls, self._scope.selection)
         if plan.selected:
             self._observer.selected(plan.selected)
         if plan.tasks:
@@ -238,24 +243,13 @@ class Run:
         self._folders.update(path.parent for path in plan.adopted)
         return plan.tasks
 
-    def _note_statuses(self, calls: Sequence[Call]) -> None:
-        """Which statuses the days have, for whoever asked for one that no call has."""
-        selection = self._scope.selection
-        if selection.status is None:
-            return
-        for call in calls:
-            began = call.started_at or call.ended_at
-            if began is None or selection.contains(began):
-                status = call.status or "none"
-                self._report.statuses[status] = self._report.statuses.get(status, 0) + 1
-
     async def _still_open(self, planner: Planner, seen: set[str]) -> AsyncGenerator[list[Task]]:
         """Ask by their ids for calls that earlier runs left open, where the list was left early."""
         await self._prefetcher.aclose()
-        after, now, account = None, self._environment.now(), self._scope.account
+        after, now, account = None, self._environment.now(), self._account
         while ids := await self._catalog.run(open_calls, account, now, after):
             after = ids[-1]
-            if self._stopped.is_set():
+            if self.stopped:
                 return
             unseen = [call_id for call_id in ids if call_id not in seen]
             try:
@@ -264,7 +258,7 @@ class Run:
                 self._prefetcher.fail(error)
                 return
             if calls:
-                self._report.listed += len(calls)
+                self.report.listed += len(calls)
                 self._observer.listed(len(calls))
                 yield await self._plan(planner, calls)
 
@@ -272,13 +266,13 @@ class Run:
         async with aclosing(self._planned(planner)) as planned:
             async for tasks in planned:
                 for task in tasks:
-                    if self._stopped.is_set():
+                    if self.stopped:
                         break
-                    yield job_of(task, dated=self._options.mtime)
+                    yield job_of(task, dated=self.options.mtime)
 
     async def _fetch(self, jobs: AsyncGenerator[Job], recorder: Recorder) -> None:
         """Fetch what comes, and write down what becomes of it, until there is no more."""
-        options, files = self._options, self._environment.files
+        options, files = self.options, self._environment.files
         place = Place(files.sink(options.fsync, options.mode or "private"), files.root)
         downloader = self._client.downloader(
             place,
@@ -315,41 +309,18 @@ class Run:
         self._folders |= folders_of(arrived)
         await self._process([one.placed for one in settled])
 
-    async def _wait(self, run: int, names: Names, recorder: Recorder) -> None:
+    async def _wait(self, run: int, planner: Planner, recorder: Recorder) -> None:
         """Keep asking for what is not ready, with growing pauses, until the deadline."""
-        poller = Poller(self._client, self._catalog, names, run, self._is_due, self._stop_token)
-        clock, left, pause = self._environment.monotonic, self._options.wait, 2.0
-        deadline = clock() + left
-        while left > 0 and self._report.waitable and not self._stopped.is_set():
-            pause = min(pause, left)
-            _log.info(
-                "%d recordings are not ready yet; asking again in %.0f s",
-                self._report.waitable,
-                pause,
-                extra={"seconds": pause},
-            )
-            await first_of(self._environment.sleep(pause), self._stopped.wait())
-            if self._stopped.is_set():
-                return
-            left = min(left - pause, deadline - clock())
-            pause = min(pause * 1.5, 30.0)
-            async with aclosing(self._polled(poller, deadline)) as calls:
-                await self._fetch(calls, recorder)
-
-    async def _polled(self, poller: Poller, deadline: float) -> AsyncGenerator[Job]:
-        clock = self._environment.monotonic
-        async with aclosing(poller.tasks(lambda: deadline - clock())) as tasks:
-            async for task in tasks:
-                yield job_of(task, dated=self._options.mtime)
-
-    def _is_due(self, call: Call) -> bool:
-        """Whether a call may be asked for now."""
-        now = self._environment.now()
-        young = is_too_young(call, self._options.min_age, now)
-        return not self._stopped.is_set() and call.finished_at(now) and not young
+        world, stop = self._environment, self._stop_token
+        poller = Poller(self._client, self._catalog, planner, run, world, stop)
+        rounds = poller.rounds(lambda: self.report.waitable, self._stopped)
+        async with aclosing(rounds):
+            async for jobs in rounds:
+                async with aclosing(jobs):
+                    await self._fetch(jobs, recorder)
 
     async def _process(self, placed: Sequence[Placed]) -> None:
-        if placed and self._placing and not self._options.dry_run:
+        if placed and self._placing and not self.options.dry_run:
             for writer in self._sidecar_writers:
                 with suppress(RunStoppedError):  # the next run meets these calls again
                     await self._stop_token.to_the_end(partial(writer.process, placed))
@@ -359,10 +330,10 @@ class Run:
         answers = await self._catalog.run(answers_of, run)
         if answers.is_incident:
             await self._catalog.transaction(reopen, run, INCIDENT)
-            self._report.add_incident(answers.absent, answers.failed, answers.fetched)
+            self.report.add_incident(answers.absent, answers.failed, answers.fetched)
 
     def _conclude(self, *, left: int) -> None:
-        report, stopped = self._report, self._stopped.is_set()
+        report, stopped = self.report, self.stopped
         report.left = left
         report.bytes = self._watcher.transferred
         whole = self._results.end_of_list(
@@ -373,7 +344,7 @@ class Run:
         report.seconds = self._environment.monotonic() - self._began
 
     async def _finish(self, run: int) -> None:
-        report, until = self._report, self._scope.selection.until
+        report, until = self.report, self._scope.selection.until
         opened = self._scope.opened
         covered = opened if until is None else min(until, opened)
         # A list that was cut off was seen whole from somewhere on.
@@ -387,13 +358,18 @@ class Run:
             seen_since=report.seen_since,
             stop_reason=report.stop_reason,
             counts=report.counts(),
-            unattended=bool(self._sidecar_writers) and self._stopped.is_set(),
+            unattended=bool(self._sidecar_writers) and self.stopped,
             untidy=self._untidy,
             listing=report.listing,
         )
 
-    def _planner(self, names: Names, run: int | None) -> Planner:
-        placing = self._placing and run is not None
-        tombstones = Tombstones.load(self._environment.folder)
-        terms = Terms(self._environment.files, self._options, names, run, placing, tombstones)
-        return Planner(terms, self._scope.selection)
+    def _planner(self, run: int | None = None, key: bytes | None = None) -> Planner:
+        return Planner(
+            self._environment.files,
+            self.options,
+            self._scope.selection,
+            key=key,
+            run=run,
+            placing=self._placing and run is not None,
+            tombstones=Tombstones.load(self._environment.folder),
+        )

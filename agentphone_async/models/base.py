@@ -108,13 +108,14 @@ class ApiModel(BaseModel):
             pydantic.ValidationError: what cannot be missing is missing (an id).
         """
         model = cls.model_validate(data)
-        model._raw = dict(data)
+        if model.__pydantic_private__ is not None:
+            model.__pydantic_private__["_raw"] = dict(data)
         return model
 
     @property
     def raw(self) -> dict[str, Any]:
         """The JSON object as it came, unknown fields included."""
-        return self._raw
+        return (self.__pydantic_private__ or {}).get("_raw", {})  # pydantic's own way is slow
 
     def to_dict(self) -> dict[str, Any]:
         """A copy of ``raw``, for ``json.dumps``; of the fields, if it was not made from JSON."""

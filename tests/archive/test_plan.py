@@ -40,7 +40,7 @@ def row(state: str, attempts: int = 1) -> RecordingRow:
 
 
 @pytest.mark.parametrize(
-    ("the_call", "known", "changed", "policy", "step"),
+    ("the_call", "known", "changed", "options", "step"),
     [
         (call(), None, False, PLAIN, Step.FETCH),
         (call(None), None, False, PLAIN, Step.FETCH),
@@ -69,5 +69,5 @@ def row(state: str, attempts: int = 1) -> RecordingRow:
         (call(NOW + timedelta(hours=5)), None, False, PLAIN, Step.FETCH),
     ],
 )
-def test_next_step(the_call, known, changed, policy, step):
-    assert next_step(the_call, known, changed=changed, policy=policy, now=NOW) is step
+def test_next_step(the_call, known, changed, options, step):
+    assert next_step(the_call, known, changed=changed, options=options, now=NOW) is step

@@ -8,7 +8,9 @@ import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -88,6 +90,18 @@ class Files(Protocol):
         """Remove a file if it has these bytes; fine if there is none; on any thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run needs of the world; tests have their own."""
+
+    folder: Path
+    files: Files
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[object]]
+    free: Callable[[Path], int]
+
+
 class LocalFiles:
     """Files in a folder of this machine.
 
@@ -99,7 +113,6 @@ class LocalFiles:
     def __init__(self, folder: Path, *, inline: bool = False) -> None:
         self.root = folder
         self._inline = inline
-        self._untracked: dict[PurePosixPath, frozenset[str]] = {}
 
     def size_of(self, path: PurePosixPath | str) -> int | None:
         """See `Files`."""
@@ -124,10 +137,7 @@ class LocalFiles:
         wanted: Sequence[str],  # noqa: ARG002 - as for objects
     ) -> frozenset[str]:
         """See `Files`."""
-        names = self._untracked.get(folder)
-        if names is None:
-            names = self._untracked[folder] = frozenset(self._unknown(connection, folder))
-        return names
+        return frozenset(self._unknown(connection, folder))
 
     def _unknown(self, connection: sqlite3.Connection, folder: PurePosixPath) -> Iterator[str]:
         top = self.root / folder
