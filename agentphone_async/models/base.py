@@ -115,7 +115,8 @@ class ApiModel(BaseModel):
     @property
     def raw(self) -> dict[str, Any]:
         """The JSON object as it came, unknown fields included."""
-        return (self.__pydantic_private__ or {}).get("_raw", {})  # pydantic's own way is slow
+        private: dict[str, dict[str, Any]] = self.__pydantic_private__ or {}  # a detour is slow
+        return private.get("_raw", {})
 
     def to_dict(self) -> dict[str, Any]:
         """A copy of ``raw``, for ``json.dumps``; of the fields, if it was not made from JSON."""
