@@ -141,27 +141,19 @@ class Session(AsyncResource):
         return self._clients
 
     def _make_clients(self) -> _Clients:
+        base_url, timeouts = self.settings.base_url, self.settings.timeouts
+        home, names = URL(base_url).raw_host or "", PatientResolver(timeouts.connect)
         connector = partial(
             CheckedConnector,
-            resolver=OutwardResolver(
-                URL(self.settings.base_url).raw_host or "",
-                PatientResolver(self.settings.timeouts.connect),
-                known=self._proxies.hosts,
-            ),
+            resolver=OutwardResolver(home, names, known=self._proxies.hosts),
             ttl_dns_cache=60,
             ssl=self._tls if self._has_tls else True,
         )
         pooled = self._client_on(connector(limit=0))  # the limits know how many
         fresh = self._client_on(connector(limit=0, force_close=True))
         fast = None
-        if self._proxies.of(self.settings.base_url) is None:
-            fast = FastPath.beside(
-                pooled,
-                self.settings.base_url,
-                self._headers,
-                self.settings.timeouts,
-                READ_BUFFER,
-            )
+        if self._proxies.of(base_url) is None:
+            fast = FastPath.beside(pooled, base_url, self._headers, timeouts, READ_BUFFER)
         return _Clients(pooled, fresh, fast)
 
     def _client_on(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
