@@ -295,8 +295,9 @@ async def _each(count: int, work: Callable[[int], Awaitable[None]]) -> None:
         return
     try:
         async with anyio.create_task_group() as group:
-            for _ in range(min(AT_ONCE, count)):
+            for _ in range(min(AT_ONCE, count) - 1):
                 group.start_soon(worker)
+            await worker()
     except BaseExceptionGroup as failures:
         first: BaseException = failures
         while isinstance(first, BaseExceptionGroup):
