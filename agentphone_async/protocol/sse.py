@@ -45,19 +45,6 @@ class SseDecoder:
         retry_ms: the reconnection time that the stream asked for, in milliseconds, or None.
     """
 
-    __slots__ = (
-        "_data",
-        "_event",
-        "_failure",
-        "_id",
-        "_limit",
-        "_line",
-        "_size",
-        "_skip_lf",
-        "_started",
-        "retry_ms",
-    )
-
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self.retry_ms: int | None = None
         self._limit = max_event_size

@@ -186,20 +186,6 @@ class Refusals:
         error: what all get when it is exhausted.
     """
 
-    __slots__ = (
-        "_budget",
-        "_excused",
-        "_longest",
-        "_next_probe",
-        "_round_at",
-        "_since",
-        "answers",
-        "error",
-        "in_a_row",
-        "refusals",
-        "rounds",
-    )
-
     def __init__(self, budget: float, longest: float = 3600.0) -> None:
         self._budget = budget
         self._longest = longest

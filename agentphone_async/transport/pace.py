@@ -34,22 +34,6 @@ class AdaptivePace:
         slowest: requests per second that are never undercut.
     """
 
-    __slots__ = (
-        "_answered",
-        "_borne",
-        "_burst_seconds",
-        "_ceiling",
-        "_incident_at",
-        "_interval",
-        "_interval_answered",
-        "_interval_from",
-        "_quiet_from",
-        "_slowest",
-        "_step",
-        "_throttled_at",
-        "rate",
-    )
-
     def __init__(self, *, slowest: float = 0.2) -> None:
         self.rate: float | None = None
         self._slowest = slowest

@@ -328,18 +328,6 @@ class _Tries:
         pending: the first failure, until the loop has seen it.
     """
 
-    __slots__ = (
-        "delay",
-        "failures",
-        "number",
-        "pending",
-        "refusals",
-        "refused",
-        "refused_itself",
-        "spent",
-        "what",
-    )
-
     def __init__(self, what: str, refusals: Refusals) -> None:
         self.what = what
         self.refusals = refusals

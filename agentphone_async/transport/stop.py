@@ -21,8 +21,6 @@ class Stop:
         closed: whether waiting is over.
     """
 
-    __slots__ = ("_ended", "_sleep", "closed")
-
     def __init__(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._ended = asyncio.Event()
