@@ -117,7 +117,7 @@ async def test_recordings_that_are_not_ready_are_waited_for(tmp_path, monkeypatc
         (outcome,) = await collect(client.download_recordings(["call_x"], tmp_path, wait=30))
         assert isinstance(outcome, Archived)
     async with RawServer(respond(404)) as server, impatient(server.base_url) as client:
-        (outcome,) = await collect(client.download_recordings(["call_y"], tmp_path, wait=0.05))
+        (outcome,) = await collect(client.download_recordings(["call_y"], tmp_path, wait=0.3))
         assert isinstance(outcome, NoRecording)
         assert len(server.requests) > 1
 

@@ -47,7 +47,7 @@ async def test_archivers_that_ignore_the_lock_are_still_correct(
     scene.oracle.altered[scene.first.id] = damaged_wave(
         scene.emulator.expected_audio(scene.first.id), "list"
     )
-    reports = await asyncio.gather(*(scene.run() for _ in range(archivers)))
+    reports = await asyncio.gather(*(scene.run(timeouts=Timeouts()) for _ in range(archivers)))
     assert sum(report.failed for report in reports) == 0
     for report in reports:
         scene.oracle.counts(report)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentphone_async import Archive, AsyncAgentPhone, Limits, RunOptions
+from agentphone_async import Archive, AsyncAgentPhone, Limits, RunOptions, Timeouts
 from agentphone_async.errors import AgentPhoneError, ConfigurationError, RecordingTooLargeError
 from tests.faults.conftest import Scene
 from tests.support.raw_server import RawServer, respond
@@ -79,7 +79,7 @@ async def test_a_page_without_measure_is_refused(scene: Scene):
     page = b'{"data":[' + row * 7_000_000 + b'{"id":"y"}],"hasMore":false}'
     async with RawServer(respond(body=page, content_type="application/json")) as server:
         with pytest.raises(AgentPhoneError, match="over"):
-            await scene.run(base_url=server.base_url)
+            await scene.run(base_url=server.base_url, timeouts=Timeouts())
     assert not scene.folder.exists()
     await scene.oracle.holds()
 

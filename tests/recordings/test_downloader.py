@@ -197,7 +197,8 @@ class TestCallsGiven:
             await at_rest(lambda: len(server.requests))
             most = 2 * downloader_module.BATCH + 2 * 4 + downloader_module.BATCH * (8 + 2 + 1)
             assert source.taken <= most + downloader_module.BATCH
-            assert client.session.limits.slots.held == 0  # nobody sits on a connection meanwhile
+            slots = client.session.limits.slots
+            assert await at_rest(lambda: slots.held) == 0  # nobody sits on a connection meanwhile
 
     async def test_an_async_iterable_feeds_as_it_goes(self, server, client, tmp_path):
         given = add(server, 3)
