@@ -38,6 +38,12 @@ from tests.support.downloads import add, at_rest, call, collect, files, impatien
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
+MOST_HELD = 8 + downloader_module.BATCH * (
+    2 + downloader_module.WAITING + downloader_module.PUBLISHERS + 1
+)
+"""Calls that four workers, the queues and the outcomes of a run hold at most."""
+
+
 class Counted:
     """An infinite stream of ids that counts how many were taken."""
 
@@ -185,7 +191,7 @@ class TestCallsGiven:
                     break
         assert source.taken >= 1000
         # The channels and what the stages hold: given, sifted, wanted, settled, outcomes.
-        most = 2 * downloader_module.BATCH + 2 * 4 + downloader_module.BATCH * (8 + 2 + 1)
+        most = MOST_HELD
         assert source.taken <= 1000 + most
 
     async def test_a_consumer_that_stands_still_stops_the_reading(self, server, client, tmp_path):
@@ -195,7 +201,7 @@ class TestCallsGiven:
         ) as outcomes:
             await anext(outcomes)
             await at_rest(lambda: len(server.requests))
-            most = 2 * downloader_module.BATCH + 2 * 4 + downloader_module.BATCH * (8 + 2 + 1)
+            most = MOST_HELD
             assert source.taken <= most + downloader_module.BATCH
             slots = client.session.limits.slots
             assert await at_rest(lambda: slots.held) == 0  # nobody sits on a connection meanwhile
