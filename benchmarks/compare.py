@@ -180,9 +180,11 @@ def _corpora(profile: Profile, seed: int, cache: Path) -> dict[str, Corpus]:
 
 def _remarks(samples: Sequence[Sample], profile: Profile) -> tuple[str, ...]:
     rounds = max((sample.round for sample in samples), default=0)
+    slow = {peer.name for peer in REGISTRY if peer.slow} & {sample.peer for sample in samples}
+    remarks = [f"one round only: {', '.join(sorted(slow))}"] if slow and rounds > 1 else []
     if rounds < profile.rounds:
-        return (f"{rounds} of {profile.rounds} rounds: the time was up",)
-    return ()
+        remarks.append(f"{rounds} of {profile.rounds} rounds: the time was up")
+    return tuple(remarks)
 
 
 def _curves(

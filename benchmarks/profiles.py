@@ -99,7 +99,7 @@ PROFILES = (
         memory_counts=(1_000, 10_000, 100_000, 1_000_000),
         sweep_transfers=(1, 4, 16, 64),
         network_rounds=2,
-        deadline_seconds=480.0,
+        deadline_seconds=1_000.0,
     ),
 )
 
