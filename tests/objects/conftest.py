@@ -9,9 +9,16 @@ from collections.abc import Iterator
 import pytest
 
 from agentphone_async.emulator import EmulatorThread
+from agentphone_async.sinks.bucket import Bucket
 from benchmarks import weed
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    """An empty bucket in memory."""
+    return Bucket.from_url(f"memory://archive/{next(_numbers)}")
 
 
 @pytest.fixture(scope="session")
