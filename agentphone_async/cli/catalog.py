@@ -64,7 +64,7 @@ def _show(found: Overview, output: str | None) -> None:
         ("sidecars", number(found.sidecars)),
     ]
     for each in found.runs:
-        ended = "complete" if each.complete else printable(each.stop_reason or "not complete")
+        ended = "complete" if each.complete else printable(each.stop_reason or "ended")
         if each.finished is None:
             ended = "under way, or killed"
         new = each.counts.get("archived", 0)
