@@ -326,7 +326,11 @@ class SystemZone(tzinfo):
 def _offset_at(when: datetime) -> timedelta:
     """The C library's offset at a moment, or at a wall time without a zone."""
     try:
-        return when.astimezone().utcoffset() or timedelta(0)
+        if when.tzinfo is not None:
+            return when.astimezone().utcoffset() or timedelta(0)
+        # In an hour that is skipped, `astimezone()` differs between versions of Python.
+        wall = when.replace(microsecond=0)
+        return wall.replace(tzinfo=UTC) - datetime.fromtimestamp(wall.timestamp(), UTC)
     except (OverflowError, OSError, ValueError):  # outside of what the platform's time_t can do
         return timedelta(seconds=-time.timezone)
 
