@@ -113,7 +113,7 @@ def _csv(batch: Sequence[Entry]) -> str:
 
 def _fields(entry: Entry) -> dict[str, Any]:
     """What is known of a call, in one row."""
-    call = entry.parsed()
+    call = entry.parsed
     return entry.as_dict() | {
         "from_number": call.from_number,
         "to_number": call.to_number,

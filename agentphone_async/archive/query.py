@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from agentphone_async.archive.catalog.database import Catalog
@@ -46,7 +47,7 @@ _CALL_COLUMNS = 9
 _RECORDINGS = ", ".join(f"recordings.{name}" for name in COLUMNS.split(", "))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """A call, and what is known of its recording.
 
@@ -63,6 +64,7 @@ class Entry:
         """One of `STATES`."""
         return PENDING if self.recording is None else self.recording.state
 
+    @cached_property
     def parsed(self) -> Call:
         """The call as a value."""
         return Call.from_json(json.loads(self.call.raw))

@@ -81,11 +81,11 @@ def _columns() -> list[Column[Entry]]:
     return [
         Column("started", lambda entry: entry.call.started, "moment", rank=5),
         Column("direction", lambda entry: entry.call.direction, width=9, rank=0),
-        Column("from", lambda entry: entry.parsed().from_number, width=16, rank=2),
-        Column("to", lambda entry: entry.parsed().to_number, width=16, rank=1),
+        Column("from", lambda entry: entry.parsed.from_number, width=16, rank=2),
+        Column("to", lambda entry: entry.parsed.to_number, width=16, rank=1),
         Column(
             "length",
-            lambda entry: entry.parsed().duration_seconds,
+            lambda entry: entry.parsed.duration_seconds,
             "duration",
             rank=4,
             unit="seconds",
