@@ -302,7 +302,12 @@ class Sidecars(AsyncResource):
 
         await work_on(wanted, fetch, at_once=min(AT_ONCE, len(wanted)))
         await self._files.store(files)
-        before = await catalog.run(pending_of, [placed.call.id for placed in wanted])
+        await self._remember([placed.call.id for placed in wanted], missing, absent)
+
+    async def _remember(self, asked: list[str], missing: set[str], absent: list[str]) -> None:
+        """Note for the next run which of these are still to come, and which never will."""
+        catalog = await self._files.catalog()
+        before = await catalog.run(pending_of, asked)
         if missing != before:
             await catalog.transaction(
                 note_pending,
