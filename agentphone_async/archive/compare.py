@@ -89,7 +89,7 @@ class Comparison:
         """The calls that are missing, in the API's order. The disk is not looked at: see `verify`.
 
         Raises:
-            CatalogError: there is no archive, or its catalog cannot be used.
+            CatalogError: the archive is missing, or its catalog cannot be used.
             AgentPhoneError: the list of calls cannot be fetched.
         """
         async with await Catalog.open(self._folder, write=False) as catalog:

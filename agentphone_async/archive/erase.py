@@ -133,7 +133,7 @@ async def forget(
         also: what else keeps things of calls.
 
     Raises:
-        CatalogError: there is no archive, or its catalog cannot be used.
+        CatalogError: the archive is missing, or its catalog cannot be used.
         ArchiveLockedError: a run is at work here.
         DestinationError: the disk failed; the same call again continues.
     """

@@ -85,7 +85,7 @@ async def repair(
         The report; ``remaining`` says how much is wrong still.
 
     Raises:
-        CatalogError: there is no archive, or its catalog cannot be used.
+        CatalogError: the archive is missing, or its catalog cannot be used.
         ArchiveLockedError: a run is at work here.
         DestinationError: the disk failed.
     """

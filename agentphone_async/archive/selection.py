@@ -281,7 +281,7 @@ def load_zone(
         localtime: the file or link that tells the machine's zone.
 
     Raises:
-        SelectionError: there is no zone of that name; the message proposes one that is alike.
+        SelectionError: the zone is unknown; the message suggests a similar name.
     """
     if name is not None:
         zone = _named(name)

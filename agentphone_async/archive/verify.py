@@ -167,7 +167,7 @@ async def verify(
         progress: told how far it is.
 
     Raises:
-        CatalogError: there is no archive, or its catalog cannot be used.
+        CatalogError: the archive is missing, or its catalog cannot be used.
     """
     folder = Path(dest)
     async with await Catalog.open(folder, write=False) as catalog:
@@ -188,7 +188,7 @@ async def accept(
     else becomes wrong with it, that is told as before.
 
     Raises:
-        CatalogError: there is no archive, or its catalog cannot be used.
+        CatalogError: the archive is missing, or its catalog cannot be used.
         ArchiveLockedError: a run is at work here.
     """
     folder = Path(dest)

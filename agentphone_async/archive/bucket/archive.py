@@ -158,7 +158,7 @@ class BucketArchive:
 
     @contextlib.asynccontextmanager
     async def opened(self, *, make: bool = False) -> AsyncGenerator[bool]:
-        """The cache, brought up to date; False if there is no archive and none is to be made."""
+        """Bring the cache up to date; False if the archive is missing and must not be made."""
         self._thread = FilePool(1)
         self._failure = None
         try:
